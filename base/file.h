@@ -1,0 +1,47 @@
+/* Files: whole files as read-only spans, and output that appears by one rename or not at all. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/span.h"
+
+/* A file's bytes, mapped privately and read-only. */
+struct file {
+    char *path;       /* owned; for messages */
+    struct span data; /* owned mapping */
+    dev_t device;
+    ino_t inode;
+};
+
+/* Maps the regular file at `path`. Errors: IO (absent, unreadable, not a regular file), MEMORY. */
+MUST_CHECK struct crateld_error *file_open(const char *path, struct file *ret);
+
+/* Unmaps; a zeroed file is allowed. */
+void file_close(struct file *file);
+
+/* A file under construction, in a temporary name beside its destination. */
+struct output_file {
+    char *path;      /* owned; the destination */
+    char *temp_path; /* owned; NULL once committed */
+    int fd;          /* owned */
+    uint8_t *data;   /* owned shared mapping, writable */
+    size_t size;
+};
+
+/* Creates `path`'s temporary neighbour, `size` > 0 zeroed bytes with their blocks allocated (a full disk is
+ * reported here, not as a SIGBUS later). Errors: IO, MEMORY. */
+MUST_CHECK struct crateld_error *output_file_create(const char *path, size_t size, struct output_file *ret);
+
+/* Gives the file `mode` (less the umask) and renames it over its destination; a file that is mapped elsewhere
+ * under that name stays what it was. On error the destination is untouched. */
+MUST_CHECK struct crateld_error *output_file_commit(struct output_file *file, mode_t mode);
+
+/* Releases; removes the temporary file if it was not committed. A zeroed file is allowed. */
+void output_file_discard(struct output_file *file);
+
+/* Writes `size` bytes as the whole file `path`, by a temporary file and rename. Errors: IO, MEMORY. */
+MUST_CHECK struct crateld_error *file_write(const char *path, const void *bytes, size_t size, mode_t mode);
+
+#endif

@@ -1,0 +1,213 @@
+/* crateld: the crate file. docs/format.md explains what this header declares.
+ *
+ * A crate is an ELF file of type ET_DYN without PT_DYNAMIC. Its program header PT_CRATE points at a struct
+ * crate_header, from which a loader finds everything that it needs; the section headers are for other tools.
+ * All integers are little-endian. An "rva" is an offset from the start of the crate's image in memory: the byte
+ * at rva r of a crate mapped at its preferred base stands at p_vaddr = preferred_base + r. Every part that is
+ * in the file has rva = file offset, so one mapping of the file places all of it.
+ */
+#ifndef CRATELD_FORMAT_H
+#define CRATELD_FORMAT_H
+
+#include <stdint.h>
+
+#define CRATE_MAGIC UINT64_C(0x00646c6574617263) /* "crateld\0" */
+
+enum {
+    CRATE_PT_CRATE = 0x63726174, /* p_type, in the OS-specific range */
+    CRATE_ABI_MAJOR = 1,         /* must be equal */
+    CRATE_ABI_MINOR = 0,         /* the file's must not be above the loader's */
+    CRATE_PAGE_SIZE = 4096,      /* alignment of segments, on x86-64 */
+    CRATE_NONE = 0xffffffff,     /* "no index" in any table */
+};
+
+/* Segments, in address order. An empty one has mem_size 0. */
+enum crate_segment_kind {
+    CRATE_SEGMENT_META,   /* R: ELF header, crate header, the tables below, strings; starts at rva 0 */
+    CRATE_SEGMENT_TEXT,   /* RX: stubs and code */
+    CRATE_SEGMENT_RODATA, /* R: constants, unwind tables */
+    CRATE_SEGMENT_DATA,   /* RW: TOC, data, and bss behind the file's part */
+    CRATE_SEGMENT_COUNT,
+};
+
+struct crate_segment {
+    uint64_t rva;       /* page-aligned; also the file offset */
+    uint64_t file_size; /* bytes from the file */
+    uint64_t mem_size;  /* >= file_size; what is beyond the file's part is zero */
+};
+
+enum crate_table_kind {
+    CRATE_TABLE_NEEDED,      /* struct crate_needed */
+    CRATE_TABLE_IMPORTS,     /* struct crate_import; the first `imported_functions` have slot = index */
+    CRATE_TABLE_EXPORTS,     /* struct crate_export, sorted by hash */
+    CRATE_TABLE_BUCKETS,     /* uint32_t[2^bucket_bits + 1]: exports whose hash >> (64 - bucket_bits) is b are
+                                [buckets[b], buckets[b + 1]) */
+    CRATE_TABLE_RELR,        /* uint64_t: SHT_RELR encoding over rvas of 8-byte words that hold a preferred address */
+    CRATE_TABLE_DATA_RELOCS, /* struct crate_data_reloc */
+    CRATE_TABLE_FIXUPS,      /* struct crate_fixup */
+    CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
+    CRATE_TABLE_COUNT,
+};
+
+struct crate_table {
+    uint32_t rva;   /* 8-aligned, within CRATE_SEGMENT_META */
+    uint32_t count; /* elements, not bytes */
+};
+
+/* An array of pointers to functions in CRATE_SEGMENT_DATA (relocated like any data). */
+struct crate_array {
+    uint32_t rva; /* 8-aligned */
+    uint32_t count;
+};
+
+enum crate_flags {
+    CRATE_FLAG_HAS_RELINK = 1 << 0, /* the relink section is there: functions' addresses are their entry stubs' */
+    CRATE_FLAG_LOW = 1 << 1,        /* must lie below 2 GiB: holds 32-bit absolute addresses */
+    CRATE_FLAG_NEAR = 1 << 2,       /* must lie within 2 GiB of the ELF libraries whose data it addresses directly */
+    CRATE_FLAG_TEXT_FIXUPS = 1 << 3, /* fixups lie in text: its pages are private */
+    CRATE_FLAG_STATIC_TLS = 1 << 4, /* its thread-locals must lie in the static pool */
+    CRATE_FLAG_TOC_CODE = 1 << 5,   /* some of its text is TOC code */
+    CRATE_FLAG_EAGER = 1 << 6,      /* initialisers or thread-locals: mapped and started before main */
+};
+
+struct crate_header {
+    uint64_t magic;
+    uint16_t abi_major;
+    uint16_t abi_minor;
+    uint16_t machine; /* EM_* of the ELF header */
+    uint16_t header_size;
+    uint32_t flags; /* enum crate_flags */
+    uint32_t name;  /* offset into the strings: the crate's identity, e.g. "shapes" */
+    uint8_t build_id[16]; /* XXH3-128, canonical order, over all loaded file contents with this field zero */
+    uint64_t preferred_base; /* page-aligned */
+    uint64_t image_size;     /* bytes from rva 0 to the end of the last segment, page-aligned */
+    uint64_t reserve_size;   /* bytes to be kept free behind the image for reloaded modules, page-aligned */
+    struct crate_segment segments[CRATE_SEGMENT_COUNT];
+    struct crate_table tables[CRATE_TABLE_COUNT];
+    uint32_t bucket_bits; /* 0..30 */
+    uint32_t entry_rva;   /* canonical address of the entry function (main); 0: the crate has none */
+
+    /* The TOC: see include/crateld/toc.h. Capacities; the imports table tells how many are in use. */
+    uint32_t toc_rva; /* page-aligned, in CRATE_SEGMENT_DATA */
+    uint32_t imported_functions;
+    uint32_t imported_globals;
+    uint32_t func_refs;
+    uint32_t type_ids;
+    uint32_t lazy_stubs_rva; /* lazy stub i stands at + i * toc_stub_sizes.lazy */
+
+    struct crate_array preinit_array; /* called in order, with argc, argv, envp */
+    struct crate_array init_array;    /* likewise, after it */
+    struct crate_array fini_array;    /* called in reverse order */
+
+    /* The initial image of the crate's thread-locals. */
+    uint32_t tls_rva;
+    uint32_t tls_file_size;
+    uint64_t tls_mem_size; /* 0: no thread-locals */
+    uint32_t tls_align;    /* a power of two */
+
+    uint32_t eh_frame_hdr_rva; /* as .eh_frame_hdr of the LSB, with a sorted table; 0: none */
+    uint32_t eh_frame_hdr_size;
+    uint32_t reserved;
+
+    uint64_t relink_off; /* file offset of .crate.relink, outside all segments */
+    uint64_t relink_size;
+};
+
+enum crate_needed_kind {
+    CRATE_NEEDED_CRATE, /* name is the crate's name; its file is <name>.crate unless `path` says more */
+    CRATE_NEEDED_ELF,   /* name is the soname */
+};
+
+enum crate_needed_flags {
+    CRATE_NEEDED_FLAG_EAGER = 1 << 0, /* has initialisers: opened before main */
+};
+
+struct crate_needed {
+    uint32_t name; /* string */
+    uint32_t path; /* string: file name the link was given (crates: no folder; ELF: where it was found); 0: none */
+    uint16_t kind; /* enum crate_needed_kind */
+    uint16_t flags;
+    uint32_t reserved;
+    uint8_t build_id[16]; /* of the crate that was linked against; zero for ELF and for declared crates */
+};
+
+enum crate_import_kind {
+    CRATE_IMPORT_CALL_PLAIN, /* function slot: what plain code jumps to; bound lazily */
+    CRATE_IMPORT_CALL_TOC,   /* function slot: {entry, callee's TOC} for TOC code; bound lazily */
+    CRATE_IMPORT_IFUNC,      /* function slot: result of this crate's resolver at `fallback_rva`, at start */
+    CRATE_IMPORT_ADDRESS,    /* global slot: canonical address of a function or a variable; bound at start */
+    CRATE_IMPORT_TLS_OFFSET, /* global slot: thread-pointer offset of a thread-local, at start */
+    CRATE_IMPORT_TLS_INDEX,  /* two global slots: argument of __tls_get_addr, at start */
+};
+
+enum crate_import_flags {
+    CRATE_IMPORT_FLAG_WEAK = 1 << 0,  /* address 0 when nobody defines it */
+    CRATE_IMPORT_FLAG_VAGUE = 1 << 1, /* one per process: the first loaded definition wins, this crate's own is at
+                                         fallback_rva (for thread-locals: offset in this crate's block) */
+    CRATE_IMPORT_FLAG_SELF = 1 << 2,  /* a thread-local of this crate: fallback_rva is the offset in its block;
+                                         with an empty name and TLS_INDEX: the block itself (local-dynamic) */
+};
+
+struct crate_import {
+    uint64_t hash;    /* XXH3-64 of the name */
+    uint32_t name;    /* string */
+    uint32_t version; /* string: ELF symbol version; 0: none, the default version */
+    uint32_t needed;  /* index into CRATE_TABLE_NEEDED; CRATE_NONE: SELF, IFUNC, VAGUE without a library that
+                         defines it, or a weak symbol that nothing in the link defines */
+    uint32_t slot;    /* index into imported_functions or imported_globals, by kind */
+    uint32_t fallback_rva;
+    uint8_t kind;  /* enum crate_import_kind */
+    uint8_t flags; /* enum crate_import_flags */
+    uint16_t reserved;
+};
+
+enum crate_export_kind {
+    CRATE_EXPORT_FUNCTION_PLAIN,
+    CRATE_EXPORT_FUNCTION_TOC, /* TOC code: rva is for callers that set %r15, canonical_rva preserves theirs */
+    CRATE_EXPORT_DATA,
+    CRATE_EXPORT_TLS,      /* rva is the offset in the crate's block of thread-locals */
+    CRATE_EXPORT_ABSOLUTE, /* rva and canonical_rva are the low and high half of the value */
+};
+
+enum crate_export_flags {
+    CRATE_EXPORT_FLAG_WEAK = 1 << 0,
+    CRATE_EXPORT_FLAG_VAGUE = 1 << 1, /* enters the process-wide table */
+};
+
+struct crate_export {
+    uint64_t hash;
+    uint32_t name;
+    uint32_t rva;           /* functions: the entry that calls bind to */
+    uint32_t canonical_rva; /* functions: what &f is (the entry stub, if there is one); data: = rva */
+    uint32_t size;          /* bytes of a variable or function, as in the object's symbol table; saturated */
+    uint16_t kind;
+    uint16_t flags;
+    uint32_t import; /* VAGUE: index of the import whose slot says which copy won; else CRATE_NONE */
+};
+
+/* An 8-byte word of data that holds an imported address: *(place) = value of the import + addend. The import is of
+ * kind ADDRESS. */
+struct crate_data_reloc {
+    uint32_t place_rva;
+    uint32_t import;
+    int64_t addend;
+};
+
+enum crate_fixup_kind {
+    CRATE_FIXUP_PC32,   /* 32-bit S + A - P */
+    CRATE_FIXUP_ABS32,  /* 32-bit zero-extended S + A */
+    CRATE_FIXUP_ABS32S, /* 32-bit sign-extended S + A */
+    CRATE_FIXUP_TPOFF32, /* 32-bit A + thread-pointer offset of this crate's block, or of the import's variable */
+};
+
+/* A 32-bit place, in text or read-only data or data, that depends on where the crate or an import lies. */
+struct crate_fixup {
+    uint32_t place_rva;
+    uint32_t import; /* of kind ADDRESS (PC32, ABS32*) or TLS_OFFSET (TPOFF32); CRATE_NONE: this crate, and then
+                        S is the image's base (preferred contents are right at the preferred base) */
+    int64_t addend;  /* import CRATE_NONE and kind ABS32*: S + A with S = base, A = rva + addend */
+    uint32_t kind;
+    uint32_t reserved;
+};
+
+#endif
