@@ -17,7 +17,7 @@
 #include "base/span.h"
 
 struct archive_member {
-    const char *name; /* borrowed from the archive's arena; as `ar t` prints it */
+    const char *name; /* borrowed from the archive's arena; as stored, without padding and terminator */
     struct span data; /* borrowed from the archive's file, 2-aligned and no more; empty in a thin archive */
     const char *external_path; /* in a thin archive: the file that holds the member; else NULL */
     uint64_t nested_off;       /* != 0: external_path is an archive, and the member has its header there */
@@ -34,8 +34,7 @@ struct archive_external; /* a file that a thin archive's member lies in, kept op
 struct archive {
     const char *path; /* borrowed from the arena */
     struct span data; /* borrowed from `file`, or from the caller of archive_init */
-    struct archive_member
-        *members; /* borrowed from the arena; in file order, without the index and the names */
+    struct archive_member *members; /* owned; in file order, without the index and the long names */
     uint32_t member_count;
     struct archive_symbol *symbols; /* borrowed from the arena; in the index's order */
     uint32_t symbol_count;
