@@ -32,8 +32,8 @@ struct archive_symbol {
 struct archive_external; /* a file that a thin archive's member lies in, kept open */
 
 struct archive {
-    const char *path; /* borrowed from the arena */
-    struct span data; /* borrowed from `file`, or from the caller of archive_init */
+    const char *path;               /* borrowed from the arena */
+    struct span data;               /* borrowed from `file`, or from the caller of archive_init */
     struct archive_member *members; /* owned; in file order, without the index and the long names */
     uint32_t member_count;
     struct archive_symbol *symbols; /* borrowed from the arena; in the index's order */

@@ -8,7 +8,7 @@
 #define LINKER_LDSCRIPT_H
 
 #include <stdbool.h>
-#include <stdint.h>
+#include <stddef.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -22,16 +22,18 @@ struct ldscript_input {
 };
 
 struct ldscript {
-    struct ldscript_input *inputs; /* borrowed from the arena; in file order */
-    uint32_t input_count;
-    const char **search_dirs; /* borrowed from the arena; SEARCH_DIR's, in file order */
-    uint32_t search_dir_count;
+    struct ldscript_input *inputs; /* owned; in file order */
+    size_t input_count;
+    const char **search_dirs; /* owned; SEARCH_DIR's, in file order; the strings are the arena's */
+    size_t search_dir_count;
     struct arena arena; /* owned */
 };
 
-/* Parses `text`; `path` is for messages. Errors: FORMAT and UNSUPPORTED with line and column
- * ("libx.so:3:7: ..."), MISMATCH when OUTPUT_FORMAT names another machine than x86-64, MEMORY. */
-MUST_CHECK struct crateld_error *ldscript_parse(struct span text, const char *path, struct ldscript *ret);
+/* Parses `text`; `path` is for messages; `output_format` is what OUTPUT_FORMAT must name if it is there, such
+ * as "elf64-x86-64". Errors: FORMAT with line and column ("libx.so:3:7: ..."), MISMATCH for another
+ * OUTPUT_FORMAT, MEMORY. */
+MUST_CHECK struct crateld_error *ldscript_parse(struct span text, const char *path, const char *output_format,
+                                                struct ldscript *ret);
 
 /* Releases; a zeroed script is allowed. */
 void ldscript_deinit(struct ldscript *script);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "linker/archive.h"
+#include "tests/unit/errors.h"
 #include "tests/unit/leaks.h"
 #include "tests/unit/scratch.h"
 
@@ -25,21 +26,6 @@ static void tear_down(void)
 }
 
 TestSuite(linker_archive, .init = set_up, .fini = tear_down, .timeout = 300);
-
-static void require_success(struct crateld_error *error)
-{
-    cr_assert_null(error, "%s", crateld_error_message(error));
-}
-
-/* The error must have `code`, and `text` in its message. */
-static void require_error(struct crateld_error *error, enum crateld_error_code code, const char *text)
-{
-    cr_assert_not_null(error);
-    cr_assert_eq(crateld_error_code(error), code);
-    cr_assert_not_null(strstr(crateld_error_message(error), text), "'%s' is not in: %s", text,
-                       crateld_error_message(error));
-    crateld_error_destroy(error);
-}
 
 /* f.o defines f and f2, a_name_longer_than_sixteen.o defines g. */
 static void make_objects(void)
