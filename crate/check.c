@@ -46,7 +46,8 @@ static struct crateld_error *check_exports(const struct crate_view *view)
             return ENTRY_FAULT(view, "exports", i, "'%s' is not sorted by its hash", name);
         previous = export.hash;
         if (crate_view_find_export(view, export.hash, name) != i)
-            return ENTRY_FAULT(view, "exports", i, "'%s' is not found in its bucket, or is there twice", name);
+            return ENTRY_FAULT(view, "exports", i, "'%s' is not found in its bucket, or is there twice",
+                               name);
     }
     return NULL;
 }

@@ -1,12 +1,13 @@
 /* The one bounded reader of crate files.
  *
- * A crate is untrusted input. Opening a view checks everything that can be checked in constant time, whatever the
- * number of symbols, because a loader does it for each crate at start-up. The entries of the tables are checked by
- * the accessors here when they are used; crate_view_check_all() in crate/check.h checks all of them at once.
+ * A crate is untrusted input. Opening a view checks everything that can be checked in constant time, whatever
+ * the number of symbols, because a loader does it for each crate at start-up. The entries of the tables are
+ * checked by the accessors here when they are used; crate_view_check_all() in crate/check.h checks all of
+ * them at once.
  *
- * A view reads the file's bytes or a mapped image alike: every table has rva = file offset. It allocates nothing
- * (errors aside) and borrows all it points at. Views are immutable after their initialisation, so any number of
- * threads may read one.
+ * A view reads the file's bytes or a mapped image alike: every table has rva = file offset. It allocates
+ * nothing (errors aside) and borrows all it points at. Views are immutable after their initialisation, so any
+ * number of threads may read one.
  */
 #ifndef CRATE_READER_H
 #define CRATE_READER_H
@@ -20,7 +21,7 @@
 #include "toc/shape.h"
 
 enum {
-    CRATE_START_SIZE = 4096,       /* ELF header, program headers and crate header lie in the file's first bytes */
+    CRATE_START_SIZE = 4096, /* ELF header, program headers and crate header lie in the file's first bytes */
     CRATE_MAX_SIZE = 0x7fffffff,   /* bytes of an image with its reserve: pc-relative reach */
     CRATE_MAX_TLS_ALIGN = 1 << 16, /* of a crate's block of thread-locals */
 };
@@ -42,16 +43,16 @@ struct crate_view {
     const char *strings;
 };
 
-/* Sets *ret to the checked crate header of a file of `file_size` bytes whose first bytes are `start`: at least
- * CRATE_START_SIZE of them, or all there are. Checks all that the header says about itself, the segments, the tables'
- * places and the rest, in constant time; `path` is for messages. Errors: FORMAT; MISMATCH (ABI version);
- * UNSUPPORTED (machine, flags). */
+/* Sets *ret to the checked crate header of a file of `file_size` bytes whose first bytes are `start`: at
+ * least CRATE_START_SIZE of them, or all there are. Checks all that the header says about itself, the
+ * segments, the tables' places and the rest, in constant time; `path` is for messages. Errors: FORMAT;
+ * MISMATCH (ABI version); UNSUPPORTED (machine, flags). */
 MUST_CHECK struct crateld_error *crate_header_read(const char *path, struct span start, uint64_t file_size,
                                                    struct crate_header *ret);
 
-/* Sets *ret to a view of the crate with the header `header` (from crate_header_read; copied) whose bytes from rva 0
- * on are `image`: the file or the mapped image, 8-aligned, at least all of CRATE_SEGMENT_META's file part. `path`
- * and `image` are borrowed while the view is used. Constant time. Error: FORMAT. */
+/* Sets *ret to a view of the crate with the header `header` (from crate_header_read; copied) whose bytes from
+ * rva 0 on are `image`: the file or the mapped image, 8-aligned, at least all of CRATE_SEGMENT_META's file
+ * part. `path` and `image` are borrowed while the view is used. Constant time. Error: FORMAT. */
 MUST_CHECK struct crateld_error *crate_view_init(const char *path, struct span image,
                                                  const struct crate_header *header, struct crate_view *ret);
 
@@ -62,8 +63,8 @@ MUST_CHECK struct crateld_error *crate_view_open(const char *path, struct span f
 MUST_CHECK struct crateld_error *crate_toc_shape(const struct crate_header *header, struct toc_shape *ret);
 
 /* Whether [rva, rva + size) lies in segment `kind`; `in_file`: in its part that is in the file. */
-static inline bool crate_segment_has(const struct crate_header *header, enum crate_segment_kind kind, uint64_t rva,
-                                     uint64_t size, bool in_file)
+static inline bool crate_segment_has(const struct crate_header *header, enum crate_segment_kind kind,
+                                     uint64_t rva, uint64_t size, bool in_file)
 {
     const struct crate_segment *segment = &header->segments[kind];
     uint64_t limit = in_file ? segment->file_size : segment->mem_size;
@@ -88,8 +89,9 @@ static inline const char *crate_view_name(const struct crate_view *view)
     return view->strings + view->header.name;
 }
 
-/* Copies entry `i` of the table to *ret after checking it: the index itself, that its strings exist, that its kind
- * and flags are known, that indices and rvas point at what they should. `i` is any number. Error: FORMAT. */
+/* Copies entry `i` of the table to *ret after checking it: the index itself, that its strings exist, that its
+ * kind and flags are known, that indices and rvas point at what they should. `i` is any number. Error:
+ * FORMAT. */
 MUST_CHECK struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t i,
                                                    struct crate_needed *ret);
 MUST_CHECK struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t i,
@@ -101,8 +103,8 @@ MUST_CHECK struct crateld_error *crate_view_data_reloc(const struct crate_view *
 MUST_CHECK struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i,
                                                   struct crate_fixup *ret);
 
-/* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT, when
- * `file` is too short. */
+/* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT,
+ * when `file` is too short. */
 MUST_CHECK struct crateld_error *crate_view_relink(const struct crate_view *view, struct span file,
                                                    struct span *ret);
 
@@ -148,8 +150,8 @@ static inline enum crate_relr_step crate_view_relr_next(const struct crate_view 
     return CRATE_RELR_PLACE;
 }
 
-/* The rest is for the binder, which runs with the caller's registers live: built with -mgeneral-regs-only, calling
- * nothing, making no errors. */
+/* The rest is for the binder, which runs with the caller's registers live: built with -mgeneral-regs-only,
+ * calling nothing, making no errors. */
 
 /* Entry `i` of the imports, unchecked but for the index; NULL if there is none. */
 static inline const struct crate_import *crate_view_peek_import(const struct crate_view *view, uint32_t i)
@@ -170,8 +172,9 @@ static inline bool crate_view_string_is(const struct crate_view *view, uint32_t 
     return *string == *text;
 }
 
-/* The index of the export `name`, whose XXH3-64 is `hash`; CRATE_NONE if there is none. The expected cost is one
- * probe; a hostile crate makes it the number of its exports. The entry found is unchecked but for its name. */
+/* The index of the export `name`, whose XXH3-64 is `hash`; CRATE_NONE if there is none. The expected cost is
+ * one probe; a hostile crate makes it the number of its exports. The entry found is unchecked but for its
+ * name. */
 static inline uint32_t crate_view_find_export(const struct crate_view *view, uint64_t hash, const char *name)
 {
     uint64_t bucket = hash >> 1 >> (63 - view->header.bucket_bits);
