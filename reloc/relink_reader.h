@@ -42,20 +42,26 @@ MUST_CHECK struct crateld_error *relink_view_symbol(const struct relink_view *vi
 MUST_CHECK struct crateld_error *relink_view_find(const struct relink_view *view, const char *name,
                                                   uint32_t *ret);
 
-/* A walk over relocations, with a look at `view`, which it borrows. */
+/* A walk over relocations; borrows `view`. */
 struct relink_cursor {
     const struct relink_view *view;
-    uint32_t symbol;       /* by pointee: only relocations against it; RELINK_NONE: all of them */
-    uint32_t next;         /* number of the next relocation */
-    uint32_t end;          /* number behind the last one of the current stretch */
-    uint64_t off;          /* in RELOCS, of the next relocation */
+    uint32_t symbol; /* by pointee: only relocations against it count; RELINK_NONE: all do */
+    uint32_t wanted; /* by pointer: the section; other sections' relocations do not count */
+    uint32_t begin;  /* by pointer: places below do not count */
+    uint32_t limit;  /* by pointer: the first place that does not count any more */
+
+    uint32_t next; /* number of the next relocation */
+    uint32_t end;  /* number behind the last one of the stretch */
+    uint64_t off;  /* in RELOCS, of the next relocation, unless that begins a block */
+
     uint32_t section;      /* of the previous relocation */
-    uint32_t section_end;  /* number of the first relocation that is not in it */
+    uint32_t section_end;  /* number of the first relocation that is not in it any more */
     uint32_t first_symbol; /* of its module */
-    uint32_t place;        /* of the previous relocation, if it is in the same section and block; else 0 */
-    uint32_t limit;        /* by pointer: places from here on do not count */
-    struct span blocks;    /* by pointee: the blocks that are left */
-    uint32_t block;        /* by pointee: the current one */
+    uint32_t place;        /* of the previous relocation of this block and section; 0: there is none */
+
+    struct span blocks; /* by pointee: the blocks that are left */
+    uint64_t blocks_off;
+    uint64_t block; /* by pointee: the current one */
 };
 
 /* By pointer: the relocations whose places are in [begin, end) of section `section`, in the order of places.
@@ -75,8 +81,10 @@ MUST_CHECK struct crateld_error *relink_view_relocs_to(const struct relink_view 
 MUST_CHECK struct crateld_error *relink_cursor_next(struct relink_cursor *cursor, struct relink_reloc *ret,
                                                     bool *is_end);
 
-/* Decodes everything and checks that both ways to look at it agree: by-pointee is the inverse of by-pointer.
- * Error: FORMAT, the first fault found; MEMORY. */
+/* Decodes everything and checks what single records do not show: that blocks follow each other without gaps,
+ * that the names are sorted, that both ways to look at the relocations agree (by-pointee is the inverse of
+ * by-pointer). Linear in the size but for the factor RELINK_RELOCS_PER_BLOCK. Error: FORMAT, the first fault
+ * found. */
 MUST_CHECK struct crateld_error *relink_view_check_all(const struct relink_view *view);
 
 #endif
