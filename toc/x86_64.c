@@ -1,6 +1,7 @@
-/* Stubs for x86-64. %r15 holds the TOC in TOC code; %r11 and the flags are the only state that a stub may change on
- * the way into a function (x86-64 psABI 1.0 §3.2.3: %r11 is nobody's argument; %r10 is the static chain, %al the
- * count of vector arguments). Coming out, %rax, %rdx, %xmm0, %xmm1, %st and %st(1) carry results.
+/* Stubs for x86-64. %r15 holds the TOC in TOC code; %r11 and the flags are the only state that a stub may
+ * change on the way into a function (x86-64 psABI 1.0 §3.2.3: %r11 is nobody's argument; %r10 is the static
+ * chain, %al the count of vector arguments). Coming out, %rax, %rdx, %xmm0, %xmm1, %st and %st(1) carry
+ * results.
  *
  * All references are %rip-relative, so stubs are the same wherever a crate is mapped.
  */
@@ -18,7 +19,8 @@ enum {
     LAZY_SIZE = 16,
     LAZY_HEAD_SIZE = 32,
     ENTRY_PLAIN_SIZE = 8,
-    UNROLLED_WORDS = 8, /* up to here the words of stack arguments are pushed one by one, beyond it by a loop */
+    UNROLLED_WORDS =
+        8, /* up to here the words of stack arguments are pushed one by one, beyond it by a loop */
 };
 
 /* DWARF's numbers of registers (psABI §3.6.2, figure 3.36). */
@@ -42,8 +44,8 @@ enum {
 /* What stands in the padding: int3, so that nobody runs through it unseen. */
 enum { PADDING = 0xcc };
 
-/* Code and call frame instructions that are being written together, so that they can not disagree. A NULL pointer:
- * only the size is wanted. */
+/* Code and call frame instructions that are being written together, so that they can not disagree. A NULL
+ * pointer: only the size is wanted. */
 struct emitter {
     uint8_t *code;
     uint32_t size;
@@ -63,7 +65,8 @@ static void emit(struct emitter *e, const void *bytes, uint32_t count)
 /* An instruction whose last four bytes are `value`. */
 static void emit_imm32(struct emitter *e, const void *opcode, uint32_t count, uint32_t value)
 {
-    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
+    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
+                        (uint8_t)(value >> 24)};
     emit(e, opcode, count);
     emit(e, bytes, sizeof bytes);
 }
@@ -140,24 +143,24 @@ static void emit_cfa_counted(struct emitter *e, uint32_t offset)
     emit_cfi_byte(e, OP_PLUS);
 }
 
-static const uint8_t lea_rip_r11[] = {0x4c, 0x8d, 0x1d}; /* lea rel32(%rip),%r11 */
-static const uint8_t mov_rip_r11[] = {0x4c, 0x8b, 0x1d}; /* mov rel32(%rip),%r11 */
-static const uint8_t mov_rip_r15[] = {0x4c, 0x8b, 0x3d}; /* mov rel32(%rip),%r15 */
-static const uint8_t jmp_rip[] = {0xff, 0x25};           /* jmp *rel32(%rip) */
-static const uint8_t call_rip[] = {0xff, 0x15};          /* call *rel32(%rip) */
-static const uint8_t jmp_rel32[] = {0xe9};               /* jmp rel32 */
-static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};     /* jmp *%r11 */
-static const uint8_t push_r11[] = {0x41, 0x53};          /* push %r11 */
-static const uint8_t cmp_r11_r15[] = {0x4d, 0x39, 0xdf}; /* cmp %r11,%r15 */
-static const uint8_t jne_over_jmp[] = {0x75, 6};         /* jne 1f; jmp_rip; 1: */
-static const uint8_t push_r15[] = {0x41, 0x57};          /* push %r15 */
-static const uint8_t mov_r11_r15[] = {0x4d, 0x89, 0xdf}; /* mov %r11,%r15 */
-static const uint8_t sub_rsp[] = {0x48, 0x81, 0xec};     /* sub $imm32,%rsp */
-static const uint8_t add_rsp[] = {0x48, 0x81, 0xc4};     /* add $imm32,%rsp */
-static const uint8_t mov_r11d[] = {0x41, 0xbb};          /* mov $imm32,%r11d */
-static const uint8_t push_rsp[] = {0xff, 0xb4, 0x24};    /* push disp32(%rsp) */
-static const uint8_t dec_r11d[] = {0x41, 0xff, 0xcb};    /* dec %r11d */
-static const uint8_t jne_push[] = {0x75, (uint8_t)-12};  /* jne to the push: 2 + 3 + 7 bytes back */
+static const uint8_t lea_rip_r11[] = {0x4c, 0x8d, 0x1d};       /* lea rel32(%rip),%r11 */
+static const uint8_t mov_rip_r11[] = {0x4c, 0x8b, 0x1d};       /* mov rel32(%rip),%r11 */
+static const uint8_t mov_rip_r15[] = {0x4c, 0x8b, 0x3d};       /* mov rel32(%rip),%r15 */
+static const uint8_t jmp_rip[] = {0xff, 0x25};                 /* jmp *rel32(%rip) */
+static const uint8_t call_rip[] = {0xff, 0x15};                /* call *rel32(%rip) */
+static const uint8_t jmp_rel32[] = {0xe9};                     /* jmp rel32 */
+static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};           /* jmp *%r11 */
+static const uint8_t push_r11[] = {0x41, 0x53};                /* push %r11 */
+static const uint8_t cmp_r11_r15[] = {0x4d, 0x39, 0xdf};       /* cmp %r11,%r15 */
+static const uint8_t jne_over_jmp[] = {0x75, 6};               /* jne 1f; jmp_rip; 1: */
+static const uint8_t push_r15[] = {0x41, 0x57};                /* push %r15 */
+static const uint8_t mov_r11_r15[] = {0x4d, 0x89, 0xdf};       /* mov %r11,%r15 */
+static const uint8_t sub_rsp[] = {0x48, 0x81, 0xec};           /* sub $imm32,%rsp */
+static const uint8_t add_rsp[] = {0x48, 0x81, 0xc4};           /* add $imm32,%rsp */
+static const uint8_t mov_r11d[] = {0x41, 0xbb};                /* mov $imm32,%r11d */
+static const uint8_t push_rsp[] = {0xff, 0xb4, 0x24};          /* push disp32(%rsp) */
+static const uint8_t dec_r11d[] = {0x41, 0xff, 0xcb};          /* dec %r11d */
+static const uint8_t jne_push[] = {0x75, (uint8_t)-12};        /* jne to the push: 2 + 3 + 7 bytes back */
 static const uint8_t lea_rsp_r11[] = {0x4c, 0x8d, 0x9c, 0x24}; /* lea disp32(%rsp),%r11 */
 static const uint8_t pop_r15[] = {0x41, 0x5f};                 /* pop %r15 */
 static const uint8_t ret[] = {0xc3};                           /* ret */
@@ -216,9 +219,9 @@ static void write_entry_plain(uint8_t *at, uint64_t place, uint64_t func_ref)
     emit_padding(&e, ENTRY_PLAIN_SIZE);
 }
 
-/* Bytes from the copy of the stack arguments up to the caller's: room for the copy, the saved %r15 and the return
- * address, and as much more as keeps the alignment that the caller gave an argument (none is aligned to more than
- * its size, all together have `stack_arguments` bytes). */
+/* Bytes from the copy of the stack arguments up to the caller's: room for the copy, the saved %r15 and the
+ * return address, and as much more as keeps the alignment that the caller gave an argument (none is aligned
+ * to more than its size, all together have `stack_arguments` bytes). */
 static uint32_t copy_distance(uint32_t stack_arguments)
 {
     uint32_t align = 16;
@@ -227,8 +230,8 @@ static uint32_t copy_distance(uint32_t stack_arguments)
     return (stack_arguments + 16 + align - 1) & ~(align - 1);
 }
 
-/* Copies the caller's stack arguments below the saved %r15. Pushing moves %rsp by what lies between one word and the next
- * lower one, so the displacement is the same for every word. */
+/* Copies the caller's stack arguments below the saved %r15. Pushing moves %rsp by what lies between one word
+ * and the next lower one, so the displacement is the same for every word. */
 static void emit_copy(struct emitter *e, uint32_t stack_arguments)
 {
     uint32_t words = stack_arguments / 8;
