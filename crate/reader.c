@@ -191,6 +191,8 @@ static struct crateld_error *check_code(const char *path, const struct crate_hea
     if (header->imported_functions &&
         !crate_segment_has(header, CRATE_SEGMENT_TEXT, header->lazy_stubs_rva, 1, true))
         return FAULT(path, "crate header", "lazy stubs 0x%x are not within the text", header->lazy_stubs_rva);
+    if (header->toc_text_rva && !crate_segment_has(header, CRATE_SEGMENT_TEXT, header->toc_text_rva, 0, true))
+        return FAULT(path, "crate header", "TOC code at 0x%x is not within the text", header->toc_text_rva);
     struct toc_shape shape;
     struct crateld_error *error = crate_toc_shape(header, &shape);
     if (error)
