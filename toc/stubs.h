@@ -1,14 +1,31 @@
-/* The machine code that crates are made of besides what compilers wrote: import stubs, lazy stubs, entry stubs.
+/* The machine code that crates are made of besides what compilers wrote: import stubs, lazy stubs, entry
+ * stubs.
  *
- * One table of functions per CPU (`struct toc_stub_ops`), so that nothing above toc/ knows an instruction. Every
- * writer gets the bytes to fill, the address at which they will stand, and the addresses they refer to; addresses
- * only enter as differences, so rvas do as well. The linker keeps all of a crate within 31 bits.
+ * One table of functions per CPU (`struct toc_stub_ops`), so that nothing above toc/ knows an instruction.
+ * Every writer gets the bytes to fill, the address at which they will stand, and the addresses they refer to;
+ * addresses only enter as differences, so rvas do as well. The linker keeps all of a crate within 31 bits.
+ * Writers fill all bytes of their stub; they may be called from any thread.
  */
 #ifndef TOC_STUBS_H
 #define TOC_STUBS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+enum {
+    TOC_STACK_ARGUMENTS_MAX = 1 << 24, /* bytes; entry stubs are not made for more */
+    TOC_ENTRY_TOC_ALIGN = 16,          /* entry stubs of TOC code begin at, and are, multiples of this */
+};
+
+/* Unwind information of stubs that change the stack pointer: DWARF call frame instructions, for FDEs that
+ * belong to a CIE made of `cfi` below. */
+struct toc_cfi {
+    uint8_t code_align;      /* code alignment factor */
+    int8_t data_align;       /* data alignment factor */
+    uint8_t return_register; /* DWARF's number of the return address column */
+    uint8_t initial_size;
+    uint8_t initial[8]; /* the CIE's initial instructions: the state at a function's entry */
+};
 
 struct toc_stub_ops {
     uint32_t import_plain_size; /* bytes of each stub; stubs are laid out at multiples of their size */
@@ -20,30 +37,41 @@ struct toc_stub_ops {
     /* Import stub of plain code: jumps to slot->entry. */
     void (*write_import_plain)(uint8_t *at, uint64_t place, uint64_t slot);
 
-    /* Import stub of TOC code: loads slot->entry, then slot->toc into the TOC register, and jumps. In that order: see
-     * docs/abi.md on binding as a race. */
+    /* Import stub of TOC code: loads slot->entry, then slot->toc into the TOC register, and jumps. In that
+     * order: see docs/abi.md on binding as a race. */
     void (*write_import_toc)(uint8_t *at, uint64_t place, uint64_t slot);
 
     /* Lazy stub: what an unbound slot holds. Hands the slot's address to the lazy head. */
     void (*write_lazy)(uint8_t *at, uint64_t place, uint64_t slot, uint64_t head);
 
-    /* Lazy head, one per crate: hands on the slot's address (pushed) and the TOC's address to toc->resolver. */
+    /* Lazy head, one per crate: hands on the slot's address (pushed) and the TOC's address (in the scratch
+     * register) to toc->resolver. */
     void (*write_lazy_head)(uint8_t *at, uint64_t place, uint64_t toc);
 
     /* Entry stub of a function of plain code: jumps to func_ref->entry. Its address is the function's. */
     void (*write_entry_plain)(uint8_t *at, uint64_t place, uint64_t func_ref);
 
-    /* Entry stub of a function of TOC code (the preserving entry): goes straight on to func_ref->entry if the TOC
-     * register is `toc` already; else saves the caller's, sets ours, copies `stack_arguments` bytes, calls, and
-     * restores. For a function that calls va_start the callee is entered at func_ref->toc, which holds its varargs entry
-     * (its TOC is known here). */
+    /* Bytes of write_entry_toc()'s stub: a multiple of TOC_ENTRY_TOC_ALIGN. */
     uint32_t (*entry_toc_size)(uint32_t stack_arguments, bool is_varargs);
-    void (*write_entry_toc)(uint8_t *at, uint64_t place, uint64_t func_ref, uint64_t toc, uint32_t stack_arguments,
-                            bool is_varargs);
 
-    /* Unwind information of an entry stub of TOC code: DWARF call frame instructions for its FDE. Returns their size; `at`
-     * may be NULL to learn it. */
+    /* Entry stub of a function of TOC code (the preserving entry): goes straight on to func_ref->entry if the
+     * TOC register is `toc` already; else saves the caller's, sets ours, copies `stack_arguments` bytes (a
+     * multiple of 8, at most TOC_STACK_ARGUMENTS_MAX), calls, and restores. For a function that calls
+     * va_start the callee is entered at func_ref->toc, which holds its varargs entry (its TOC is known here),
+     * with the scratch register telling where the caller's stack arguments are. */
+    void (*write_entry_toc)(uint8_t *at, uint64_t place, uint64_t func_ref, uint64_t toc,
+                            uint32_t stack_arguments, bool is_varargs);
+
+    /* Unwind information. Import stubs, lazy stubs and entry stubs of plain code need no instructions: the
+     * CIE's state holds throughout. */
+    struct toc_cfi cfi;
+
+    /* Call frame instructions for the FDE of write_entry_toc()'s stub. Returns their size; `at` may be NULL
+     * to learn it. */
     uint32_t (*entry_toc_cfi)(uint8_t *at, uint32_t stack_arguments, bool is_varargs);
+
+    /* The same for the lazy head. */
+    uint32_t (*lazy_head_cfi)(uint8_t *at);
 };
 
 extern const struct toc_stub_ops toc_stubs_x86_64;
