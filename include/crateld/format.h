@@ -38,7 +38,7 @@ struct crate_segment {
 
 enum crate_table_kind {
     CRATE_TABLE_NEEDED,      /* struct crate_needed */
-    CRATE_TABLE_IMPORTS,     /* struct crate_import; the first `imported_functions` have slot = index */
+    CRATE_TABLE_IMPORTS,     /* struct crate_import: first CALL_*, then IFUNC, both with slot = index, then the rest */
     CRATE_TABLE_EXPORTS,     /* struct crate_export, sorted by hash */
     CRATE_TABLE_BUCKETS,     /* uint32_t[2^bucket_bits + 1]: exports whose hash >> (64 - bucket_bits) is b are
                                 [buckets[b], buckets[b + 1]) */
@@ -107,7 +107,8 @@ struct crate_header {
 
     uint32_t eh_frame_hdr_rva; /* as .eh_frame_hdr of the LSB, with a sorted table; 0: none */
     uint32_t eh_frame_hdr_size;
-    uint32_t reserved;
+    uint32_t toc_text_rva; /* text from here to the end of CRATE_SEGMENT_TEXT is TOC code, what lies before it is
+                              not (stubs do not matter); 0: none is. Landing pads need to know */
 
     uint64_t relink_off; /* file offset of .crate.relink, outside all segments */
     uint64_t relink_size;
@@ -120,6 +121,8 @@ enum crate_needed_kind {
 
 enum crate_needed_flags {
     CRATE_NEEDED_FLAG_EAGER = 1 << 0, /* has initialisers: opened before main */
+    CRATE_NEEDED_FLAG_USES_EXPORTS = 1 << 1, /* an ELF library with undefined symbols that the crate exports: it is
+                                                opened where it finds them */
 };
 
 struct crate_needed {

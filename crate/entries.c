@@ -1,0 +1,201 @@
+/* The accessors of crate/reader.h that check a table's entry when it is used. */
+#include <inttypes.h>
+
+#include "crate/reader.h"
+
+enum {
+    KNOWN_NEEDED_FLAGS = CRATE_NEEDED_FLAG_EAGER | CRATE_NEEDED_FLAG_USES_EXPORTS,
+    KNOWN_IMPORT_FLAGS = CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF,
+    KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE,
+};
+
+/* A FORMAT error about entry `i` of the table called `table`. */
+#define ENTRY_FAULT(view, table, i, ...)                                                                     \
+    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: %s[%u]", (view)->path, table, i)
+
+static struct crateld_error *check_index(const struct crate_view *view, enum crate_table_kind kind,
+                                         const char *table, uint32_t i)
+{
+    if (i >= crate_view_count(view, kind))
+        return ENTRY_FAULT(view, table, i, "there are only %u", crate_view_count(view, kind));
+    return NULL;
+}
+
+static struct crateld_error *check_string(const struct crate_view *view, const char *table, uint32_t i,
+                                          const char *what, uint32_t off)
+{
+    if (!crate_view_string(view, off))
+        return ENTRY_FAULT(view, table, i, "%s at 0x%x is not within the strings", what, off);
+    return NULL;
+}
+
+/* Whether an address in the image, or right behind its end, is at `rva`. */
+static bool image_has(const struct crate_view *view, uint32_t rva)
+{
+    return rva <= view->header.image_size;
+}
+
+struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t i, struct crate_needed *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_NEEDED, "needed", i));
+    struct crate_needed needed = view->needed[i];
+    TRY(check_string(view, "needed", i, "name", needed.name));
+    TRY(check_string(view, "needed", i, "path", needed.path));
+    if (!*crate_view_string(view, needed.name))
+        return ENTRY_FAULT(view, "needed", i, "it has no name");
+    if (needed.kind > CRATE_NEEDED_ELF || needed.flags & ~KNOWN_NEEDED_FLAGS)
+        return ENTRY_FAULT(view, "needed", i, "unknown kind %u or flags 0x%x", needed.kind, needed.flags);
+    *ret = needed;
+    return NULL;
+}
+
+/* The import's slot is there, and function imports have that of their index. */
+static struct crateld_error *check_slot(const struct crate_view *view, uint32_t i,
+                                        const struct crate_import *import)
+{
+    const struct crate_header *header = &view->header;
+    if (import->kind <= CRATE_IMPORT_IFUNC) {
+        if (import->slot != i || i >= header->imported_functions)
+            return ENTRY_FAULT(view, "imports", i, "function slot %u of %u, wanted the import's index",
+                               import->slot, header->imported_functions);
+        return NULL;
+    }
+    uint32_t slot_count = import->kind == CRATE_IMPORT_TLS_INDEX ? 2 : 1;
+    if (slot_count > header->imported_globals || import->slot > header->imported_globals - slot_count)
+        return ENTRY_FAULT(view, "imports", i, "global slot %u of %u", import->slot,
+                           header->imported_globals);
+    return NULL;
+}
+
+/* What `fallback_rva` means depends on kind and flags. */
+static struct crateld_error *check_fallback(const struct crate_view *view, uint32_t i,
+                                            const struct crate_import *import)
+{
+    bool is_tls = import->kind == CRATE_IMPORT_TLS_OFFSET || import->kind == CRATE_IMPORT_TLS_INDEX;
+    uint32_t rva = import->fallback_rva;
+    if (import->flags & CRATE_IMPORT_FLAG_SELF && !is_tls)
+        return ENTRY_FAULT(view, "imports", i, "the flag SELF is for thread-locals, found kind %u",
+                           import->kind);
+    if (import->kind == CRATE_IMPORT_IFUNC &&
+        !crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, rva, 1, true))
+        return ENTRY_FAULT(view, "imports", i, "resolver 0x%x is not within the text", rva);
+    if (is_tls && import->flags & (CRATE_IMPORT_FLAG_SELF | CRATE_IMPORT_FLAG_VAGUE) &&
+        rva > view->header.tls_mem_size)
+        return ENTRY_FAULT(view, "imports", i,
+                           "0x%x is not within the crate's %" PRIu64 " bytes of thread-locals", rva,
+                           view->header.tls_mem_size);
+    if (!is_tls && import->flags & CRATE_IMPORT_FLAG_VAGUE && !image_has(view, rva))
+        return ENTRY_FAULT(view, "imports", i, "the crate's own definition 0x%x is not within the image",
+                           rva);
+    return NULL;
+}
+
+struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t i, struct crate_import *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_IMPORTS, "imports", i));
+    struct crate_import import = view->imports[i];
+    TRY(check_string(view, "imports", i, "name", import.name));
+    TRY(check_string(view, "imports", i, "version", import.version));
+    if (import.kind > CRATE_IMPORT_TLS_INDEX || import.flags & ~KNOWN_IMPORT_FLAGS)
+        return ENTRY_FAULT(view, "imports", i, "unknown kind %u or flags 0x%x", import.kind, import.flags);
+    if (import.needed != CRATE_NONE && import.needed >= crate_view_count(view, CRATE_TABLE_NEEDED))
+        return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
+                           crate_view_count(view, CRATE_TABLE_NEEDED));
+    if (import.needed != CRATE_NONE && !*crate_view_string(view, import.name))
+        return ENTRY_FAULT(view, "imports", i, "it has no name");
+    TRY(check_slot(view, i, &import));
+    TRY(check_fallback(view, i, &import));
+    *ret = import;
+    return NULL;
+}
+
+/* An export's address is where its kind says. */
+static struct crateld_error *check_export_place(const struct crate_view *view, uint32_t i,
+                                                const struct crate_export *export)
+{
+    const struct crate_header *header = &view->header;
+    bool is_good = true;
+    switch (export->kind) {
+    case CRATE_EXPORT_FUNCTION_PLAIN:
+    case CRATE_EXPORT_FUNCTION_TOC:
+        is_good = crate_segment_has(header, CRATE_SEGMENT_TEXT, export->rva, 0, true) &&
+                  crate_segment_has(header, CRATE_SEGMENT_TEXT, export->canonical_rva, 0, true);
+        break;
+    case CRATE_EXPORT_DATA:
+        is_good = image_has(view, export->rva) && image_has(view, export->canonical_rva);
+        break;
+    case CRATE_EXPORT_TLS:
+        is_good = export->rva <= header->tls_mem_size;
+        break;
+    case CRATE_EXPORT_ABSOLUTE:
+        break;
+    default:
+        return ENTRY_FAULT(view, "exports", i, "unknown kind %u", export->kind);
+    }
+    if (!is_good)
+        return ENTRY_FAULT(view, "exports", i, "0x%x (canonically 0x%x) is not where kind %u belongs",
+                           export->rva, export->canonical_rva, export->kind);
+    return NULL;
+}
+
+struct crateld_error *crate_view_export(const struct crate_view *view, uint32_t i, struct crate_export *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_EXPORTS, "exports", i));
+    struct crate_export export = view->exports[i];
+    TRY(check_string(view, "exports", i, "name", export.name));
+    if (!*crate_view_string(view, export.name))
+        return ENTRY_FAULT(view, "exports", i, "it has no name");
+    if (export.flags & ~KNOWN_EXPORT_FLAGS)
+        return ENTRY_FAULT(view, "exports", i, "unknown flags 0x%x", export.flags);
+    TRY(check_export_place(view, i, &export));
+    if (export.import != CRATE_NONE && (!(export.flags & CRATE_EXPORT_FLAG_VAGUE) ||
+                                        export.import >= crate_view_count(view, CRATE_TABLE_IMPORTS)))
+        return ENTRY_FAULT(view, "exports", i, "import %u of %u says which copy won, with flags 0x%x",
+                           export.import, crate_view_count(view, CRATE_TABLE_IMPORTS), export.flags);
+    *ret = export;
+    return NULL;
+}
+
+/* Import `import` is there and of kind `kind`. */
+static struct crateld_error *check_import_ref(const struct crate_view *view, const char *table, uint32_t i,
+                                              uint32_t import, enum crate_import_kind kind)
+{
+    if (import >= crate_view_count(view, CRATE_TABLE_IMPORTS) || view->imports[import].kind != kind)
+        return ENTRY_FAULT(view, table, i, "import %u of %u, wanted one of kind %d", import,
+                           crate_view_count(view, CRATE_TABLE_IMPORTS), kind);
+    return NULL;
+}
+
+struct crateld_error *crate_view_data_reloc(const struct crate_view *view, uint32_t i,
+                                            struct crate_data_reloc *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_DATA_RELOCS, "data relocations", i));
+    struct crate_data_reloc reloc = view->data_relocs[i];
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, reloc.place_rva, 8, false))
+        return ENTRY_FAULT(view, "data relocations", i, "place 0x%x is not within the data", reloc.place_rva);
+    TRY(check_import_ref(view, "data relocations", i, reloc.import, CRATE_IMPORT_ADDRESS));
+    *ret = reloc;
+    return NULL;
+}
+
+struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i, struct crate_fixup *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_FIXUPS, "fixups", i));
+    struct crate_fixup fixup = view->fixups[i];
+    const struct crate_header *header = &view->header;
+    bool is_text = crate_segment_has(header, CRATE_SEGMENT_TEXT, fixup.place_rva, 4, true);
+    if (!is_text && !crate_segment_has(header, CRATE_SEGMENT_RODATA, fixup.place_rva, 4, true) &&
+        !crate_segment_has(header, CRATE_SEGMENT_DATA, fixup.place_rva, 4, false))
+        return ENTRY_FAULT(view, "fixups", i, "place 0x%x is not within the image", fixup.place_rva);
+    if (is_text && !(header->flags & CRATE_FLAG_TEXT_FIXUPS))
+        return ENTRY_FAULT(view, "fixups", i, "place 0x%x is in the text, but the flags say that none is",
+                           fixup.place_rva);
+    if (fixup.kind > CRATE_FIXUP_TPOFF32)
+        return ENTRY_FAULT(view, "fixups", i, "unknown kind %u", fixup.kind);
+    if (fixup.import != CRATE_NONE)
+        TRY(check_import_ref(view, "fixups", i, fixup.import,
+                             fixup.kind == CRATE_FIXUP_TPOFF32 ? CRATE_IMPORT_TLS_OFFSET
+                                                               : CRATE_IMPORT_ADDRESS));
+    *ret = fixup;
+    return NULL;
+}

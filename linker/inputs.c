@@ -1,0 +1,265 @@
+#include "linker/inputs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "linker/input_kind.h"
+#include "linker/ldscript.h"
+#include "linker/resolve.h"
+
+enum { MAX_SCRIPT_DEPTH = 8 };
+
+/* How an input is to be taken. */
+struct input_mode {
+    bool is_whole_archive;
+    bool is_as_needed;
+    bool is_static;
+    int depth; /* of linker scripts that name each other */
+};
+
+static struct crateld_error *add_file(struct link *link, const char *path, struct input_mode mode);
+
+/* Keeps `file` until the end of the link. */
+static struct crateld_error *keep_file(struct link *link, struct file *file)
+{
+    if (VEC_PUSH(&link->files, *file))
+        return NULL;
+    file_close(file);
+    return error_memory();
+}
+
+static struct crateld_error *add_source(struct link *link, bool is_archive, size_t index)
+{
+    struct link_source source = {.is_archive = is_archive, .index = (uint32_t)index};
+    return VEC_PUSH(&link->sources, source) ? NULL : error_memory();
+}
+
+/* Whether a provider of that kind and identity is there already. */
+static bool has_provider(const struct link *link, enum link_provider_kind kind, const char *name)
+{
+    for (size_t i = 0; i < link->providers.count; i++)
+        if (link->providers.at[i]->kind == kind && !strcmp(link->providers.at[i]->name, name))
+            return true;
+    return false;
+}
+
+static struct link_provider *new_provider(struct link *link, enum link_provider_kind kind, const char *path)
+{
+    struct link_provider *provider = arena_alloc(&link->arena, sizeof *provider);
+    char *kept_path = arena_strndup(&link->arena, path, strlen(path));
+    if (!provider || !kept_path || !VEC_RESERVE(&link->providers, 1))
+        return NULL;
+    provider->kind = kind;
+    provider->path = kept_path;
+    return provider;
+}
+
+static struct crateld_error *add_shared(struct link *link, const char *path, struct input_mode mode)
+{
+    struct link_provider *provider = new_provider(link, LINK_PROVIDER_ELF, path);
+    if (!provider)
+        return error_memory();
+    TRY(shared_library_open(path, EM_X86_64, &provider->library));
+    provider->name = provider->library.soname;
+    provider->is_as_needed = mode.is_as_needed;
+    if (has_provider(link, LINK_PROVIDER_ELF, provider->name)) {
+        shared_library_deinit(&provider->library);
+        return NULL;
+    }
+    link->providers.at[link->providers.count++] = provider;
+    return add_source(link, false, link->providers.count - 1);
+}
+
+static struct crateld_error *add_crate(struct link *link, const char *path)
+{
+    struct link_provider *provider = new_provider(link, LINK_PROVIDER_CRATE, path);
+    if (!provider)
+        return error_memory();
+    TRY(file_open(path, &provider->file));
+    struct crateld_error *error = crate_view_open(provider->path, provider->file.data, &provider->crate);
+    if (!error && has_provider(link, LINK_PROVIDER_CRATE, crate_view_name(&provider->crate)))
+        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already", path,
+                             crate_view_name(&provider->crate));
+    if (!error && !strcmp(crate_view_name(&provider->crate), link->name))
+        error = error_create(CRATELD_ERROR_DUPLICATE,
+                             "%s: is called '%s', as the crate that is being linked: give one of them --name", path,
+                             link->name);
+    if (error) {
+        file_close(&provider->file);
+        return error;
+    }
+    provider->name = crate_view_name(&provider->crate);
+    link->providers.at[link->providers.count++] = provider;
+    return add_source(link, false, link->providers.count - 1);
+}
+
+/* Indexes the names of an archive's symbol index. */
+static struct crateld_error *index_archive(struct link_archive *archive)
+{
+    archive->is_taken = calloc(archive->archive.member_count + 1, 1);
+    if (!archive->is_taken || !hash_index_reserve(&archive->by_name, archive->archive.symbol_count))
+        return error_memory();
+    for (uint32_t i = 0; i < archive->archive.symbol_count; i++)
+        if (!hash_index_add(&archive->by_name, hash_string(archive->archive.symbols[i].name)))
+            return error_memory();
+    return NULL;
+}
+
+static struct crateld_error *add_all_members(struct link *link, struct archive *archive)
+{
+    for (uint32_t i = 0; i < archive->member_count; i++) {
+        struct span data;
+        TRY(archive_member_data(archive, i, &data));
+        const char *path = arena_printf(&link->arena, "%s(%s)", archive->path, archive->members[i].name);
+        if (!path)
+            return error_memory();
+        link_report(link, link_add_object(link, path, data));
+    }
+    return NULL;
+}
+
+static struct crateld_error *add_archive(struct link *link, const char *path, struct input_mode mode)
+{
+    struct link_archive *archive = arena_alloc(&link->arena, sizeof *archive);
+    if (!archive || !VEC_RESERVE(&link->archives, 1))
+        return error_memory();
+    TRY(archive_open(path, &archive->archive));
+    link->archives.at[link->archives.count++] = archive; /* from here on link_deinit() releases it */
+    if (mode.is_whole_archive)
+        return add_all_members(link, &archive->archive);
+    if (!archive->archive.has_index && archive->archive.member_count)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: the archive has no symbol index; make one with 'ranlib %s'", path, path);
+    TRY(index_archive(archive));
+    return add_source(link, true, link->archives.count - 1);
+}
+
+static struct crateld_error *add_library(struct link *link, const char *name, struct input_mode mode)
+{
+    char *path AUTO_FREE = NULL;
+    TRY(search_library(&link->search, name, mode.is_static ? SEARCH_STATIC : SEARCH_ANY, &path));
+    return add_file(link, path, mode);
+}
+
+static struct crateld_error *add_script_inputs(struct link *link, const char *path, const struct ldscript *script,
+                                               struct input_mode mode)
+{
+    for (uint32_t i = 0; i < script->search_dir_count; i++)
+        TRY(search_add_dir(&link->search, script->search_dirs[i]));
+    for (uint32_t i = 0; i < script->input_count; i++) {
+        const struct ldscript_input *input = &script->inputs[i];
+        struct input_mode inner = mode;
+        inner.is_as_needed |= input->as_needed;
+        if (input->is_library) {
+            TRY(add_library(link, input->name, inner));
+            continue;
+        }
+        char *found AUTO_FREE = NULL;
+        TRY(search_script_input(&link->search, path, input->name, &found));
+        TRY(add_file(link, found, inner));
+    }
+    return NULL;
+}
+
+static struct crateld_error *add_script(struct link *link, const char *path, struct span text,
+                                        struct input_mode mode)
+{
+    if (++mode.depth > MAX_SCRIPT_DEPTH)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: linker scripts name each other more than %d deep", path,
+                            MAX_SCRIPT_DEPTH);
+    struct ldscript script;
+    TRY(ldscript_parse(text, path, &script));
+    struct crateld_error *error = add_script_inputs(link, path, &script, mode);
+    ldscript_deinit(&script);
+    return error;
+}
+
+static struct crateld_error *add_file(struct link *link, const char *path, struct input_mode mode)
+{
+    struct file file;
+    enum input_kind kind;
+    TRY(file_open(path, &file));
+    TRY(keep_file(link, &file));
+    TRY(input_kind_of(file.data, path, &kind));
+    switch (kind) {
+    case INPUT_OBJECT:
+        return link_add_object(link, file.path, file.data);
+    case INPUT_SHARED:
+        return add_shared(link, path, mode);
+    case INPUT_CRATE:
+        return add_crate(link, path);
+    case INPUT_ARCHIVE:
+        return add_archive(link, path, mode);
+    case INPUT_SCRIPT:
+        return add_script(link, path, file.data, mode);
+    }
+    return NULL;
+}
+
+/* --declare b.crate:symbol */
+static struct crateld_error *add_declared(struct link *link, const char *declaration)
+{
+    const char *colon = strchr(declaration, ':');
+    if (!colon || colon == declaration || !colon[1])
+        return error_create(CRATELD_ERROR_USAGE, "--declare %s: wanted crate:symbol", declaration);
+    size_t length = (size_t)(colon - declaration);
+    if (length > 6 && !strncmp(colon - 6, ".crate", 6))
+        length -= 6;
+    char *name = arena_strndup(&link->arena, declaration, length);
+    struct link_symbol *symbol =
+        name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, hash_string(colon + 1)) : NULL;
+    if (!symbol)
+        return error_memory();
+    if (symbol->state != LINK_SYMBOL_UNDEFINED)
+        return NULL;
+    size_t index = 0;
+    while (index < link->providers.count &&
+           (link->providers.at[index]->kind == LINK_PROVIDER_ELF || strcmp(link->providers.at[index]->name, name)))
+        index++;
+    if (index == link->providers.count) {
+        struct link_provider *provider = new_provider(link, LINK_PROVIDER_DECLARED, name);
+        if (!provider)
+            return error_memory();
+        provider->name = name;
+        link->providers.at[link->providers.count++] = provider;
+    }
+    symbol->state = LINK_SYMBOL_IMPORTED;
+    symbol->provider = (uint32_t)index;
+    return NULL;
+}
+
+/* What a compiler driver links by itself: `-lgcc --as-needed -lgcc_s --no-as-needed -lc`. */
+static void add_defaults(struct link *link)
+{
+    static const struct {
+        const char *name;
+        bool is_as_needed;
+    } defaults[] = {{"gcc", false}, {"gcc_s", true}, {"c", false}};
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        link_report(link, add_library(link, defaults[i].name,
+                                      (struct input_mode){.is_as_needed = defaults[i].is_as_needed}));
+}
+
+struct crateld_error *link_read_inputs(struct link *link)
+{
+    const struct link_options *options = link->options;
+    for (size_t i = 0; i < options->argument_count; i++) {
+        const struct link_argument *argument = &options->arguments[i];
+        struct input_mode mode = {
+            .is_whole_archive = argument->is_whole_archive,
+            .is_as_needed = argument->is_as_needed,
+            .is_static = argument->is_static,
+        };
+        if (argument->kind == LINK_ARGUMENT_LIBRARY)
+            link_report(link, add_library(link, argument->value, mode));
+        else
+            link_report(link, add_file(link, argument->value, mode));
+    }
+    if (options->has_default_libraries)
+        add_defaults(link);
+    for (size_t i = 0; i < options->declare_count; i++)
+        TRY(add_declared(link, options->declares[i]));
+    return NULL;
+}

@@ -1,0 +1,238 @@
+/* One link: what all passes work on. docs/architecture.md lists the passes in their order.
+ *
+ * Everything lives until link_deinit(): passes borrow freely from each other. Not thread-safe.
+ */
+#ifndef LINKER_LINK_H
+#define LINKER_LINK_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/vec.h"
+#include "crate/reader.h"
+#include "crateld/format.h"
+#include "crateld/toc_record.h"
+#include "linker/archive.h"
+#include "linker/object.h"
+#include "linker/options.h"
+#include "linker/search.h"
+#include "linker/shared_library.h"
+#include "linker/symbol.h"
+#include "linker/version_script.h"
+#include "toc/shape.h"
+
+struct link_eh_frame;
+struct marking; /* linker/gc.c */
+struct link_merge_table;
+
+enum link_provider_kind {
+    LINK_PROVIDER_CRATE,
+    LINK_PROVIDER_DECLARED, /* --declare: a crate whose file does not exist yet */
+    LINK_PROVIDER_ELF,
+};
+
+/* A crate or ELF library that symbols can be imported from. */
+struct link_provider {
+    enum link_provider_kind kind;
+    const char *path; /* borrowed */
+    const char *name; /* identity: crate name or soname; borrowed */
+    struct shared_library library; /* ELF; owned */
+    struct crate_view crate;       /* CRATE; borrows from `file` */
+    struct file file;              /* CRATE; owned */
+    bool is_as_needed;
+    bool is_used;
+    uint32_t needed; /* index + 1 in the needed table */
+};
+
+/* An archive whose members are taken when they define something that is wanted. */
+struct link_archive {
+    struct archive archive; /* owned */
+    struct hash_index by_name;
+    uint32_t *index_symbols; /* owned; by insertion into by_name: index into archive.symbols */
+    bool *is_taken;          /* owned; for each member */
+};
+
+/* The order in which undefined symbols are looked for. */
+struct link_source {
+    bool is_archive;
+    uint32_t index; /* into archives or providers */
+};
+
+/* The start of a function: what an entry stub or a TOC record belongs to. Aliases share one. */
+struct link_function {
+    struct link_section *section;
+    uint64_t value;
+    uint32_t func_ref;        /* index + 1 */
+    uint32_t stack_arguments; /* bytes; TOC code */
+    uint64_t varargs_entry;   /* offset in the section */
+    bool is_varargs;
+    bool has_record;          /* TOC code with a record: may be entered */
+    uint32_t stub_off;        /* offset of its entry stub within the entry stubs */
+};
+
+enum link_output_kind {
+    LINK_OUTPUT_INPUTS,    /* made of input sections */
+    LINK_OUTPUT_SYNTHETIC, /* written by the linker */
+};
+
+/* A section of the output file. */
+struct link_output {
+    const char *name;
+    uint32_t type;
+    uint64_t flags;
+    uint8_t segment; /* enum crate_segment_kind; CRATE_SEGMENT_COUNT: not loaded */
+    uint8_t align_log2;
+    uint8_t rank; /* order within the segment */
+    uint32_t entry_size;
+    uint32_t index; /* in the section header table */
+    VEC(struct link_section *) sections;
+    uint64_t size;
+    uint64_t rva; /* not loaded: 0 */
+    uint64_t off; /* in the file */
+};
+
+/* What a symbol of the linker's own points to. */
+enum link_place {
+    LINK_PLACE_IMAGE_START,
+    LINK_PLACE_TEXT_END,
+    LINK_PLACE_DATA_END, /* of the file's part */
+    LINK_PLACE_BSS_START,
+    LINK_PLACE_IMAGE_END,
+    LINK_PLACE_TOC,
+    LINK_PLACE_PREINIT_START,
+    LINK_PLACE_PREINIT_END,
+    LINK_PLACE_INIT_START,
+    LINK_PLACE_INIT_END,
+    LINK_PLACE_FINI_START,
+    LINK_PLACE_FINI_END,
+    LINK_PLACE_SECTION_START, /* of the output section called bounds_name */
+    LINK_PLACE_SECTION_END,
+};
+
+/* A place in the output as a section of size 0, so that symbols can be defined at it. */
+struct link_marker {
+    struct link_section section;
+    enum link_place place;
+    const char *bounds_name; /* borrowed; NULL but for SECTION_START and SECTION_END */
+};
+
+/* What fills an import's slot: see struct crate_import. */
+struct link_import {
+    struct link_symbol *symbol; /* NULL: the local-dynamic block */
+    uint32_t slot;
+    uint8_t kind;  /* enum crate_import_kind */
+    uint8_t flags; /* enum crate_import_flags */
+    uint32_t stub_off; /* function slots: of the import stub, within the import stubs */
+};
+
+/* A slot of imported_globals that holds an address of this crate (or a constant). */
+struct link_constant_slot {
+    struct link_symbol *symbol;
+    uint32_t slot;
+};
+
+/* A place that the loader fills: a data relocation or a fixup. */
+struct link_loader_place {
+    uint64_t rva;
+    struct link_symbol *symbol; /* NULL: an address of this crate, rva `addend` */
+    int64_t addend;
+    uint32_t kind; /* fixups: enum crate_fixup_kind */
+};
+
+/* An aligned word of data that holds an address of this crate. */
+struct link_relr_place {
+    struct link_section *section;
+    uint64_t off;
+};
+
+/* An undefined symbol and the first place that refers to it. */
+struct link_undefined {
+    struct link_symbol *symbol;
+    const struct link_section *section;
+    uint64_t off;
+    uint32_t more; /* further references */
+};
+
+struct link {
+    const struct link_options *options; /* borrowed */
+    const char *name;                   /* the crate's identity */
+    struct arena arena;
+    struct crateld_error *errors; /* collected */
+    uint32_t error_count;
+
+    /* Inputs. */
+    struct search search;
+    struct version_script *scripts; /* owned */
+    VEC(struct link_object *) objects;
+    VEC(struct file) files; /* owned */
+    VEC(struct link_provider *) providers;
+    VEC(struct link_archive *) archives;
+    VEC(struct link_source) sources;
+    struct link_object own;         /* owner of the sections that the linker makes */
+    VEC(struct link_section *) own_sections;
+    VEC(struct link_marker *) markers;
+    VEC(struct link_object *) lto_objects;
+
+    /* Resolution. */
+    struct link_symbol_table symbols;
+    struct hash_index groups;
+    VEC(const char *) group_signatures;
+    size_t next_undefined; /* symbols before it have been looked for */
+    struct link_symbol *entry;
+
+    /* What the scan found to be needed. */
+    struct hash_index function_index;
+    VEC(struct link_function *) functions;
+    VEC(struct link_import) function_imports; /* slot = index */
+    VEC(struct link_import) global_imports;
+    VEC(struct link_constant_slot) constant_slots;
+    uint32_t data_reloc_count; /* by the scan; the lists are made by emission */
+    uint32_t fixup_count;
+    VEC(struct link_loader_place) data_relocs;
+    VEC(struct link_loader_place) fixups;
+    VEC(struct link_relr_place) relr_places;
+    VEC(struct link_function *) func_refs; /* by index */
+    VEC(struct link_undefined) undefined;
+    uint32_t global_slot_count;
+    uint32_t tls_block_slot; /* index + 1 of the local-dynamic pair's first slot */
+    uint32_t flags;          /* enum crate_flags */
+    struct link_eh_frame *eh_frame;
+    struct link_merge_table *merges;
+
+    struct marking *marking; /* borrowed; during garbage collection */
+
+    /* Layout. */
+    VEC(struct link_output *) outputs;
+    struct toc_shape toc;
+    uint64_t toc_rva;
+    uint64_t stubs_rva; /* import stubs */
+    uint64_t lazy_rva;       /* lazy head, then the lazy stubs */
+    uint64_t entry_stubs_rva;
+    uint64_t tls_rva; /* start of the image */
+    uint64_t tls_file_size;
+    uint64_t tls_mem_size;
+    uint64_t tls_align;
+    uint64_t preferred_base;
+};
+
+/* Collects `error` (taken over; NULL is allowed), so that the link goes on to find more. */
+void link_report(struct link *link, struct crateld_error *error);
+
+/* Prints "crateld: warning: ..." to stderr; an error under --fatal-warnings. */
+void link_warn(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is .text). */
+const char *link_output_name(const struct link_section *section);
+
+/* Sorts a section's relocations by offset, which compilers nearly always did. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_sort_relocs(struct link *link, struct link_section *section);
+
+/* All errors so far, for the caller; NULL if there are none. */
+MUST_CHECK struct crateld_error *link_take_errors(struct link *link);
+
+/* Runs the whole link. Errors are collected, each message a line. */
+MUST_CHECK struct crateld_error *link_run(const struct link_options *options);
+
+#endif

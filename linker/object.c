@@ -1,0 +1,336 @@
+#include "linker/object.h"
+
+#include <gelf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crateld/toc_record.h"
+
+/* The ELF header, as far as it decides whether this is an object for us. */
+static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header)
+{
+    if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian",
+                            path, header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
+    if (header->e_machine != EM_X86_64)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted x86-64 (%u)", path,
+                            header->e_machine, EM_X86_64);
+    if (header->e_type != ET_REL)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: ELF type %u, wanted a relocatable object (%u)", path,
+                            header->e_type, ET_REL);
+    return NULL;
+}
+
+struct reading {
+    struct arena *arena;
+    struct link_object *object;
+    Elf *elf;
+    const Elf64_Shdr *headers; /* points into the image, or an aligned copy that libelf made */
+    struct span section_names;
+};
+
+static struct crateld_error *section_error(const struct reading *r, uint32_t i, const char *what)
+{
+    return error_create(CRATELD_ERROR_FORMAT, "%s: section %u (%s): %s", r->object->path, i,
+                        r->object->sections[i].name ? r->object->sections[i].name : "?", what);
+}
+
+/* What becomes of a section, by its type, flags and name. */
+static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
+{
+    bool is_alloc = header->sh_flags & SHF_ALLOC;
+    if (!strcmp(name, CRATELD_TOC_RECORD_SECTION))
+        return LINK_SECTION_TOC_RECORDS;
+    if (header->sh_flags & SHF_EXCLUDE)
+        return LINK_SECTION_DROPPED;
+    switch (header->sh_type) {
+    case SHT_NULL:
+    case SHT_SYMTAB:
+    case SHT_STRTAB:
+    case SHT_RELA:
+    case SHT_REL:
+    case SHT_GROUP:
+    case SHT_SYMTAB_SHNDX:
+        return LINK_SECTION_DROPPED;
+    default:
+        break;
+    }
+    if (!strcmp(name, ".note.GNU-stack") || !strcmp(name, ".note.gnu.property") ||
+        !strcmp(name, ".note.GNU-split-stack") || !strcmp(name, ".note.GNU-no-split-stack") ||
+        !strncmp(name, ".gnu.lto_", 9) || !strncmp(name, ".gnu.debuglto_", 14) ||
+        !strncmp(name, ".gnu.warning.", 13) || !strncmp(name, ".llvm", 5) || !strcmp(name, ".comment"))
+        return LINK_SECTION_DROPPED;
+    if (!strcmp(name, ".eh_frame"))
+        return LINK_SECTION_EH_FRAME;
+    if ((header->sh_flags & SHF_MERGE) && header->sh_entsize && header->sh_size &&
+        !(header->sh_flags & SHF_WRITE) && header->sh_type != SHT_NOBITS)
+        return LINK_SECTION_MERGE;
+    return is_alloc ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
+}
+
+/* Expands a section of SHF_COMPRESSED into the arena. */
+static struct crateld_error *decompress(struct reading *r, struct link_section *section)
+{
+    Elf_Scn *scn = elf_getscn(r->elf, section->index);
+    GElf_Shdr header;
+    if (!scn || elf_compress(scn, 0, 0) < 0 || !gelf_getshdr(scn, &header))
+        return section_error(r, section->index, "compressed contents are damaged or of an unknown kind");
+    Elf_Data *data = elf_rawdata(scn, NULL);
+    if (!data || data->d_size != header.sh_size)
+        return section_error(r, section->index, "compressed contents are damaged");
+    uint8_t *copy = arena_alloc(r->arena, data->d_size);
+    if (!copy)
+        return error_memory();
+    memcpy(copy, data->d_buf, data->d_size);
+    section->data = (struct span){copy, data->d_size};
+    section->size = data->d_size;
+    section->align_log2 = (uint8_t)(header.sh_addralign > 1 ? __builtin_ctzll(header.sh_addralign) : 0);
+    section->flags &= ~(uint64_t)SHF_COMPRESSED;
+    return NULL;
+}
+
+static struct crateld_error *read_section(struct reading *r, uint32_t i)
+{
+    const Elf64_Shdr *header = &r->headers[i];
+    struct link_section *section = &r->object->sections[i];
+    section->object = r->object;
+    section->index = i;
+    section->name = span_string(r->section_names, header->sh_name);
+    if (!section->name)
+        return section_error(r, i, "its name lies outside the section name table");
+    section->type = header->sh_type;
+    section->flags = header->sh_flags;
+    section->size = header->sh_size;
+    section->link = header->sh_link < r->object->section_count ? header->sh_link : 0;
+    section->entry_size = header->sh_entsize <= UINT32_MAX ? (uint32_t)header->sh_entsize : 0;
+    uint64_t align = header->sh_addralign > 1 ? header->sh_addralign : 1;
+    if ((align & (align - 1)) || align > (UINT64_C(1) << 31))
+        return section_error(r, i, "its alignment is not a power of two below 2^32");
+    section->align_log2 = (uint8_t)__builtin_ctzll(align);
+    if (header->sh_type != SHT_NOBITS && header->sh_type != SHT_NULL &&
+        !span_slice(r->object->image, header->sh_offset, header->sh_size, &section->data))
+        return section_error(r, i, "its contents lie outside the file (truncated?)");
+    section->kind = kind_of(header, section->name);
+    if (section->size > (UINT64_C(1) << 40))
+        return section_error(r, i, "its size is absurd");
+    if ((section->flags & SHF_COMPRESSED) && section->kind != LINK_SECTION_DROPPED)
+        TRY(decompress(r, section));
+    if (section->kind == LINK_SECTION_MERGE && section->size % section->entry_size)
+        section->kind = (section->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
+    return NULL;
+}
+
+/* The symbol table: bounds, and every symbol's name and section index. */
+static struct crateld_error *read_symbols(struct reading *r, uint32_t i)
+{
+    const Elf64_Shdr *header = &r->headers[i];
+    struct link_object *object = r->object;
+    const struct link_section *section = &object->sections[i];
+    if (object->elf_symbols)
+        return section_error(r, i, "a second symbol table");
+    if (header->sh_entsize != sizeof(Elf64_Sym) || section->data.size % sizeof(Elf64_Sym) ||
+        (uintptr_t)section->data.data % _Alignof(Elf64_Sym))
+        return section_error(r, i, "entry size or alignment is not that of a symbol table");
+    object->elf_symbols = (const Elf64_Sym *)(const void *)section->data.data;
+    size_t count = section->data.size / sizeof(Elf64_Sym);
+    if (count > UINT32_MAX / 2 || header->sh_info > count)
+        return section_error(r, i, "its number of local symbols is above its number of symbols");
+    object->symbol_count = (uint32_t)count;
+    object->first_global = header->sh_info;
+    if (!section->link || object->sections[section->link].type != SHT_STRTAB)
+        return section_error(r, i, "its string table is missing");
+    object->symbol_names = object->sections[section->link].data;
+    if (object->symbol_names.size && object->symbol_names.data[object->symbol_names.size - 1])
+        return section_error(r, section->link, "does not end with a NUL");
+    return NULL;
+}
+
+static struct crateld_error *check_symbols(const struct reading *r)
+{
+    const struct link_object *object = r->object;
+    for (uint32_t i = 0; i < object->symbol_count; i++) {
+        const Elf64_Sym *symbol = &object->elf_symbols[i];
+        if (symbol->st_name >= object->symbol_names.size && symbol->st_name)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: its name lies outside the string table",
+                                object->path, i);
+        uint32_t section = symbol->st_shndx;
+        if (section == SHN_XINDEX) {
+            if (!object->symbol_shndx)
+                return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: SHN_XINDEX without an index table",
+                                    object->path, i);
+            section = object->symbol_shndx[i];
+        } else if (section >= SHN_LORESERVE) {
+            if (section != SHN_ABS && section != SHN_COMMON)
+                return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: symbol %u (%s): unknown section index 0x%x",
+                                    object->path, i, link_object_symbol_name(object, i), section);
+            continue;
+        }
+        if (section >= object->section_count)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: section index %u, and there are %u sections",
+                                object->path, i, section, object->section_count);
+        if (i >= object->first_global && ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: a local symbol among the global ones",
+                                object->path, i);
+    }
+    return NULL;
+}
+
+static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
+{
+    const Elf64_Shdr *header = &r->headers[i];
+    const struct link_section *relocs = &r->object->sections[i];
+    if (header->sh_type == SHT_REL)
+        return section_error(r, i, "SHT_REL relocations, which x86-64 does not use");
+    if (header->sh_info >= r->object->section_count || !header->sh_info)
+        return section_error(r, i, "it relocates a section that does not exist");
+    struct link_section *target = &r->object->sections[header->sh_info];
+    if (header->sh_entsize != sizeof(Elf64_Rela) || relocs->data.size % sizeof(Elf64_Rela) ||
+        (uintptr_t)relocs->data.data % _Alignof(Elf64_Rela) || relocs->data.size / sizeof(Elf64_Rela) > UINT32_MAX)
+        return section_error(r, i, "entry size or alignment is not that of relocations");
+    if (target->kind == LINK_SECTION_DROPPED)
+        return NULL;
+    if (target->relocs)
+        return section_error(r, i, "a second set of relocations for one section");
+    target->relocs = (const Elf64_Rela *)(const void *)relocs->data.data;
+    target->reloc_count = (uint32_t)(relocs->data.size / sizeof(Elf64_Rela));
+    for (uint32_t k = 0; k < target->reloc_count; k++)
+        if (target->relocs[k].r_offset >= target->size ||
+            ELF64_R_SYM(target->relocs[k].r_info) >= r->object->symbol_count)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist",
+                                r->object->path, relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
+                                (unsigned long long)ELF64_R_SYM(target->relocs[k].r_info));
+    /* Merging pieces would tear relocated contents apart. */
+    if (target->reloc_count && target->kind == LINK_SECTION_MERGE)
+        target->kind = (target->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
+    return NULL;
+}
+
+static struct crateld_error *read_group(struct reading *r, uint32_t i, struct link_group *ret)
+{
+    const Elf64_Shdr *header = &r->headers[i];
+    struct link_object *object = r->object;
+    struct span data = object->sections[i].data;
+    uint32_t flags, member;
+    if (data.size % 4 || !span_read(data, 0, &flags, 4) || header->sh_info >= object->symbol_count)
+        return section_error(r, i, "a damaged section group");
+    *ret = (struct link_group){
+        .signature = link_object_symbol_name(object, header->sh_info),
+        .members = data.data + 4,
+        .member_count = (uint32_t)(data.size / 4 - 1),
+        .is_comdat = flags & GRP_COMDAT,
+    };
+    /* Old assemblers sign a group by a section symbol: then the section's name is the signature. */
+    uint32_t signer = link_object_symbol_section(object, header->sh_info);
+    if (ELF64_ST_TYPE(object->elf_symbols[header->sh_info].st_info) == STT_SECTION && signer < LINK_RESERVED)
+        ret->signature = object->sections[signer].name;
+    for (uint32_t k = 0; k < ret->member_count; k++) {
+        memcpy(&member, ret->members + 4 * k, 4);
+        if (member >= object->section_count)
+            return section_error(r, i, "a group member does not exist");
+        object->sections[member].in_group = true;
+    }
+    return NULL;
+}
+
+static struct crateld_error *read_groups(struct reading *r)
+{
+    struct link_object *object = r->object;
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < object->section_count; i++)
+        count += object->sections[i].type == SHT_GROUP;
+    if (!count)
+        return NULL;
+    object->groups = arena_alloc_array(r->arena, count, sizeof *object->groups);
+    if (!object->groups)
+        return error_memory();
+    for (uint32_t i = 1; i < object->section_count; i++)
+        if (object->sections[i].type == SHT_GROUP)
+            TRY(read_group(r, i, &object->groups[object->group_count++]));
+    return NULL;
+}
+
+static struct crateld_error *read_all_sections(struct reading *r)
+{
+    struct link_object *object = r->object;
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        TRY(read_section(r, i));
+        const char *name = object->sections[i].name;
+        if (!strncmp(name, ".gnu.lto_", 9))
+            object->is_lto = true;
+        object->has_link_order |= (object->sections[i].flags & SHF_LINK_ORDER) != 0;
+        if (!strcmp(name, ".note.GNU-stack") && (object->sections[i].flags & SHF_EXECINSTR))
+            object->has_exec_stack = true;
+    }
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        if (object->sections[i].type == SHT_SYMTAB)
+            TRY(read_symbols(r, i));
+        if (object->sections[i].type == SHT_SYMTAB_SHNDX)
+            object->symbol_shndx = (const Elf32_Word *)(const void *)object->sections[i].data.data;
+    }
+    for (uint32_t i = 1; i < object->section_count; i++)
+        if (object->sections[i].type == SHT_SYMTAB_SHNDX &&
+            (object->sections[i].data.size / 4 < object->symbol_count || (uintptr_t)object->symbol_shndx % 4))
+            return section_error(r, i, "shorter than the symbol table");
+    TRY(check_symbols(r));
+    TRY(read_groups(r));
+    for (uint32_t i = 1; i < object->section_count; i++)
+        if (object->sections[i].type == SHT_RELA || object->sections[i].type == SHT_REL)
+            TRY(read_relocs(r, i));
+    return NULL;
+}
+
+static struct crateld_error *read_with_libelf(struct reading *r)
+{
+    struct link_object *object = r->object;
+    const Elf64_Ehdr *header = r->elf ? elf64_getehdr(r->elf) : NULL;
+    if (!header)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: damaged ELF header: %s", object->path, elf_errmsg(-1));
+    TRY(check_header(object->path, header));
+    size_t count, names_index;
+    if (elf_getshdrnum(r->elf, &count) < 0 || elf_getshdrstrndx(r->elf, &names_index) < 0 || !count ||
+        count > UINT32_MAX / 2 || names_index >= count)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged", object->path);
+    /* libelf has checked that the table lies within the image when it can give the last header. */
+    Elf_Scn *last = elf_getscn(r->elf, count - 1);
+    if (!last || !elf64_getshdr(last) ||
+        !span_has(object->image, header->e_shoff, count * sizeof(Elf64_Shdr)) || header->e_shoff % 8)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table lies outside the file (truncated?)",
+                            object->path);
+    r->headers = (const Elf64_Shdr *)(const void *)(object->image.data + header->e_shoff);
+    object->section_count = (uint32_t)count;
+    object->sections = arena_alloc_array(r->arena, count, sizeof *object->sections);
+    if (!object->sections)
+        return error_memory();
+    object->sections[0] = (struct link_section){.object = object, .name = ""};
+    const Elf64_Shdr *names = &r->headers[names_index];
+    if (!span_slice(object->image, names->sh_offset, names->sh_size, &r->section_names))
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section name table lies outside the file", object->path);
+    return read_all_sections(r);
+}
+
+struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
+                                       struct link_object *ret)
+{
+    *ret = (struct link_object){.path = path, .image = image};
+    elf_version(EV_CURRENT);
+    struct reading reading = {.arena = arena, .object = ret};
+    /* libelf takes a writable pointer and does not write to images opened for reading. */
+    reading.elf = elf_memory((char *)(uintptr_t)image.data, image.size);
+    struct crateld_error *error = read_with_libelf(&reading);
+    elf_end(reading.elf);
+    return error;
+}
+
+uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i)
+{
+    uint32_t section = object->elf_symbols[i].st_shndx;
+    if (section == SHN_XINDEX)
+        return object->symbol_shndx[i];
+    return section >= SHN_LORESERVE ? section | LINK_RESERVED : section;
+}
+
+const char *link_object_symbol_name(const struct link_object *object, uint32_t i)
+{
+    uint32_t name = object->elf_symbols[i].st_name;
+    return name < object->symbol_names.size ? (const char *)object->symbol_names.data + name : "";
+}

@@ -1,0 +1,108 @@
+/* A relocatable ELF object as the linker sees it: sections with their relocations, symbols, COMDAT groups.
+ *
+ * Reading (x86-64, ELF64, little-endian; gABI ch. 4) checks everything that later passes rely on: section bounds,
+ * string offsets, symbol and section indices, relocation offsets. After link_object_read() succeeds no index in
+ * the object needs another check. Nothing is copied: sections borrow the file's bytes, but for those of misaligned
+ * archive members and compressed sections.
+ */
+#ifndef LINKER_OBJECT_H
+#define LINKER_OBJECT_H
+
+#include <elf.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/span.h"
+
+struct link_symbol;
+struct link_output;
+struct link_merge;
+
+enum link_section_kind {
+    LINK_SECTION_DROPPED,     /* not part of the output: tables, notes for linkers, losers of COMDAT groups */
+    LINK_SECTION_PLAIN,       /* allocated; contents as they are, relocated */
+    LINK_SECTION_MERGE,       /* SHF_MERGE: pieces that may be shared */
+    LINK_SECTION_EH_FRAME,    /* .eh_frame: taken apart into CIEs and FDEs */
+    LINK_SECTION_DEBUG,       /* not allocated, kept for other tools */
+    LINK_SECTION_TOC_RECORDS, /* .crateld.toc */
+};
+
+struct link_section {
+    struct link_object *object; /* borrowed; never NULL */
+    const char *name;           /* borrowed */
+    struct span data;           /* borrowed; empty for SHT_NOBITS */
+    uint64_t size;              /* bytes in the output, less merging */
+    uint64_t flags;             /* SHF_* */
+    const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset once the scan has begun */
+    uint32_t reloc_count;
+    uint32_t index; /* in its object's section header table */
+    uint32_t type;  /* SHT_* */
+    uint32_t link;  /* sh_link, checked; 0 where it is no section */
+    uint8_t align_log2;
+    uint8_t kind; /* enum link_section_kind */
+    bool is_live; /* set by garbage collection */
+    bool is_toc;  /* holds TOC code */
+    bool in_group;
+    bool is_relocs_sorted;
+    bool is_relocated_at_load; /* read-only data with addresses in it: goes to .data.rel.ro */
+    uint32_t entry_size;            /* sh_entsize of merge sections */
+    struct link_output *output;     /* borrowed; where it goes, from layout on */
+    uint64_t out_off;               /* offset within `output` */
+    struct link_merge *merge;       /* borrowed; its pieces, for MERGE */
+    uint32_t first_fde;             /* index + 1 of its first frame description entry; 0: none */
+    uint32_t relink;                /* index in the relink section */
+};
+
+/* A COMDAT group: of groups with one signature the first is kept. */
+struct link_group {
+    const char *signature;   /* borrowed */
+    const uint8_t *members;  /* borrowed: 32-bit section indices, checked */
+    uint32_t member_count;
+    bool is_comdat;
+};
+
+struct link_object {
+    const char *path;   /* borrowed; "libx.a(y.o)" for archive members: for messages */
+    struct span image;  /* borrowed */
+    struct link_section *sections; /* in the link's arena; [0] is the null section */
+    uint32_t section_count;
+    const Elf64_Sym *elf_symbols; /* borrowed */
+    const Elf32_Word *symbol_shndx; /* borrowed; SHT_SYMTAB_SHNDX or NULL */
+    uint32_t symbol_count;
+    uint32_t first_global;
+    struct span symbol_names;
+    struct link_symbol **symbols; /* in the link's arena: one for each ELF symbol */
+    struct link_symbol *locals;   /* storage of the first `first_global` of them */
+    struct link_symbol **functions; /* sorted by section and value; made on demand */
+    uint32_t function_count;
+    struct link_group *groups;
+    uint32_t group_count;
+    uint32_t priority; /* position in the order of resolution: lower wins */
+    uint32_t module;   /* index in the relink section */
+    bool is_lto;       /* GCC's intermediate code, to be compiled first */
+    bool has_exec_stack;
+    bool has_link_order; /* some section is SHF_LINK_ORDER */
+};
+
+/* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `path` and `image` must
+ * outlive it. Symbols are left to link_object_symbols(). Errors: FORMAT, UNSUPPORTED, MEMORY. */
+MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
+                                                  struct link_object *ret);
+
+/* Reserved section indices are set apart from real ones, which may be as high in big objects. */
+enum {
+    LINK_RESERVED = 0xffff0000,
+    LINK_SHN_ABS = LINK_RESERVED | SHN_ABS,
+    LINK_SHN_COMMON = LINK_RESERVED | SHN_COMMON,
+};
+
+/* The section index of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined), LINK_SHN_ABS or
+ * LINK_SHN_COMMON. */
+uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i);
+
+/* The name of symbol `i`, "" for section symbols without one. */
+const char *link_object_symbol_name(const struct link_object *object, uint32_t i);
+
+#endif

@@ -1,0 +1,55 @@
+/* What a link is asked to do, as the command line says it. */
+#ifndef LINKER_OPTIONS_H
+#define LINKER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum link_argument_kind {
+    LINK_ARGUMENT_FILE,    /* value: a path */
+    LINK_ARGUMENT_LIBRARY, /* value: the name behind -l */
+};
+
+/* One input, with the options that stood before it. */
+struct link_argument {
+    const char *value;
+    enum link_argument_kind kind;
+    bool is_whole_archive; /* take every member, not just those that are needed */
+    bool is_as_needed;     /* record the library as needed only if something is imported from it */
+    bool is_static;        /* -Bstatic: prefer archives to shared libraries */
+};
+
+struct link_options {
+    const char *output;               /* path of the crate */
+    const char *name;                 /* the crate's identity; NULL: from `output` */
+    const char *entry;                /* symbol; "main" by default; absent is allowed unless is_entry_required */
+    const char *map_path;             /* NULL: no map */
+    const struct link_argument *arguments;
+    size_t argument_count;
+    const char *const *library_dirs;  /* -L, in order */
+    size_t library_dir_count;
+    const char *const *version_scripts; /* paths */
+    size_t version_script_count;
+    const char *const *dynamic_lists; /* paths */
+    size_t dynamic_list_count;
+    const char *const *exports;       /* --export: names and patterns */
+    size_t export_count;
+    const char *const *declares;      /* --declare: "b.crate:symbol" */
+    size_t declare_count;
+    const char *const *undefined;     /* -u: symbols to be looked for as if an object referred to them */
+    size_t undefined_count;
+    const char *const *defsyms;       /* --defsym: "name=value" with value a number or another symbol */
+    size_t defsym_count;
+    bool is_entry_required;           /* --entry was given: its absence is an error */
+    bool collect_garbage;
+    bool keep_relink;
+    bool allow_undefined;             /* -z undefs: unresolved imports are looked for when they are used */
+    bool has_default_libraries;       /* libc, libgcc, libgcc_s */
+    bool is_strip_debug;
+    bool is_strip_all;
+    bool is_fatal_warnings;
+    bool is_verbose;
+    bool show_times;
+};
+
+#endif

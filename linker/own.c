@@ -1,0 +1,266 @@
+#include "linker/own.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+static const struct {
+    const char *name;
+    enum link_place place;
+} own_symbols[] = {
+    {"_TOC_", LINK_PLACE_TOC},
+    {"_GLOBAL_OFFSET_TABLE_", LINK_PLACE_TOC},
+    {"__dso_handle", LINK_PLACE_TOC},
+    {"__ehdr_start", LINK_PLACE_IMAGE_START},
+    {"__executable_start", LINK_PLACE_IMAGE_START},
+    {"etext", LINK_PLACE_TEXT_END},
+    {"_etext", LINK_PLACE_TEXT_END},
+    {"__etext", LINK_PLACE_TEXT_END},
+    {"edata", LINK_PLACE_DATA_END},
+    {"_edata", LINK_PLACE_DATA_END},
+    {"__bss_start", LINK_PLACE_BSS_START},
+    {"end", LINK_PLACE_IMAGE_END},
+    {"_end", LINK_PLACE_IMAGE_END},
+    {"__preinit_array_start", LINK_PLACE_PREINIT_START},
+    {"__preinit_array_end", LINK_PLACE_PREINIT_END},
+    {"__init_array_start", LINK_PLACE_INIT_START},
+    {"__init_array_end", LINK_PLACE_INIT_END},
+    {"__fini_array_start", LINK_PLACE_FINI_START},
+    {"__fini_array_end", LINK_PLACE_FINI_END},
+};
+
+struct crateld_error *link_own_section(struct link *link, const char *name, uint32_t type, uint64_t flags,
+                                       uint64_t size, uint8_t align_log2, struct link_section **ret)
+{
+    struct link_section *section = arena_alloc(&link->arena, sizeof *section);
+    if (!section)
+        return error_memory();
+    section->object = &link->own;
+    section->name = name;
+    section->type = type;
+    section->flags = flags;
+    section->size = size;
+    section->align_log2 = align_log2;
+    section->kind = LINK_SECTION_PLAIN;
+    section->is_live = true;
+    *ret = section;
+    return NULL;
+}
+
+struct crateld_error *link_own_common(struct link *link, struct link_symbol *symbol)
+{
+    uint64_t align = symbol->value > 1 ? symbol->value : 1;
+    if ((align & (align - 1)) || align > (UINT64_C(1) << 31))
+        return error_create(CRATELD_ERROR_FORMAT, "%s: common symbol '%s': alignment %llu is not a power of two",
+                            symbol->object->path, symbol->name, (unsigned long long)align);
+    bool is_tls = symbol->type == STT_TLS;
+    struct link_section *section;
+    TRY(link_own_section(link, is_tls ? ".tbss" : ".bss", SHT_NOBITS,
+                         SHF_ALLOC | SHF_WRITE | (is_tls ? SHF_TLS : 0), symbol->size,
+                         (uint8_t)__builtin_ctzll(align), &section));
+    if (!VEC_PUSH(&link->own_sections, section))
+        return error_memory();
+    symbol->state = LINK_SYMBOL_DEFINED;
+    symbol->binding = STB_GLOBAL;
+    symbol->type = is_tls ? STT_TLS : STT_OBJECT;
+    symbol->section = section;
+    symbol->value = 0;
+    return NULL;
+}
+
+/* Makes `symbol` a hidden symbol at a marker, which layout gives its place. */
+static struct crateld_error *define_marker(struct link *link, struct link_symbol *symbol,
+                                           const struct link_marker *like)
+{
+    struct link_marker *marker = arena_alloc(&link->arena, sizeof *marker);
+    if (!marker || !VEC_PUSH(&link->markers, marker))
+        return error_memory();
+    *marker = *like;
+    marker->section = (struct link_section){
+        .object = &link->own,
+        .name = "",
+        .type = SHT_NULL,
+        .flags = SHF_ALLOC,
+        .kind = LINK_SECTION_PLAIN,
+        .is_live = true,
+    };
+    symbol->state = LINK_SYMBOL_DEFINED;
+    symbol->binding = STB_GLOBAL;
+    symbol->visibility = STV_HIDDEN;
+    symbol->object = &link->own;
+    symbol->section = &marker->section;
+    symbol->value = 0;
+    return NULL;
+}
+
+static struct crateld_error *define_one(struct link *link, const char *definition)
+{
+    const char *equals = strchr(definition, '=');
+    if (!equals || equals == definition)
+        return error_create(CRATELD_ERROR_USAGE, "--defsym %s: wanted name=value", definition);
+    char *name = arena_strndup(&link->arena, definition, (size_t)(equals - definition));
+    struct link_symbol *symbol =
+        name ? link_symbol_table_enter(&link->symbols, &link->arena, name, hash_string(name)) : NULL;
+    if (!symbol)
+        return error_memory();
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(equals + 1, &end, 0);
+    if (!errno && end != equals + 1 && !*end) {
+        symbol->state = LINK_SYMBOL_ABSOLUTE;
+        symbol->value = value;
+    } else {
+        const struct link_symbol *other = link_symbol_table_find(&link->symbols, equals + 1);
+        if (!other || (other->state != LINK_SYMBOL_DEFINED && other->state != LINK_SYMBOL_ABSOLUTE))
+            return error_create(CRATELD_ERROR_UNDEFINED, "--defsym %s: '%s' is neither a number nor defined",
+                                definition, equals + 1);
+        symbol->state = other->state;
+        symbol->section = other->section;
+        symbol->value = other->value;
+        symbol->size = other->size;
+        symbol->type = other->type;
+    }
+    symbol->binding = STB_GLOBAL;
+    symbol->object = &link->own;
+    return NULL;
+}
+
+struct crateld_error *link_own_symbols(struct link *link)
+{
+    for (size_t i = 0; i < link->options->defsym_count; i++)
+        TRY(define_one(link, link->options->defsyms[i]));
+    for (size_t i = 0; i < sizeof own_symbols / sizeof *own_symbols; i++) {
+        struct link_symbol *symbol = link_symbol_table_find(&link->symbols, own_symbols[i].name);
+        if (!symbol || symbol->state != LINK_SYMBOL_UNDEFINED)
+            continue;
+        struct link_marker marker = {.place = own_symbols[i].place};
+        TRY(define_marker(link, symbol, &marker));
+    }
+    return NULL;
+}
+
+static bool is_c_identifier(const char *name)
+{
+    if (!isalpha((unsigned char)*name) && *name != '_')
+        return false;
+    while (isalnum((unsigned char)*name) || *name == '_')
+        name++;
+    return !*name;
+}
+
+static bool has_section(const struct link *link, const char *name)
+{
+    for (size_t i = 0; i < link->objects.count; i++)
+        for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++) {
+            const struct link_section *section = &link->objects.at[i]->sections[k];
+            if (section->kind != LINK_SECTION_DROPPED && (section->flags & SHF_ALLOC) &&
+                !strcmp(section->name, name))
+                return true;
+        }
+    return false;
+}
+
+struct crateld_error *link_own_bounds(struct link *link)
+{
+    for (size_t i = 0; i < link->symbols.count; i++) {
+        struct link_symbol *symbol = link->symbols.at[i];
+        bool is_start = !strncmp(symbol->name, "__start_", 8);
+        bool is_stop = !strncmp(symbol->name, "__stop_", 7);
+        const char *name = symbol->name + (is_start ? 8 : 7);
+        if (symbol->state != LINK_SYMBOL_UNDEFINED || (!is_start && !is_stop) || !is_c_identifier(name) ||
+            !has_section(link, name))
+            continue;
+        struct link_marker marker = {
+            .place = is_start ? LINK_PLACE_SECTION_START : LINK_PLACE_SECTION_END,
+            .bounds_name = name,
+        };
+        TRY(define_marker(link, symbol, &marker));
+    }
+    return NULL;
+}
+
+const char *link_own_bounds_name(const struct link *link, const struct link_section *section)
+{
+    if (section->object != &link->own || section->type != SHT_NULL)
+        return NULL;
+    const char *start = (const char *)section - offsetof(struct link_marker, section);
+    return ((const struct link_marker *)(const void *)start)->bounds_name;
+}
+
+/* The first or last output with the name, or in the segment. */
+static struct link_output *find_output(const struct link *link, const char *name)
+{
+    for (size_t i = 0; i < link->outputs.count; i++)
+        if (!strcmp(link->outputs.at[i]->name, name))
+            return link->outputs.at[i];
+    return NULL;
+}
+
+static void bind_to(struct link_section *section, struct link_output *output, bool is_end)
+{
+    section->output = output;
+    section->out_off = output && is_end ? output->size : 0;
+}
+
+/* The last output of a segment, and among those the last (or first) one that is, or is not, NOBITS. */
+static struct link_output *edge_output(const struct link *link, uint8_t segment, bool is_nobits, bool is_first)
+{
+    struct link_output *found = NULL;
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        struct link_output *output = link->outputs.at[i];
+        if (output->segment == segment && (output->type == SHT_NOBITS) == is_nobits && !(found && is_first) &&
+            !(output->flags & SHF_TLS && is_nobits))
+            found = output;
+    }
+    return found;
+}
+
+static void place_marker(const struct link *link, struct link_marker *marker)
+{
+    static const char *const arrays[] = {".preinit_array", ".init_array", ".fini_array"};
+    struct link_section *section = &marker->section;
+    struct link_output *bss = edge_output(link, CRATE_SEGMENT_DATA, true, true);
+    struct link_output *data = edge_output(link, CRATE_SEGMENT_DATA, false, false);
+    int array = marker->place - LINK_PLACE_PREINIT_START;
+    switch (marker->place) {
+    case LINK_PLACE_IMAGE_START:
+        bind_to(section, link->outputs.at[0], false); /* .crate.header, at rva 0 */
+        break;
+    case LINK_PLACE_TEXT_END:
+        bind_to(section, edge_output(link, CRATE_SEGMENT_TEXT, false, false), true);
+        break;
+    case LINK_PLACE_DATA_END:
+        bind_to(section, data, true);
+        break;
+    case LINK_PLACE_BSS_START:
+        bind_to(section, bss ? bss : data, !bss);
+        break;
+    case LINK_PLACE_IMAGE_END:
+        bss = edge_output(link, CRATE_SEGMENT_DATA, true, false);
+        bind_to(section, bss ? bss : data, true);
+        break;
+    case LINK_PLACE_TOC:
+        bind_to(section, find_output(link, ".toc"), false);
+        break;
+    case LINK_PLACE_SECTION_START:
+    case LINK_PLACE_SECTION_END:
+        bind_to(section, find_output(link, marker->bounds_name), marker->place == LINK_PLACE_SECTION_END);
+        break;
+    default: {
+        /* Without such an array the bounds are some place, and equal. */
+        struct link_output *output = find_output(link, arrays[array / 2]);
+        bind_to(section, output ? output : data, output && array % 2);
+        break;
+    }
+    }
+}
+
+void link_own_place(struct link *link)
+{
+    for (size_t i = 0; i < link->markers.count; i++)
+        place_marker(link, link->markers.at[i]);
+}

@@ -1,0 +1,16 @@
+/* Resolution: which definition each name means. Rules: linker/symbol.h. */
+#ifndef LINKER_RESOLVE_H
+#define LINKER_RESOLVE_H
+
+#include "linker/link.h"
+
+/* Takes the object in `image` into the link: its groups, its symbols. `path` and `image` outlive the link. */
+MUST_CHECK struct crateld_error *link_add_object(struct link *link, const char *path, struct span image);
+
+/* Looks for all undefined symbols in archives, crates and libraries until nothing new is wanted. */
+MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
+
+/* Decides for each symbol whether it is exported and whether it is vague, and gives common symbols their places. */
+MUST_CHECK struct crateld_error *link_settle_symbols(struct link *link);
+
+#endif

@@ -1,0 +1,664 @@
+#include "linker/scan.h"
+
+#include <string.h>
+
+#include "linker/eh_frame.h"
+#include "linker/function.h"
+
+/* The relocation that is being looked at. */
+struct scanning {
+    struct link *link;
+    struct link_section *section;
+    const Elf64_Rela *reloc;
+    uint64_t rva; /* of the place; LINK_SCANNING during the scan */
+    struct link_reference *ref;
+};
+
+static struct crateld_error *place_error(const struct scanning *s, enum crateld_error_code code, const char *what)
+{
+    return error_create(code, "%s: %s+0x%llx: %s against '%s': %s", s->section->object->path, s->section->name,
+                        (unsigned long long)s->reloc->r_offset, s->ref->howto->name, s->ref->symbol->name, what);
+}
+
+/* The byte `back` bytes before the relocated place, 0 if there is none. */
+static uint8_t byte_before(const struct scanning *s, unsigned back)
+{
+    uint64_t off = s->reloc->r_offset;
+    return off >= back && off - back < s->section->data.size ? s->section->data.data[off - back] : 0;
+}
+
+/* Whether the place is the operand of a direct call, jump or conditional jump. The byte before a 32-bit pc-relative memory
+ * operand is a ModRM byte with mod 00 and r/m 101, which is none of these opcodes. */
+static bool is_branch_operand(const struct scanning *s)
+{
+    uint8_t opcode = byte_before(s, 1);
+    return opcode == 0xe8 || opcode == 0xe9 || (opcode >= 0x80 && opcode <= 0x8f && byte_before(s, 2) == 0x0f);
+}
+
+/* Whether the place is the memory operand of an indirect call (ff /2) or jump (ff /4) through it. */
+static bool is_indirect_branch(const struct scanning *s)
+{
+    uint8_t modrm = byte_before(s, 1);
+    return byte_before(s, 2) == 0xff && (modrm == 0x15 || modrm == 0x25);
+}
+
+/* Imports. */
+
+static struct crateld_error *need_call(struct link *link, struct link_symbol *symbol, uint8_t kind, uint32_t *slot)
+{
+    uint32_t *known = kind == CRATE_IMPORT_CALL_TOC ? &symbol->call_toc : &symbol->call_plain;
+    if (!*known) {
+        struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, 0};
+        if (!VEC_PUSH(&link->function_imports, import))
+            return error_memory();
+        *known = (uint32_t)link->function_imports.count;
+    }
+    *slot = *known - 1;
+    return NULL;
+}
+
+/* A function slot for calls to `symbol` from TOC code or plain code. A local IFUNC has one slot for both. */
+static struct crateld_error *need_call_from(struct link *link, struct link_symbol *symbol, bool is_toc,
+                                            uint32_t *slot)
+{
+    if (symbol->state == LINK_SYMBOL_DEFINED)
+        return need_call(link, symbol, CRATE_IMPORT_IFUNC, slot);
+    return need_call(link, symbol, is_toc ? CRATE_IMPORT_CALL_TOC : CRATE_IMPORT_CALL_PLAIN, slot);
+}
+
+/* Adds an import that fills global slots from `slot` on. */
+static struct crateld_error *add_global_import(struct link *link, struct link_symbol *symbol, uint32_t slot,
+                                               uint8_t kind, uint8_t flags)
+{
+    struct link_import import = {symbol, slot, kind, flags};
+    return VEC_PUSH(&link->global_imports, import) ? NULL : error_memory();
+}
+
+static uint32_t take_global_slots(struct link *link, uint32_t count)
+{
+    uint32_t slot = link->global_slot_count;
+    link->global_slot_count += count;
+    return slot;
+}
+
+static bool is_import(const struct link *link, const struct link_symbol *symbol)
+{
+    return symbol->state == LINK_SYMBOL_IMPORTED || symbol->is_vague ||
+           (symbol->state == LINK_SYMBOL_UNDEFINED && symbol->is_strongly_referenced &&
+            link->options->allow_undefined);
+}
+
+/* A global slot that holds the symbol's address. */
+static struct crateld_error *need_address(struct link *link, struct link_symbol *symbol, uint32_t *slot)
+{
+    if (!symbol->address) {
+        uint32_t taken = take_global_slots(link, 1);
+        if (is_import(link, symbol)) {
+            TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_ADDRESS, 0));
+        } else {
+            struct link_constant_slot constant = {symbol, taken};
+            if (!VEC_PUSH(&link->constant_slots, constant))
+                return error_memory();
+        }
+        symbol->address = taken + 1;
+    }
+    *slot = symbol->address - 1;
+    return NULL;
+}
+
+static uint8_t tls_flags(const struct link_symbol *symbol)
+{
+    return symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague ? CRATE_IMPORT_FLAG_SELF : 0;
+}
+
+static struct crateld_error *need_tls_offset(struct link *link, struct link_symbol *symbol, uint32_t *slot)
+{
+    link->flags |= CRATE_FLAG_STATIC_TLS;
+    if (!symbol->tls_offset) {
+        uint32_t taken = take_global_slots(link, 1);
+        TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_TLS_OFFSET, tls_flags(symbol)));
+        symbol->tls_offset = taken + 1;
+    }
+    *slot = symbol->tls_offset - 1;
+    return NULL;
+}
+
+static struct crateld_error *need_tls_index(struct link *link, struct link_symbol *symbol, uint32_t *slot)
+{
+    if (!symbol->tls_index) {
+        uint32_t taken = take_global_slots(link, 2);
+        TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_TLS_INDEX, tls_flags(symbol)));
+        symbol->tls_index = taken + 1;
+    }
+    *slot = symbol->tls_index - 1;
+    return NULL;
+}
+
+static struct crateld_error *need_tls_block(struct link *link, uint32_t *slot)
+{
+    if (!link->tls_block_slot) {
+        uint32_t taken = take_global_slots(link, 2);
+        TRY(add_global_import(link, NULL, taken, CRATE_IMPORT_TLS_INDEX, CRATE_IMPORT_FLAG_SELF));
+        link->tls_block_slot = taken + 1;
+    }
+    *slot = link->tls_block_slot - 1;
+    return NULL;
+}
+
+/* Functions. */
+
+bool link_function_has_stub(const struct link *link, const struct link_function *function)
+{
+    return function->section->is_toc ? function->has_record : link->options->keep_relink;
+}
+
+/* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function, which
+ * gets its stub. Else NULL. */
+static struct crateld_error *stubbed_function(const struct scanning *s, int64_t bias, struct link_function **ret)
+{
+    const struct link_symbol *symbol = s->ref->symbol;
+    *ret = NULL;
+    if (symbol->state != LINK_SYMBOL_DEFINED || !(symbol->section->flags & SHF_EXECINSTR) ||
+        symbol->section->object == &s->link->own)
+        return NULL;
+    uint64_t value = symbol->value + (uint64_t)(s->reloc->r_addend + bias);
+    bool is_start = symbol->type == STT_FUNC && value == symbol->value;
+    if (!is_start)
+        TRY(link_function_is_start(s->link, symbol->section, value, &is_start));
+    if (!is_start)
+        return NULL;
+    struct link_function *function;
+    TRY(link_function_enter(s->link, symbol->section, value, &function));
+    if (!link_function_has_stub(s->link, function))
+        return NULL;
+    *ret = function;
+    return link_function_need_stub(s->link, function);
+}
+
+/* Undefined symbols. */
+
+static struct crateld_error *note_undefined(struct link *link, const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    if (symbol->is_reported) {
+        for (size_t i = 0; i < link->undefined.count; i++)
+            if (link->undefined.at[i].symbol == symbol)
+                link->undefined.at[i].more++;
+        return NULL;
+    }
+    symbol->is_reported = true;
+    struct link_undefined undefined = {symbol, s->section, s->reloc->r_offset, 0};
+    return VEC_PUSH(&link->undefined, undefined) ? NULL : error_memory();
+}
+
+/* Whether the symbol has no definition and may not be left to the loader; it is noted then. */
+static struct crateld_error *check_undefined(const struct scanning *s, bool *ret)
+{
+    const struct link_symbol *symbol = s->ref->symbol;
+    *ret = false;
+    if (symbol->state != LINK_SYMBOL_UNDEFINED || !ELF64_R_SYM(s->reloc->r_info))
+        return NULL;
+    if (symbol->is_local) {
+        *ret = true;
+        return place_error(s, CRATELD_ERROR_UNDEFINED,
+                           "it is local to a section that was dropped with its COMDAT group");
+    }
+    bool is_imported = symbol->is_strongly_referenced && s->link->options->allow_undefined &&
+                       symbol->visibility == STV_DEFAULT;
+    if (!symbol->is_strongly_referenced || is_imported)
+        return NULL;
+    *ret = true;
+    return note_undefined(s->link, s);
+}
+
+/* Places for the loader. */
+
+/* Leaves the place to the loader. The scan counts such places, emission lists them with their rvas. */
+static struct crateld_error *add_fixup(const struct scanning *s, struct link_symbol *symbol, uint32_t kind)
+{
+    struct link_loader_place fixup = {s->rva, symbol, s->reloc->r_addend, kind};
+    s->ref->action = LINK_ACTION_LOADER;
+    if (s->rva != LINK_SCANNING)
+        return VEC_PUSH(&s->link->fixups, fixup) ? NULL : error_memory();
+    if (s->section->flags & SHF_EXECINSTR)
+        s->link->flags |= CRATE_FLAG_TEXT_FIXUPS;
+    s->link->fixup_count++;
+    return NULL;
+}
+
+/* Notes that the place, whose contents are right at the preferred base, moves with the crate. Its target is filled in by
+ * emission. */
+static struct crateld_error *add_own_fixup(const struct scanning *s, uint32_t kind)
+{
+    uint8_t action = s->ref->action;
+    TRY(add_fixup(s, NULL, kind));
+    s->ref->action = action;
+    s->ref->has_own_fixup = true;
+    return NULL;
+}
+
+/* A word that the loader relocates by the RELR table. */
+static struct crateld_error *add_relr(const struct scanning *s)
+{
+    struct link_relr_place place = {s->section, s->reloc->r_offset};
+    if (s->rva != LINK_SCANNING)
+        return NULL;
+    return VEC_PUSH(&s->link->relr_places, place) ? NULL : error_memory();
+}
+
+/* A word that the loader sets to the address of an import. */
+static struct crateld_error *add_data_reloc(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    struct link_loader_place place = {s->rva, symbol, s->reloc->r_addend, 0};
+    s->ref->action = LINK_ACTION_LOADER;
+    TRY(need_address(s->link, symbol, &s->ref->slot));
+    if (s->rva != LINK_SCANNING)
+        return VEC_PUSH(&s->link->data_relocs, place) ? NULL : error_memory();
+    s->link->data_reloc_count++;
+    return NULL;
+}
+
+/* A fixup that needs the address of an import in a slot. */
+static struct crateld_error *add_import_fixup(const struct scanning *s, uint32_t kind)
+{
+    uint32_t slot;
+    TRY(need_address(s->link, s->ref->symbol, &slot));
+    return add_fixup(s, s->ref->symbol, kind);
+}
+
+/* Formulas. Each sets ref->action, and makes what the action needs. */
+
+static bool is_function_type(const struct link_symbol *symbol)
+{
+    return symbol->type == STT_FUNC || symbol->type == STT_GNU_IFUNC;
+}
+
+static bool is_local_ifunc(const struct link_symbol *symbol)
+{
+    return symbol->state == LINK_SYMBOL_DEFINED && symbol->type == STT_GNU_IFUNC;
+}
+
+/* Direct access to a function elsewhere, or to a local IFUNC: its import stub stands for it. */
+static struct crateld_error *use_import_stub(const struct scanning *s)
+{
+    bool is_toc = s->section->is_toc && is_branch_operand(s);
+    s->ref->action = LINK_ACTION_IMPORT_STUB;
+    return need_call_from(s->link, s->ref->symbol, is_toc, &s->ref->slot);
+}
+
+static struct crateld_error *scan_branch(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED || is_local_ifunc(symbol))
+        return use_import_stub(s);
+    s->ref->action = LINK_ACTION_VALUE;
+    /* Plain code enters TOC code by the entry that preserves the TOC register. */
+    if (!s->section->is_toc && symbol->state == LINK_SYMBOL_DEFINED && symbol->section->is_toc) {
+        TRY(stubbed_function(s, 4, &s->ref->function));
+        if (s->ref->function)
+            s->ref->action = LINK_ACTION_ENTRY_STUB;
+    }
+    return NULL;
+}
+
+/* Whether references from this section to the start of a function take its address: from code, and from data, but not
+ * from unwind tables and tables of labels. */
+static bool takes_addresses(const struct scanning *s)
+{
+    return s->section->kind == LINK_SECTION_PLAIN && strncmp(s->section->name, ".gcc_except_table", 17) != 0;
+}
+
+static struct crateld_error *scan_relative(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    bool is_code = s->section->flags & SHF_EXECINSTR;
+    if (is_code && s->ref->howto->size == 4 && is_branch_operand(s))
+        return scan_branch(s);
+    if (is_local_ifunc(symbol))
+        return use_import_stub(s);
+    if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED) {
+        if (is_function_type(symbol) && symbol->state == LINK_SYMBOL_IMPORTED) {
+            symbol->has_canonical_stub = true;
+            return use_import_stub(s);
+        }
+        if (s->ref->howto->size != 4)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "it is not defined here; compile with -fPIC");
+        if (!is_import(s->link, symbol))
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                               "an undefined weak symbol is addressed directly; compile with -fPIC");
+        s->link->flags |= CRATE_FLAG_NEAR;
+        return add_import_fixup(s, CRATE_FIXUP_PC32);
+    }
+    s->ref->action = LINK_ACTION_VALUE;
+    if (is_code && s->ref->howto->size == 4)
+        TRY(stubbed_function(s, 4, &s->ref->function));
+    if (s->ref->function)
+        s->ref->action = LINK_ACTION_ENTRY_STUB;
+    else if (symbol->state == LINK_SYMBOL_ABSOLUTE)
+        return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                           "an absolute symbol is addressed relative to the instruction; compile with -fPIC");
+    return NULL;
+}
+
+/* 64-bit words: RELR, or a data relocation. */
+static struct crateld_error *scan_word(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    bool is_code = s->section->flags & SHF_EXECINSTR;
+    uint64_t align = UINT64_C(1) << s->section->align_log2;
+    bool is_aligned = (s->reloc->r_offset % 8 == 0) && align >= 8;
+    if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol))) {
+        s->ref->action = LINK_ACTION_VALUE;
+        return NULL;
+    }
+    if (!is_code && !(s->section->flags & SHF_WRITE) && s->section->kind == LINK_SECTION_PLAIN)
+        s->section->is_relocated_at_load = true;
+    bool needs_fixup = is_code || !is_aligned || s->section->kind != LINK_SECTION_PLAIN;
+    if (is_import(s->link, symbol)) {
+        return needs_fixup ? add_import_fixup(s, CRATE_FIXUP_ABS64) : add_data_reloc(s);
+    }
+    if (is_local_ifunc(symbol)) {
+        TRY(use_import_stub(s));
+    } else {
+        s->ref->action = LINK_ACTION_VALUE;
+        if (takes_addresses(s))
+            TRY(stubbed_function(s, 0, &s->ref->function));
+        if (s->ref->function)
+            s->ref->action = LINK_ACTION_ENTRY_STUB;
+    }
+    return needs_fixup ? add_own_fixup(s, CRATE_FIXUP_ABS64) : add_relr(s);
+}
+
+/* 32-bit absolute addresses: the crate must lie below 2 GiB. */
+static struct crateld_error *scan_absolute(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    if (s->ref->howto->size == 8)
+        return scan_word(s);
+    s->ref->action = LINK_ACTION_VALUE;
+    if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol)))
+        return NULL;
+    if (s->ref->howto->size != 4)
+        return place_error(s, CRATELD_ERROR_UNSUPPORTED, "an address does not fit; compile with -fPIC");
+    s->link->flags |= CRATE_FLAG_LOW;
+    uint32_t kind = s->ref->howto->range == RELOC_RANGE_SIGNED ? CRATE_FIXUP_ABS32S : CRATE_FIXUP_ABS32;
+    if (symbol->state == LINK_SYMBOL_IMPORTED && is_function_type(symbol)) {
+        symbol->has_canonical_stub = true;
+        TRY(use_import_stub(s));
+    } else if (symbol->state == LINK_SYMBOL_IMPORTED) {
+        return add_import_fixup(s, kind);
+    } else if (is_local_ifunc(symbol)) {
+        TRY(use_import_stub(s));
+    } else {
+        if (takes_addresses(s))
+            TRY(stubbed_function(s, 0, &s->ref->function));
+        if (s->ref->function)
+            s->ref->action = LINK_ACTION_ENTRY_STUB;
+    }
+    return add_own_fixup(s, kind);
+}
+
+/* call *f@GOTPCREL(%rip), jmp *f@GOTPCREL(%rip). */
+static struct crateld_error *scan_indirect_branch(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    bool can_relax = s->ref->howto->formula == RELOC_SLOT_RELAX;
+    bool is_elsewhere = symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED;
+    if (is_elsewhere || is_local_ifunc(symbol)) {
+        bool is_stub_toc = s->section->is_toc && can_relax;
+        TRY(need_call_from(s->link, symbol, is_stub_toc, &s->ref->slot));
+        s->ref->action = can_relax ? LINK_ACTION_RELAX_CALL : LINK_ACTION_CALL_SLOT;
+        s->ref->uses_import_stub = true;
+        return NULL;
+    }
+    if (!can_relax || symbol->state != LINK_SYMBOL_DEFINED) {
+        s->ref->action = LINK_ACTION_SLOT;
+        return need_address(s->link, symbol, &s->ref->slot);
+    }
+    s->ref->action = LINK_ACTION_RELAX_CALL;
+    if (!s->section->is_toc && symbol->section->is_toc) {
+        TRY(stubbed_function(s, 4, &s->ref->function));
+        s->ref->uses_stub = s->ref->function != NULL;
+    }
+    return NULL;
+}
+
+static struct crateld_error *scan_slot(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    bool is_load = byte_before(s, 2) == 0x8b && s->ref->howto->formula == RELOC_SLOT_RELAX;
+    if (s->reloc->r_addend == -4 && is_indirect_branch(s))
+        return scan_indirect_branch(s);
+    if (is_load && s->reloc->r_addend == -4 && symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague &&
+        !is_local_ifunc(symbol)) {
+        TRY(stubbed_function(s, 4, &s->ref->function));
+        s->ref->uses_stub = s->ref->function != NULL;
+        s->ref->action = LINK_ACTION_RELAX_LOAD;
+        return NULL;
+    }
+    s->ref->action = LINK_ACTION_SLOT;
+    if (is_local_ifunc(symbol))
+        TRY(need_call(s->link, symbol, CRATE_IMPORT_IFUNC, &s->ref->slot));
+    if (symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague && is_function_type(symbol)) {
+        struct link_function *function;
+        TRY(link_function_enter(s->link, symbol->section, symbol->value, &function));
+        if (link_function_has_stub(s->link, function))
+            TRY(link_function_need_stub(s->link, function));
+    }
+    return need_address(s->link, symbol, &s->ref->slot);
+}
+
+static struct crateld_error *scan_local_exec(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    if (s->ref->howto->size != 4)
+        return place_error(s, CRATELD_ERROR_UNSUPPORTED, "64-bit local-exec thread-locals; compile with -fPIC");
+    s->link->flags |= CRATE_FLAG_STATIC_TLS;
+    if (symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague)
+        return add_fixup(s, NULL, CRATE_FIXUP_TPOFF32);
+    uint32_t slot;
+    TRY(need_tls_offset(s->link, symbol, &slot));
+    return add_fixup(s, symbol, CRATE_FIXUP_TPOFF32);
+}
+
+static struct crateld_error *scan_tls(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    s->ref->action = LINK_ACTION_SLOT;
+    switch (s->ref->howto->formula) {
+    case RELOC_TLS_LD:
+        return need_tls_block(s->link, &s->ref->slot);
+    case RELOC_TLS_GD:
+        return need_tls_index(s->link, symbol, &s->ref->slot);
+    case RELOC_TLS_IE:
+        return need_tls_offset(s->link, symbol, &s->ref->slot);
+    case RELOC_TLS_DESC:
+        s->ref->action = LINK_ACTION_TLS_DESC;
+        if (byte_before(s, 3) != 0x48 || byte_before(s, 2) != 0x8d || byte_before(s, 1) != 0x05)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %rax");
+        return need_tls_offset(s->link, symbol, &s->ref->slot);
+    case RELOC_TLS_DESC_CALL:
+        s->ref->action = LINK_ACTION_TLS_DESC_CALL;
+        return NULL;
+    case RELOC_TLS_LE:
+        return scan_local_exec(s);
+    default: /* RELOC_TLS_BLOCK */
+        s->ref->action = LINK_ACTION_VALUE;
+        if (symbol->state != LINK_SYMBOL_DEFINED)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "a local-dynamic reference to another crate's variable");
+        return NULL;
+    }
+}
+
+static bool is_tls_formula(uint8_t formula)
+{
+    return formula >= RELOC_TLS_LE && formula <= RELOC_TLS_DESC_CALL;
+}
+
+/* Medium and large model: slots and symbols relative to the TOC. */
+static struct crateld_error *scan_base(const struct scanning *s)
+{
+    struct link_symbol *symbol = s->ref->symbol;
+    s->ref->action = LINK_ACTION_VALUE;
+    switch (s->ref->howto->formula) {
+    case RELOC_SLOT_OFFSET:
+        s->ref->action = LINK_ACTION_SLOT;
+        return need_address(s->link, symbol, &s->ref->slot);
+    case RELOC_BRANCH_OFFSET:
+        if (symbol->state != LINK_SYMBOL_DEFINED || is_local_ifunc(symbol))
+            return use_import_stub(s);
+        return NULL;
+    case RELOC_BASE_OFFSET:
+        if (symbol->state != LINK_SYMBOL_DEFINED)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "it is not defined here");
+        TRY(stubbed_function(s, 0, &s->ref->function));
+        if (s->ref->function)
+            s->ref->action = LINK_ACTION_ENTRY_STUB;
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,
+                                        uint64_t rva, struct link_reference *ret)
+{
+    struct scanning s = {link, section, reloc, rva, ret};
+    *ret = (struct link_reference){
+        .howto = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info)),
+        .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
+        .action = LINK_ACTION_NONE,
+    };
+    if (ret->howto->formula == RELOC_NOTHING)
+        return NULL;
+    if (reloc->r_offset + ret->howto->size > section->size)
+        return place_error(&s, CRATELD_ERROR_FORMAT, "the place lies outside the section");
+    if (section->type == SHT_NOBITS)
+        return place_error(&s, CRATELD_ERROR_FORMAT, "a section without contents is relocated");
+    bool is_undefined;
+    TRY(check_undefined(&s, &is_undefined));
+    if (is_undefined)
+        return NULL;
+    if (is_tls_formula(ret->howto->formula))
+        return scan_tls(&s);
+    switch (ret->howto->formula) {
+    case RELOC_ABSOLUTE:
+        return scan_absolute(&s);
+    case RELOC_RELATIVE:
+        return scan_relative(&s);
+    case RELOC_BRANCH:
+        return scan_branch(&s);
+    case RELOC_SLOT:
+    case RELOC_SLOT_RELAX:
+        return scan_slot(&s);
+    case RELOC_SIZE:
+        ret->action = LINK_ACTION_VALUE;
+        return NULL;
+    case RELOC_BASE_OFFSET:
+    case RELOC_BASE_RELATIVE:
+    case RELOC_SLOT_OFFSET:
+    case RELOC_BRANCH_OFFSET:
+        return scan_base(&s);
+    case RELOC_DYNAMIC:
+        return place_error(&s, CRATELD_ERROR_FORMAT, "a relocation of linked files in an object");
+    default:
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: %s+0x%llx: relocation type %u (%s) against '%s' is not supported%s", section->object->path,
+                            section->name, (unsigned long long)reloc->r_offset,
+                            (unsigned)ELF64_R_TYPE(reloc->r_info), ret->howto->name, ret->symbol->name,
+                            ret->howto->formula == RELOC_UNSUPPORTED ? "; compile without -mapxf" : "");
+    }
+}
+
+struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section, const Elf64_Rela *reloc)
+{
+    struct link_reference ref;
+    struct crateld_error *error = link_reference_of(link, section, reloc, LINK_SCANNING, &ref);
+    if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
+        return error;
+    link_report(link, error);
+    return NULL;
+}
+
+static struct crateld_error *scan_section(struct link *link, struct link_section *section)
+{
+    TRY(link_sort_relocs(link, section));
+    for (uint32_t i = 0; i < section->reloc_count; i++)
+        TRY(link_scan_reloc(link, section, &section->relocs[i]));
+    return NULL;
+}
+
+/* Exported functions get their entry stubs: another crate may take their address. */
+static struct crateld_error *scan_exports(struct link *link)
+{
+    for (size_t i = 0; i < link->symbols.count; i++) {
+        struct link_symbol *symbol = link->symbols.at[i];
+        bool is_wanted = symbol->is_exported || symbol == link->entry;
+        if (!is_wanted || symbol->state != LINK_SYMBOL_DEFINED || !is_function_type(symbol) ||
+            !symbol->section->is_live)
+            continue;
+        uint32_t slot;
+        if (is_local_ifunc(symbol)) {
+            TRY(need_call(link, symbol, CRATE_IMPORT_IFUNC, &slot));
+            continue;
+        }
+        struct link_function *function;
+        TRY(link_function_enter(link, symbol->section, symbol->value, &function));
+        if (link_function_has_stub(link, function))
+            TRY(link_function_need_stub(link, function));
+    }
+    return NULL;
+}
+
+/* Vague symbols are imported even where nothing here refers to them through a slot: the process-wide table has to learn of
+ * this crate's copy, and the export has to tell which copy won. */
+static struct crateld_error *scan_vague(struct link *link)
+{
+    uint32_t slot;
+    for (size_t i = 0; i < link->symbols.count; i++) {
+        struct link_symbol *symbol = link->symbols.at[i];
+        if (!symbol->is_vague || !symbol->section->is_live)
+            continue;
+        if (symbol->type == STT_TLS)
+            TRY(need_tls_index(link, symbol, &slot));
+        else
+            TRY(need_address(link, symbol, &slot));
+    }
+    return NULL;
+}
+
+/* An imported function whose stub is its address here has constants where others have imports. */
+static struct crateld_error *settle_canonical_stubs(struct link *link)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < link->global_imports.count; i++) {
+        struct link_import import = link->global_imports.at[i];
+        if (import.kind != CRATE_IMPORT_ADDRESS || !import.symbol->has_canonical_stub) {
+            link->global_imports.at[kept++] = import;
+            continue;
+        }
+        struct link_constant_slot constant = {import.symbol, import.slot};
+        if (!VEC_PUSH(&link->constant_slots, constant))
+            return error_memory();
+    }
+    link->global_imports.count = kept;
+    return NULL;
+}
+
+struct crateld_error *link_scan(struct link *link)
+{
+    TRY(scan_exports(link));
+    for (size_t i = 0; i < link->objects.count; i++) {
+        struct link_object *object = link->objects.at[i];
+        for (uint32_t k = 1; k < object->section_count; k++) {
+            struct link_section *section = &object->sections[k];
+            bool is_scanned = section->kind == LINK_SECTION_PLAIN && section->is_live;
+            if (is_scanned)
+                TRY(scan_section(link, section));
+        }
+    }
+    TRY(link_eh_frame_scan(link));
+    TRY(scan_vague(link));
+    return settle_canonical_stubs(link);
+}

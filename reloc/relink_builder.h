@@ -1,0 +1,43 @@
+/* Making a relink section, when the layout is known. Not thread-safe.
+ *
+ * Records are added in input order: a module, its sections, its symbols, the next module; relocations at any
+ * time and in any order. Numbers may be used before what they number was added. The same calls make the same
+ * bytes.
+ */
+#ifndef RELOC_RELINK_BUILDER_H
+#define RELOC_RELINK_BUILDER_H
+
+#include "base/error.h"
+#include "base/span.h"
+#include "reloc/relink.h"
+
+struct relink_builder;
+
+/* A builder with nothing in it. Error: MEMORY. */
+MUST_CHECK struct crateld_error *relink_builder_create(struct relink_builder **ret);
+
+/* Releases it, and the bytes that it made; NULL is allowed. */
+void relink_builder_destroy(struct relink_builder *builder);
+
+/* Adds a module and, in the two functions after it, a section and a symbol of the module that was added last.
+ * Records are copied; their strings are borrowed until relink_builder_finish() returned. The number of what
+ * was added, counted from 0, goes to *ret, which may be NULL. Errors: MEMORY; RANGE, with 2^32 - 1 of them.
+ */
+MUST_CHECK struct crateld_error *relink_builder_add_module(struct relink_builder *builder,
+                                                           const struct relink_module *module, uint32_t *ret);
+MUST_CHECK struct crateld_error *relink_builder_add_section(struct relink_builder *builder,
+                                                            const struct relink_section *section,
+                                                            uint32_t *ret);
+MUST_CHECK struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder,
+                                                           const struct relink_symbol *symbol, uint32_t *ret);
+
+/* Adds a relocation; relocations at one place stay in the order in which they were added. */
+MUST_CHECK struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder,
+                                                          const struct relink_reloc *reloc);
+
+/* Sets *ret to the section's bytes, owned by the builder. Afterwards the builder only waits to be destroyed.
+ * Errors: MEMORY; RANGE, when it takes 4 GiB. Cost: sorting names, and relocations where they were not added
+ * in order. */
+MUST_CHECK struct crateld_error *relink_builder_finish(struct relink_builder *builder, struct span *ret);
+
+#endif
