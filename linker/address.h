@@ -16,8 +16,8 @@ static inline uint64_t link_section_rva(const struct link_section *section, uint
     return (section->output ? section->output->rva : 0) + section->out_off + off;
 }
 
-/* The rva that a DEFINED symbol + addend means. In merged sections a section symbol's addend selects the piece, a named
- * symbol's addend counts from its own piece. */
+/* The rva that a DEFINED symbol + addend means. In merged sections a section symbol's addend selects the
+ * piece, a named symbol's addend counts from its own piece. */
 static inline uint64_t link_symbol_rva(const struct link_symbol *symbol, int64_t addend)
 {
     if (symbol->type == STT_SECTION)

@@ -1,9 +1,9 @@
 /* A relocatable ELF object as the linker sees it: sections with their relocations, symbols, COMDAT groups.
  *
- * Reading (x86-64, ELF64, little-endian; gABI ch. 4) checks everything that later passes rely on: section bounds,
- * string offsets, symbol and section indices, relocation offsets. After link_object_read() succeeds no index in
- * the object needs another check. Nothing is copied: sections borrow the file's bytes, but for those of misaligned
- * archive members and compressed sections.
+ * Reading (x86-64, ELF64, little-endian; gABI ch. 4) checks everything that later passes rely on: section
+ * bounds, string offsets, symbol and section indices, relocation offsets. After link_object_read() succeeds
+ * no index in the object needs another check. Nothing is copied: sections borrow the file's bytes, but for
+ * those of misaligned archive members and compressed sections.
  */
 #ifndef LINKER_OBJECT_H
 #define LINKER_OBJECT_H
@@ -46,35 +46,35 @@ struct link_section {
     bool is_toc;  /* holds TOC code */
     bool in_group;
     bool is_relocs_sorted;
-    bool is_relocated_at_load; /* read-only data with addresses in it: goes to .data.rel.ro */
-    uint32_t entry_size;            /* sh_entsize of merge sections */
-    struct link_output *output;     /* borrowed; where it goes, from layout on */
-    uint64_t out_off;               /* offset within `output` */
-    struct link_merge *merge;       /* borrowed; its pieces, for MERGE */
-    uint32_t first_fde;             /* index + 1 of its first frame description entry; 0: none */
-    uint32_t relink;                /* index in the relink section */
+    bool is_relocated_at_load;  /* read-only data with addresses in it: goes to .data.rel.ro */
+    uint32_t entry_size;        /* sh_entsize of merge sections */
+    struct link_output *output; /* borrowed; where it goes, from layout on */
+    uint64_t out_off;           /* offset within `output` */
+    struct link_merge *merge;   /* borrowed; its pieces, for MERGE */
+    uint32_t first_fde;         /* index + 1 of its first frame description entry; 0: none */
+    uint32_t relink;            /* index in the relink section */
 };
 
 /* A COMDAT group: of groups with one signature the first is kept. */
 struct link_group {
-    const char *signature;   /* borrowed */
-    const uint8_t *members;  /* borrowed: 32-bit section indices, checked */
+    const char *signature;  /* borrowed */
+    const uint8_t *members; /* borrowed: 32-bit section indices, checked */
     uint32_t member_count;
     bool is_comdat;
 };
 
 struct link_object {
-    const char *path;   /* borrowed; "libx.a(y.o)" for archive members: for messages */
-    struct span image;  /* borrowed */
+    const char *path;              /* borrowed; "libx.a(y.o)" for archive members: for messages */
+    struct span image;             /* borrowed */
     struct link_section *sections; /* in the link's arena; [0] is the null section */
     uint32_t section_count;
-    const Elf64_Sym *elf_symbols; /* borrowed */
+    const Elf64_Sym *elf_symbols;   /* borrowed */
     const Elf32_Word *symbol_shndx; /* borrowed; SHT_SYMTAB_SHNDX or NULL */
     uint32_t symbol_count;
     uint32_t first_global;
     struct span symbol_names;
-    struct link_symbol **symbols; /* in the link's arena: one for each ELF symbol */
-    struct link_symbol *locals;   /* storage of the first `first_global` of them */
+    struct link_symbol **symbols;   /* in the link's arena: one for each ELF symbol */
+    struct link_symbol *locals;     /* storage of the first `first_global` of them */
     struct link_symbol **functions; /* sorted by section and value; made on demand */
     uint32_t function_count;
     struct link_group *groups;
@@ -86,8 +86,8 @@ struct link_object {
     bool has_link_order; /* some section is SHF_LINK_ORDER */
 };
 
-/* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `path` and `image` must
- * outlive it. Symbols are left to link_object_symbols(). Errors: FORMAT, UNSUPPORTED, MEMORY. */
+/* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `path` and `image`
+ * must outlive it. Symbols are left to link_object_symbols(). Errors: FORMAT, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
                                                   struct link_object *ret);
 
@@ -98,8 +98,8 @@ enum {
     LINK_SHN_COMMON = LINK_RESERVED | SHN_COMMON,
 };
 
-/* The section index of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined), LINK_SHN_ABS or
- * LINK_SHN_COMMON. */
+/* The section index of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined),
+ * LINK_SHN_ABS or LINK_SHN_COMMON. */
 uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i);
 
 /* The name of symbol `i`, "" for section symbols without one. */

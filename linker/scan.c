@@ -14,10 +14,12 @@ struct scanning {
     struct link_reference *ref;
 };
 
-static struct crateld_error *place_error(const struct scanning *s, enum crateld_error_code code, const char *what)
+static struct crateld_error *place_error(const struct scanning *s, enum crateld_error_code code,
+                                         const char *what)
 {
-    return error_create(code, "%s: %s+0x%llx: %s against '%s': %s", s->section->object->path, s->section->name,
-                        (unsigned long long)s->reloc->r_offset, s->ref->howto->name, s->ref->symbol->name, what);
+    return error_create(code, "%s: %s+0x%llx: %s against '%s': %s", s->section->object->path,
+                        s->section->name, (unsigned long long)s->reloc->r_offset, s->ref->howto->name,
+                        s->ref->symbol->name, what);
 }
 
 /* The byte `back` bytes before the relocated place, 0 if there is none. */
@@ -27,12 +29,13 @@ static uint8_t byte_before(const struct scanning *s, unsigned back)
     return off >= back && off - back < s->section->data.size ? s->section->data.data[off - back] : 0;
 }
 
-/* Whether the place is the operand of a direct call, jump or conditional jump. The byte before a 32-bit pc-relative memory
- * operand is a ModRM byte with mod 00 and r/m 101, which is none of these opcodes. */
+/* Whether the place is the operand of a direct call, jump or conditional jump. The byte before a 32-bit
+ * pc-relative memory operand is a ModRM byte with mod 00 and r/m 101, which is none of these opcodes. */
 static bool is_branch_operand(const struct scanning *s)
 {
     uint8_t opcode = byte_before(s, 1);
-    return opcode == 0xe8 || opcode == 0xe9 || (opcode >= 0x80 && opcode <= 0x8f && byte_before(s, 2) == 0x0f);
+    return opcode == 0xe8 || opcode == 0xe9 ||
+           (opcode >= 0x80 && opcode <= 0x8f && byte_before(s, 2) == 0x0f);
 }
 
 /* Whether the place is the memory operand of an indirect call (ff /2) or jump (ff /4) through it. */
@@ -44,7 +47,8 @@ static bool is_indirect_branch(const struct scanning *s)
 
 /* Imports. */
 
-static struct crateld_error *need_call(struct link *link, struct link_symbol *symbol, uint8_t kind, uint32_t *slot)
+static struct crateld_error *need_call(struct link *link, struct link_symbol *symbol, uint8_t kind,
+                                       uint32_t *slot)
 {
     uint32_t *known = kind == CRATE_IMPORT_CALL_TOC ? &symbol->call_toc : &symbol->call_plain;
     if (!*known) {
@@ -152,9 +156,10 @@ bool link_function_has_stub(const struct link *link, const struct link_function 
     return function->section->is_toc ? function->has_record : link->options->keep_relink;
 }
 
-/* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function, which
- * gets its stub. Else NULL. */
-static struct crateld_error *stubbed_function(const struct scanning *s, int64_t bias, struct link_function **ret)
+/* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that
+ * function, which gets its stub. Else NULL. */
+static struct crateld_error *stubbed_function(const struct scanning *s, int64_t bias,
+                                              struct link_function **ret)
 {
     const struct link_symbol *symbol = s->ref->symbol;
     *ret = NULL;
@@ -226,8 +231,8 @@ static struct crateld_error *add_fixup(const struct scanning *s, struct link_sym
     return NULL;
 }
 
-/* Notes that the place, whose contents are right at the preferred base, moves with the crate. Its target is filled in by
- * emission. */
+/* Notes that the place, whose contents are right at the preferred base, moves with the crate. Its target is
+ * filled in by emission. */
 static struct crateld_error *add_own_fixup(const struct scanning *s, uint32_t kind)
 {
     uint8_t action = s->ref->action;
@@ -290,7 +295,8 @@ static struct crateld_error *use_import_stub(const struct scanning *s)
 static struct crateld_error *scan_branch(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
-    if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED || is_local_ifunc(symbol))
+    if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED ||
+        is_local_ifunc(symbol))
         return use_import_stub(s);
     s->ref->action = LINK_ACTION_VALUE;
     /* Plain code enters TOC code by the entry that preserves the TOC register. */
@@ -302,8 +308,8 @@ static struct crateld_error *scan_branch(const struct scanning *s)
     return NULL;
 }
 
-/* Whether references from this section to the start of a function take its address: from code, and from data, but not
- * from unwind tables and tables of labels. */
+/* Whether references from this section to the start of a function take its address: from code, and from data,
+ * but not from unwind tables and tables of labels. */
 static bool takes_addresses(const struct scanning *s)
 {
     return s->section->kind == LINK_SECTION_PLAIN && strncmp(s->section->name, ".gcc_except_table", 17) != 0;
@@ -348,7 +354,8 @@ static struct crateld_error *scan_word(const struct scanning *s)
     bool is_code = s->section->flags & SHF_EXECINSTR;
     uint64_t align = UINT64_C(1) << s->section->align_log2;
     bool is_aligned = (s->reloc->r_offset % 8 == 0) && align >= 8;
-    if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol))) {
+    if (symbol->state == LINK_SYMBOL_ABSOLUTE ||
+        (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol))) {
         s->ref->action = LINK_ACTION_VALUE;
         return NULL;
     }
@@ -377,7 +384,8 @@ static struct crateld_error *scan_absolute(const struct scanning *s)
     if (s->ref->howto->size == 8)
         return scan_word(s);
     s->ref->action = LINK_ACTION_VALUE;
-    if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol)))
+    if (symbol->state == LINK_SYMBOL_ABSOLUTE ||
+        (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol)))
         return NULL;
     if (s->ref->howto->size != 4)
         return place_error(s, CRATELD_ERROR_UNSUPPORTED, "an address does not fit; compile with -fPIC");
@@ -453,7 +461,8 @@ static struct crateld_error *scan_local_exec(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
     if (s->ref->howto->size != 4)
-        return place_error(s, CRATELD_ERROR_UNSUPPORTED, "64-bit local-exec thread-locals; compile with -fPIC");
+        return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                           "64-bit local-exec thread-locals; compile with -fPIC");
     s->link->flags |= CRATE_FLAG_STATIC_TLS;
     if (symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague)
         return add_fixup(s, NULL, CRATE_FIXUP_TPOFF32);
@@ -476,7 +485,8 @@ static struct crateld_error *scan_tls(const struct scanning *s)
     case RELOC_TLS_DESC:
         s->ref->action = LINK_ACTION_TLS_DESC;
         if (byte_before(s, 3) != 0x48 || byte_before(s, 2) != 0x8d || byte_before(s, 1) != 0x05)
-            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %rax");
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                               "wanted the instruction lea x@tlsdesc(%rip), %rax");
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC_CALL:
         s->ref->action = LINK_ACTION_TLS_DESC_CALL;
@@ -486,7 +496,8 @@ static struct crateld_error *scan_tls(const struct scanning *s)
     default: /* RELOC_TLS_BLOCK */
         s->ref->action = LINK_ACTION_VALUE;
         if (symbol->state != LINK_SYMBOL_DEFINED)
-            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "a local-dynamic reference to another crate's variable");
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                               "a local-dynamic reference to another crate's variable");
         return NULL;
     }
 }
@@ -521,8 +532,8 @@ static struct crateld_error *scan_base(const struct scanning *s)
     }
 }
 
-struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,
-                                        uint64_t rva, struct link_reference *ret)
+struct crateld_error *link_reference_of(struct link *link, struct link_section *section,
+                                        const Elf64_Rela *reloc, uint64_t rva, struct link_reference *ret)
 {
     struct scanning s = {link, section, reloc, rva, ret};
     *ret = (struct link_reference){
@@ -564,14 +575,15 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
         return place_error(&s, CRATELD_ERROR_FORMAT, "a relocation of linked files in an object");
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: %s+0x%llx: relocation type %u (%s) against '%s' is not supported%s", section->object->path,
-                            section->name, (unsigned long long)reloc->r_offset,
+                            "%s: %s+0x%llx: relocation type %u (%s) against '%s' is not supported%s",
+                            section->object->path, section->name, (unsigned long long)reloc->r_offset,
                             (unsigned)ELF64_R_TYPE(reloc->r_info), ret->howto->name, ret->symbol->name,
                             ret->howto->formula == RELOC_UNSUPPORTED ? "; compile without -mapxf" : "");
     }
 }
 
-struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section, const Elf64_Rela *reloc)
+struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section,
+                                      const Elf64_Rela *reloc)
 {
     struct link_reference ref;
     struct crateld_error *error = link_reference_of(link, section, reloc, LINK_SCANNING, &ref);
@@ -611,8 +623,8 @@ static struct crateld_error *scan_exports(struct link *link)
     return NULL;
 }
 
-/* Vague symbols are imported even where nothing here refers to them through a slot: the process-wide table has to learn of
- * this crate's copy, and the export has to tell which copy won. */
+/* Vague symbols are imported even where nothing here refers to them through a slot: the process-wide table
+ * has to learn of this crate's copy, and the export has to tell which copy won. */
 static struct crateld_error *scan_vague(struct link *link)
 {
     uint32_t slot;
