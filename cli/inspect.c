@@ -131,11 +131,11 @@ int cmd_inspect(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) >= 0;) {
         if (option == '?') {
             fputs(usage, stderr);
-            return 2;
+            return EXIT_USAGE;
         }
         if (option == 'h') {
             fputs(usage, stdout);
-            return 0;
+            return EXIT_DONE;
         }
         if (option == OPTION_JSON)
             opts.is_json = true;
@@ -144,12 +144,8 @@ int cmd_inspect(int argc, char **argv)
     }
     if (optind == argc) {
         fputs(usage, stderr);
-        return 2;
+        return EXIT_USAGE;
     }
     struct crateld_error *error = inspect(argv + optind, &opts);
-    if (!error)
-        return 0;
-    fprintf(stderr, "crateld: %s\n", crateld_error_message(error));
-    crateld_error_destroy(error);
-    return 1;
+    return error ? command_failed(error) : EXIT_DONE;
 }

@@ -75,19 +75,15 @@ int cmd_strip(int argc, char **argv)
             output = optarg;
         else {
             fputs(usage, option == 'h' ? stdout : stderr);
-            return option == 'h' ? 0 : 2;
+            return option == 'h' ? EXIT_DONE : EXIT_USAGE;
         }
     }
     if (optind == argc || (output && optind + 1 != argc)) {
         fputs(usage, stderr);
-        return 2;
+        return EXIT_USAGE;
     }
     struct crateld_error *error = NULL;
     for (; optind < argc; optind++)
         error = error_join(error, strip_path(argv[optind], output, what ? what : CRATE_STRIP_ALL));
-    if (!error)
-        return 0;
-    fprintf(stderr, "crateld: %s\n", crateld_error_message(error));
-    crateld_error_destroy(error);
-    return 1;
+    return error ? command_failed(error) : EXIT_DONE;
 }

@@ -36,8 +36,8 @@ enum link_provider_kind {
 /* A crate or ELF library that symbols can be imported from. */
 struct link_provider {
     enum link_provider_kind kind;
-    const char *path; /* borrowed */
-    const char *name; /* identity: crate name or soname; borrowed */
+    const char *path;              /* borrowed */
+    const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
     struct crate_view crate;       /* CRATE; borrows from `file` */
     struct file file;              /* CRATE; owned */
@@ -68,8 +68,8 @@ struct link_function {
     uint32_t stack_arguments; /* bytes; TOC code */
     uint64_t varargs_entry;   /* offset in the section */
     bool is_varargs;
-    bool has_record;          /* TOC code with a record: may be entered */
-    uint32_t stub_off;        /* offset of its entry stub within the entry stubs */
+    bool has_record;   /* TOC code with a record: may be entered */
+    uint32_t stub_off; /* offset of its entry stub within the entry stubs */
 };
 
 enum link_output_kind {
@@ -122,8 +122,8 @@ struct link_marker {
 struct link_import {
     struct link_symbol *symbol; /* NULL: the local-dynamic block */
     uint32_t slot;
-    uint8_t kind;  /* enum crate_import_kind */
-    uint8_t flags; /* enum crate_import_flags */
+    uint8_t kind;      /* enum crate_import_kind */
+    uint8_t flags;     /* enum crate_import_flags */
     uint32_t stub_off; /* function slots: of the import stub, within the import stubs */
 };
 
@@ -170,7 +170,7 @@ struct link {
     VEC(struct link_provider *) providers;
     VEC(struct link_archive *) archives;
     VEC(struct link_source) sources;
-    struct link_object own;         /* owner of the sections that the linker makes */
+    struct link_object own; /* owner of the sections that the linker makes */
     VEC(struct link_section *) own_sections;
     VEC(struct link_marker *) markers;
     VEC(struct link_object *) lto_objects;
@@ -185,7 +185,9 @@ struct link {
     /* What the scan found to be needed. */
     struct hash_index function_index;
     VEC(struct link_function *) functions;
-    VEC(struct link_import) function_imports; /* slot = index */
+    VEC(struct link_import) function_imports; /* slot = index; calls, then IFUNCs */
+    VEC(struct link_import) ifunc_imports;    /* of this crate's own; appended to them at the end of the scan */
+    uint32_t lazy_count;                      /* function_imports that are calls */
     VEC(struct link_import) global_imports;
     VEC(struct link_constant_slot) constant_slots;
     uint32_t data_reloc_count; /* by the scan; the lists are made by emission */
@@ -205,10 +207,11 @@ struct link {
 
     /* Layout. */
     VEC(struct link_output *) outputs;
+    struct link_output *last_output; /* borrowed; that a section was assigned to */
     struct toc_shape toc;
     uint64_t toc_rva;
     uint64_t stubs_rva; /* import stubs */
-    uint64_t lazy_rva;       /* lazy head, then the lazy stubs */
+    uint64_t lazy_rva;  /* lazy head, then the lazy stubs */
     uint64_t entry_stubs_rva;
     uint64_t tls_rva; /* start of the image */
     uint64_t tls_file_size;
@@ -223,7 +226,8 @@ void link_report(struct link *link, struct crateld_error *error);
 /* Prints "crateld: warning: ..." to stderr; an error under --fatal-warnings. */
 void link_warn(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is .text). */
+/* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is
+ * .text). */
 const char *link_output_name(const struct link_section *section);
 
 /* Sorts a section's relocations by offset, which compilers nearly always did. Error: MEMORY. */

@@ -10,7 +10,8 @@ MUST_CHECK struct crateld_error *link_add_object(struct link *link, const char *
 /* Looks for all undefined symbols in archives, crates and libraries until nothing new is wanted. */
 MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
 
-/* Decides for each symbol whether it is exported and whether it is vague, and gives common symbols their places. */
+/* Decides for each symbol whether it is exported and whether it is vague, and gives common symbols their
+ * places. */
 MUST_CHECK struct crateld_error *link_settle_symbols(struct link *link);
 
 #endif
