@@ -26,6 +26,7 @@
 struct link_eh_frame;
 struct marking; /* linker/gc.c */
 struct link_merge_table;
+struct link_lto;
 
 enum link_provider_kind {
     LINK_PROVIDER_CRATE,
@@ -173,7 +174,8 @@ struct link {
     struct link_object own; /* owner of the sections that the linker makes */
     VEC(struct link_section *) own_sections;
     VEC(struct link_marker *) markers;
-    VEC(struct link_object *) lto_objects;
+    VEC(struct link_object *) lto_objects; /* with intermediate code, still to be compiled */
+    struct link_lto *lto;                  /* borrowed */
 
     /* Resolution. */
     struct link_symbol_table symbols;

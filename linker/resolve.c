@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "linker/lto.h"
+#include "linker/lto_pass.h"
 #include "linker/own.h"
 
 /* How strong a definition is; between two of the same strength the first one stays. */
@@ -123,6 +123,17 @@ static void merge_global(struct link *link, struct link_symbol *symbol, const st
     symbol->binding = seen->binding;
     symbol->version = NULL;
     symbol->provider = UINT32_MAX;
+}
+
+struct crateld_error *link_add_symbol(struct link *link, const struct link_symbol *seen, uint8_t visibility,
+                                      bool is_weak_reference)
+{
+    struct link_symbol *symbol =
+        link_symbol_table_enter(&link->symbols, &link->arena, seen->name, hash_string(seen->name));
+    if (!symbol)
+        return error_memory();
+    merge_global(link, symbol, seen, visibility, is_weak_reference);
+    return NULL;
 }
 
 /* An unversioned view of an object's symbol name: "foo@@V1" and "foo@V1" (from .symver) define and ask for
