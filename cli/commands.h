@@ -12,8 +12,8 @@ enum {
     EXIT_MISSING = 127, /* a file, library, symbol or program that is needed does not exist */
 };
 
-/* Prints `error` (taken over) as "crateld: message", each line of it, and returns the exit status for it: EXIT_USAGE for
- * faults of the arguments, else EXIT_FAILED. */
+/* Prints `error` (taken over) as "crateld: message", each line of it, and returns the exit status for it:
+ * EXIT_USAGE for faults of the arguments, else EXIT_FAILED. */
 int command_failed(struct crateld_error *error);
 
 /* Each gets argv[0] = its own name, and returns the exit status. */

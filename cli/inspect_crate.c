@@ -6,7 +6,6 @@
 
 #include "base/cleanup.h"
 #include "cli/frame_size.h"
-#include "crate/build_id.h"
 #include "crate/machine.h"
 
 enum { NAME_SIZE = 512 }; /* of text made for a place; longer names are cut */
@@ -36,18 +35,6 @@ static const char *string_at(const struct inspected_crate *crate, uint32_t off)
     return crate_view_string(&crate->view, off);
 }
 
-static void report_build_id_check(struct report *report, const struct inspected_crate *crate)
-{
-    uint64_t off = 0;
-    uint8_t id[CRATE_BUILD_ID_SIZE];
-    struct crateld_error *error = crate_header_find(crate->path, crate->file.data, &off);
-    if (!error) {
-        crate_build_id(crate->file.data, off, &crate->view.header, id);
-        report_bool(report, "build_id_is_right", memcmp(id, crate->view.header.build_id, sizeof id) == 0);
-    }
-    crateld_error_destroy(error);
-}
-
 static void report_initialisers(struct report *report, const struct crate_header *header)
 {
     report_number(report, "preinit_functions", header->preinit_array.count);
@@ -57,7 +44,7 @@ static void report_initialisers(struct report *report, const struct crate_header
     report_number(report, "tls_align", header->tls_mem_size ? header->tls_align : 0);
 }
 
-static void report_header(struct report *report, const struct inspected_crate *crate)
+static struct crateld_error *report_header(struct report *report, const struct inspected_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
     char text[NAME_SIZE];
@@ -67,8 +54,11 @@ static void report_header(struct report *report, const struct inspected_crate *c
     report_string(report, "abi", text);
     report_string(report, "machine", crate_machine_name(header->machine));
     report_bytes(report, "build_id", header->build_id, sizeof header->build_id);
-    if (crate->file.data.size)
-        report_build_id_check(report, crate);
+    if (crate->file.data.size) {
+        bool is_right = false;
+        TRY(inspected_crate_has_right_id(crate, &is_right));
+        report_bool(report, "build_id_is_right", is_right);
+    }
     report_set(report, "flags", header->flags, crate_flag_names, COUNT_OF(crate_flag_names));
     report_address(report, "preferred_base", header->preferred_base);
     if (crate->namer)
@@ -87,6 +77,7 @@ static void report_header(struct report *report, const struct inspected_crate *c
     if (header->flags & CRATE_FLAG_TEXT_FIXUPS)
         report_string(report, "text", "not shared between processes: it has fixups; compile with -fPIC");
     report_end_object(report);
+    return NULL;
 }
 
 static void report_segments(struct report *report, const struct inspected_crate *crate)
@@ -528,7 +519,7 @@ struct crateld_error *inspect_crate(struct report *report, const struct inspecte
                                     unsigned parts)
 {
     if (parts & INSPECT_HEADER)
-        report_header(report, crate);
+        TRY(report_header(report, crate));
     if (parts & INSPECT_SEGMENTS)
         report_segments(report, crate);
     if (parts & INSPECT_NEEDED)
@@ -541,7 +532,7 @@ struct crateld_error *inspect_crate(struct report *report, const struct inspecte
         TRY(report_toc(report, crate));
     if (parts & INSPECT_STUBS)
         report_stubs(report, crate);
-    if (parts & INSPECT_MODULES && crate->has_relink)
+    if (parts & INSPECT_MODULES)
         TRY(report_modules(report, crate));
     if (parts & INSPECT_FIXUPS)
         TRY(report_fixups(report, crate));
