@@ -16,7 +16,7 @@ static const char *const segment_names[] = {"meta", "text", "rodata", "data"};
 static const char *const import_kinds[] = {"call",    "call (TOC)", "ifunc",
                                            "address", "TLS offset", "TLS index"};
 static const char *const export_kinds[] = {"function", "function (TOC)", "data", "thread-local", "absolute"};
-static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "tpoff32"};
+static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
 static const char *const crate_flag_names[] = {"relink",     "low",      "near", "text-fixups",
                                                "static-tls", "toc-code", "eager"};
