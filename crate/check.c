@@ -8,23 +8,28 @@
 
 static struct crateld_error *check_needed(const struct crate_view *view)
 {
-    struct crate_needed needed;
+    struct crate_needed needed = {0};
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_NEEDED); i++)
         TRY(crate_view_needed(view, i, &needed));
     return NULL;
 }
 
-/* Also: function imports come first, so that slot and index agree without gaps. */
+/* What the loader does with imports of this kind: it leaves the first group alone until they are called. */
+static int import_group(uint8_t kind)
+{
+    return kind <= CRATE_IMPORT_CALL_TOC ? 0 : kind == CRATE_IMPORT_IFUNC ? 1 : 2;
+}
+
+/* Also: sorted by what the loader does with them, which is also why function slots have no gaps. */
 static struct crateld_error *check_imports(const struct crate_view *view)
 {
-    bool had_global = false;
+    int group = 0;
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_IMPORTS); i++) {
-        struct crate_import import;
+        struct crate_import import = {0};
         TRY(crate_view_import(view, i, &import));
-        bool is_global = import.kind > CRATE_IMPORT_IFUNC;
-        if (had_global && !is_global)
-            return ENTRY_FAULT(view, "imports", i, "a function behind an import that is none");
-        had_global = is_global;
+        if (import_group(import.kind) < group)
+            return ENTRY_FAULT(view, "imports", i, "kind %u is behind one of a later group", import.kind);
+        group = import_group(import.kind);
         if (import.hash != hash_string(crate_view_string(view, import.name)))
             return ENTRY_FAULT(view, "imports", i, "the hash is not that of the name '%s'",
                                crate_view_string(view, import.name));
@@ -32,22 +37,38 @@ static struct crateld_error *check_imports(const struct crate_view *view)
     return NULL;
 }
 
-/* Also: sorted by hash, each name once, and found by its name. */
+/* Each bucket starts where the one before it ends, and they hold all exports. */
+static struct crateld_error *check_buckets(const struct crate_view *view)
+{
+    uint32_t count = crate_view_count(view, CRATE_TABLE_BUCKETS);
+    for (uint32_t i = 1; i < count; i++) {
+        if (view->buckets[i] < view->buckets[i - 1])
+            return ENTRY_FAULT(view, "buckets", i, "%u behind %u", view->buckets[i], view->buckets[i - 1]);
+    }
+    if (view->buckets[0] || view->buckets[count - 1] != crate_view_count(view, CRATE_TABLE_EXPORTS))
+        return ENTRY_FAULT(view, "buckets", count - 1, "they are for exports %u to %u of %u",
+                           view->buckets[0], view->buckets[count - 1],
+                           crate_view_count(view, CRATE_TABLE_EXPORTS));
+    return NULL;
+}
+
+/* Also: sorted by hash, each in its bucket, no name twice in a row. */
 static struct crateld_error *check_exports(const struct crate_view *view)
 {
-    uint64_t previous = 0;
+    struct crate_export export = {0}, previous = {0};
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_EXPORTS); i++) {
-        struct crate_export export;
         TRY(crate_view_export(view, i, &export));
         const char *name = crate_view_string(view, export.name);
         if (export.hash != hash_string(name))
             return ENTRY_FAULT(view, "exports", i, "the hash is not that of the name '%s'", name);
-        if (export.hash < previous)
+        if (i && export.hash < previous.hash)
             return ENTRY_FAULT(view, "exports", i, "'%s' is not sorted by its hash", name);
-        previous = export.hash;
-        if (crate_view_find_export(view, export.hash, name) != i)
-            return ENTRY_FAULT(view, "exports", i, "'%s' is not found in its bucket, or is there twice",
-                               name);
+        if (i && export.hash == previous.hash && crate_view_string_is(view, previous.name, name))
+            return ENTRY_FAULT(view, "exports", i, "'%s' is there twice", name);
+        uint64_t bucket = crate_view_bucket(view, export.hash);
+        if (view->buckets[bucket] > i || view->buckets[bucket + 1] <= i)
+            return ENTRY_FAULT(view, "exports", i, "'%s' is not in its bucket", name);
+        previous = export;
     }
     return NULL;
 }
@@ -74,6 +95,7 @@ struct crateld_error *crate_view_check_all(const struct crate_view *view)
 {
     TRY(check_needed(view));
     TRY(check_imports(view));
+    TRY(check_buckets(view));
     TRY(check_exports(view));
     return check_relocs(view);
 }

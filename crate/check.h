@@ -6,9 +6,8 @@
 #include "crate/reader.h"
 
 /* Checks all entries of all tables with the accessors of crate/reader.h, and what no single entry shows: that
- * the exports are sorted, that hashes are those of the names, that the buckets find every export, that
- * function imports come first and no slot is used twice. Linear in the tables' size and the names' lengths.
- * Error: FORMAT, the first fault found. */
+ * the imports are grouped, that the exports are sorted and each in its bucket, that hashes are those of the
+ * names. Linear in the tables' size and the names' lengths. Error: FORMAT, the first fault found. */
 MUST_CHECK struct crateld_error *crate_view_check_all(const struct crate_view *view);
 
 #endif

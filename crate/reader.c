@@ -59,26 +59,30 @@ static struct crateld_error *check_elf_header(const char *path, struct span star
     return NULL;
 }
 
-/* Sets *ret to the file offset of the crate header, by PT_CRATE. */
-static struct crateld_error *find_header(const char *path, struct span start, const Elf64_Ehdr *ehdr,
-                                         uint64_t *ret)
+struct crateld_error *crate_header_find(const char *path, struct span start, uint64_t *ret)
 {
+    Elf64_Ehdr ehdr = {0};
     uint64_t found = 0;
-    for (uint16_t i = 0; i < ehdr->e_phnum; i++) {
+    if (start.size > CRATE_START_SIZE)
+        start.size = CRATE_START_SIZE;
+    TRY(check_elf_header(path, start, &ehdr));
+    for (uint16_t i = 0; i < ehdr.e_phnum; i++) {
         Elf64_Phdr phdr;
-        struct span headers = span_from(start, ehdr->e_phoff);
+        struct span headers = span_from(start, ehdr.e_phoff);
         if (!span_read(headers, (uint64_t)i * sizeof phdr, &phdr, sizeof phdr))
             return FAULT(path, "ELF header",
                          "program header %u at 0x%" PRIx64 " is not within the first %d bytes", i,
-                         ehdr->e_phoff, CRATE_START_SIZE);
+                         ehdr.e_phoff, CRATE_START_SIZE);
         if (phdr.p_type != CRATE_PT_CRATE)
             continue;
         if (found)
             return FAULT(path, "ELF header", "more than one PT_CRATE program header");
-        if (phdr.p_filesz < sizeof(struct crate_header) || !phdr.p_offset)
+        if (phdr.p_filesz < sizeof(struct crate_header) || phdr.p_offset < sizeof ehdr ||
+            !is_aligned(phdr.p_offset, 8) || !span_has(start, phdr.p_offset, sizeof(struct crate_header)))
             return FAULT(path, "PT_CRATE",
-                         "%" PRIu64 " bytes at 0x%" PRIx64 " are no crate header, which has %zu",
-                         phdr.p_filesz, phdr.p_offset, sizeof(struct crate_header));
+                         "%" PRIu64 " bytes at 0x%" PRIx64
+                         ", wanted an aligned crate header of %zu in the first %d",
+                         phdr.p_filesz, phdr.p_offset, sizeof(struct crate_header), CRATE_START_SIZE);
         found = phdr.p_offset;
     }
     if (!found)
@@ -88,8 +92,10 @@ static struct crateld_error *find_header(const char *path, struct span start, co
 }
 
 static struct crateld_error *check_identity(const char *path, const struct crate_header *header,
-                                            const Elf64_Ehdr *ehdr)
+                                            struct span start)
 {
+    uint16_t machine = 0;
+    memcpy(&machine, start.data + offsetof(Elf64_Ehdr, e_machine), sizeof machine);
     if (header->magic != CRATE_MAGIC)
         return FAULT(path, "crate header", "magic 0x%016" PRIx64 ", wanted 0x%016" PRIx64, header->magic,
                      CRATE_MAGIC);
@@ -98,9 +104,8 @@ static struct crateld_error *check_identity(const char *path, const struct crate
                             path, header->abi_major, header->abi_minor, CRATE_ABI_MAJOR, CRATE_ABI_MINOR);
     if (header->header_size != sizeof *header)
         return FAULT(path, "crate header", "size %u, wanted %zu", header->header_size, sizeof *header);
-    if (header->machine != ehdr->e_machine)
-        return FAULT(path, "crate header", "machine %u, but %u in the ELF header", header->machine,
-                     ehdr->e_machine);
+    if (header->machine != machine)
+        return FAULT(path, "crate header", "machine %u, but %u in the ELF header", header->machine, machine);
     if (!crate_machine_name(header->machine))
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: made for machine %u, which is not supported",
                             path, header->machine);
@@ -278,19 +283,14 @@ struct crateld_error *crate_toc_shape(const struct crate_header *header, struct 
 struct crateld_error *crate_header_read(const char *path, struct span start, uint64_t file_size,
                                         struct crate_header *ret)
 {
-    Elf64_Ehdr ehdr = {0};
     uint64_t off = 0;
     struct crate_header header = {0};
-    if (start.size > CRATE_START_SIZE)
-        start.size = CRATE_START_SIZE;
-    TRY(check_elf_header(path, start, &ehdr));
-    TRY(find_header(path, start, &ehdr, &off));
-    if (!is_aligned(off, 8) || !span_read(start, off, &header, sizeof header))
-        return FAULT(path, "PT_CRATE",
-                     "header at 0x%" PRIx64 " is not aligned or not within the first %d bytes", off,
-                     CRATE_START_SIZE);
-    TRY(check_identity(path, &header, &ehdr));
+    TRY(crate_header_find(path, start, &off));
+    memcpy(&header, start.data + off, sizeof header);
+    TRY(check_identity(path, &header, start));
     TRY(check_segments(path, &header, file_size));
+    if (!crate_segment_has(&header, CRATE_SEGMENT_META, off, sizeof header, true))
+        return FAULT(path, "segments", "the crate header is not within meta");
     TRY(check_placement(path, &header));
     TRY(check_tables(path, &header));
     TRY(check_code(path, &header));

@@ -43,10 +43,14 @@ struct crate_view {
     const char *strings;
 };
 
-/* Sets *ret to the checked crate header of a file of `file_size` bytes whose first bytes are `start`: at
- * least CRATE_START_SIZE of them, or all there are. Checks all that the header says about itself, the
- * segments, the tables' places and the rest, in constant time; `path` is for messages. Errors: FORMAT;
- * MISMATCH (ABI version); UNSUPPORTED (machine, flags). */
+/* Sets *ret to the file offset of the crate header of a file whose first bytes are `start`: at least
+ * CRATE_START_SIZE of them, or all there are. It is 8-aligned, behind the ELF header, and all of the header
+ * is in the file's start. `path` is for messages. Error: FORMAT. */
+MUST_CHECK struct crateld_error *crate_header_find(const char *path, struct span start, uint64_t *ret);
+
+/* Sets *ret to the checked crate header of a file of `file_size` bytes whose first bytes are `start`, as
+ * above. Checks all that the header says about itself, the segments, the tables' places and the rest, in
+ * constant time. Errors: FORMAT; MISMATCH (ABI version); UNSUPPORTED (machine, flags). */
 MUST_CHECK struct crateld_error *crate_header_read(const char *path, struct span start, uint64_t file_size,
                                                    struct crate_header *ret);
 
@@ -172,12 +176,18 @@ static inline bool crate_view_string_is(const struct crate_view *view, uint32_t 
     return *string == *text;
 }
 
+/* The bucket of exports with the hash `hash`. */
+static inline uint64_t crate_view_bucket(const struct crate_view *view, uint64_t hash)
+{
+    return hash >> 1 >> (63 - view->header.bucket_bits);
+}
+
 /* The index of the export `name`, whose XXH3-64 is `hash`; CRATE_NONE if there is none. The expected cost is
  * one probe; a hostile crate makes it the number of its exports. The entry found is unchecked but for its
  * name. */
 static inline uint32_t crate_view_find_export(const struct crate_view *view, uint64_t hash, const char *name)
 {
-    uint64_t bucket = hash >> 1 >> (63 - view->header.bucket_bits);
+    uint64_t bucket = crate_view_bucket(view, hash);
     uint32_t export_count = crate_view_count(view, CRATE_TABLE_EXPORTS);
     uint32_t end = view->buckets[bucket + 1];
     if (end > export_count)

@@ -16,6 +16,15 @@ static inline uint64_t link_section_rva(const struct link_section *section, uint
     return (section->output ? section->output->rva : 0) + section->out_off + off;
 }
 
+/* The rva of the place `off` of a section that is not cut into pieces, in which the words of .ctors and .dtors stand in
+ * reverse: those run from the last to the first. */
+static inline uint64_t link_place_rva(const struct link_section *section, uint64_t off)
+{
+    if (section->is_reversed)
+        off = section->size - 8 - off;
+    return section->output->rva + section->out_off + off;
+}
+
 /* The rva that a DEFINED symbol + addend means. In merged sections a section symbol's addend selects the piece, a named
  * symbol's addend counts from its own piece. */
 static inline uint64_t link_symbol_rva(const struct link_symbol *symbol, int64_t addend)

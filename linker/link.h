@@ -185,7 +185,9 @@ struct link {
     /* What the scan found to be needed. */
     struct hash_index function_index;
     VEC(struct link_function *) functions;
-    VEC(struct link_import) function_imports; /* slot = index */
+    VEC(struct link_import) function_imports; /* slot = index; calls, then IFUNCs */
+    VEC(struct link_import) ifunc_imports;    /* of this crate's own; appended to them at the end of the scan */
+    uint32_t lazy_count;                      /* function_imports that are calls */
     VEC(struct link_import) global_imports;
     VEC(struct link_constant_slot) constant_slots;
     uint32_t data_reloc_count; /* by the scan; the lists are made by emission */
@@ -205,6 +207,7 @@ struct link {
 
     /* Layout. */
     VEC(struct link_output *) outputs;
+    struct link_output *last_output; /* borrowed; that a section was assigned to */
     struct toc_shape toc;
     uint64_t toc_rva;
     uint64_t stubs_rva; /* import stubs */

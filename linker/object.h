@@ -46,13 +46,16 @@ struct link_section {
     bool is_toc;  /* holds TOC code */
     bool in_group;
     bool is_relocs_sorted;
+    bool is_reversed; /* .ctors, .dtors: its words are put down from the last to the first */
     bool is_relocated_at_load; /* read-only data with addresses in it: goes to .data.rel.ro */
     uint32_t entry_size;            /* sh_entsize of merge sections */
     struct link_output *output;     /* borrowed; where it goes, from layout on */
     uint64_t out_off;               /* offset within `output` */
     struct link_merge *merge;       /* borrowed; its pieces, for MERGE */
     uint32_t first_fde;             /* index + 1 of its first frame description entry; 0: none */
+    struct link_section *next_in_output; /* borrowed; set when the relink section is made */
     uint32_t relink;                /* index in the relink section */
+    uint32_t relink_symbol;         /* index + 1 of the symbol that stands for it; sections of the linker's own */
 };
 
 /* A COMDAT group: of groups with one signature the first is kept. */

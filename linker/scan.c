@@ -10,7 +10,7 @@ struct scanning {
     struct link *link;
     struct link_section *section;
     const Elf64_Rela *reloc;
-    uint64_t rva; /* of the place; LINK_SCANNING during the scan */
+    uint64_t rva; /* of the place; or LINK_SCANNING, LINK_PEEKING */
     struct link_reference *ref;
 };
 
@@ -48,7 +48,7 @@ static struct crateld_error *need_call(struct link *link, struct link_symbol *sy
 {
     uint32_t *known = kind == CRATE_IMPORT_CALL_TOC ? &symbol->call_toc : &symbol->call_plain;
     if (!*known) {
-        struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, 0};
+        struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, 0, 0};
         if (!VEC_PUSH(&link->function_imports, import))
             return error_memory();
         *known = (uint32_t)link->function_imports.count;
@@ -57,12 +57,25 @@ static struct crateld_error *need_call(struct link *link, struct link_symbol *sy
     return NULL;
 }
 
-/* A function slot for calls to `symbol` from TOC code or plain code. A local IFUNC has one slot for both. */
+/* A local IFUNC has one slot for all. Its slots come behind those of calls, so a slot is known after the scan only. */
+static struct crateld_error *need_ifunc(struct link *link, struct link_symbol *symbol, uint32_t *slot)
+{
+    if (!symbol->call_plain) {
+        struct link_import import = {symbol, 0, CRATE_IMPORT_IFUNC, CRATE_IMPORT_FLAG_SELF, 0};
+        if (!VEC_PUSH(&link->ifunc_imports, import))
+            return error_memory();
+        symbol->call_plain = (uint32_t)link->ifunc_imports.count;
+    }
+    *slot = link->lazy_count + symbol->call_plain - 1;
+    return NULL;
+}
+
+/* A function slot for calls to `symbol` from TOC code or plain code. */
 static struct crateld_error *need_call_from(struct link *link, struct link_symbol *symbol, bool is_toc,
                                             uint32_t *slot)
 {
     if (symbol->state == LINK_SYMBOL_DEFINED)
-        return need_call(link, symbol, CRATE_IMPORT_IFUNC, slot);
+        return need_ifunc(link, symbol, slot);
     return need_call(link, symbol, is_toc ? CRATE_IMPORT_CALL_TOC : CRATE_IMPORT_CALL_PLAIN, slot);
 }
 
@@ -70,7 +83,7 @@ static struct crateld_error *need_call_from(struct link *link, struct link_symbo
 static struct crateld_error *add_global_import(struct link *link, struct link_symbol *symbol, uint32_t slot,
                                                uint8_t kind, uint8_t flags)
 {
-    struct link_import import = {symbol, slot, kind, flags};
+    struct link_import import = {symbol, slot, kind, flags, 0};
     return VEC_PUSH(&link->global_imports, import) ? NULL : error_memory();
 }
 
@@ -83,7 +96,7 @@ static uint32_t take_global_slots(struct link *link, uint32_t count)
 
 static bool is_import(const struct link *link, const struct link_symbol *symbol)
 {
-    return symbol->state == LINK_SYMBOL_IMPORTED || symbol->is_vague ||
+    return (symbol->state == LINK_SYMBOL_IMPORTED && !symbol->has_canonical_stub) || symbol->is_vague ||
            (symbol->state == LINK_SYMBOL_UNDEFINED && symbol->is_strongly_referenced &&
             link->options->allow_undefined);
 }
@@ -218,6 +231,8 @@ static struct crateld_error *add_fixup(const struct scanning *s, struct link_sym
 {
     struct link_loader_place fixup = {s->rva, symbol, s->reloc->r_addend, kind};
     s->ref->action = LINK_ACTION_LOADER;
+    if (s->rva == LINK_PEEKING)
+        return NULL;
     if (s->rva != LINK_SCANNING)
         return VEC_PUSH(&s->link->fixups, fixup) ? NULL : error_memory();
     if (s->section->flags & SHF_EXECINSTR)
@@ -253,6 +268,8 @@ static struct crateld_error *add_data_reloc(const struct scanning *s)
     struct link_loader_place place = {s->rva, symbol, s->reloc->r_addend, 0};
     s->ref->action = LINK_ACTION_LOADER;
     TRY(need_address(s->link, symbol, &s->ref->slot));
+    if (s->rva == LINK_PEEKING)
+        return NULL;
     if (s->rva != LINK_SCANNING)
         return VEC_PUSH(&s->link->data_relocs, place) ? NULL : error_memory();
     s->link->data_reloc_count++;
@@ -318,10 +335,8 @@ static struct crateld_error *scan_relative(const struct scanning *s)
     if (is_local_ifunc(symbol))
         return use_import_stub(s);
     if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED) {
-        if (is_function_type(symbol) && symbol->state == LINK_SYMBOL_IMPORTED) {
-            symbol->has_canonical_stub = true;
+        if (symbol->has_canonical_stub)
             return use_import_stub(s);
-        }
         if (s->ref->howto->size != 4)
             return place_error(s, CRATELD_ERROR_UNSUPPORTED, "it is not defined here; compile with -fPIC");
         if (!is_import(s->link, symbol))
@@ -346,8 +361,7 @@ static struct crateld_error *scan_word(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
     bool is_code = s->section->flags & SHF_EXECINSTR;
-    uint64_t align = UINT64_C(1) << s->section->align_log2;
-    bool is_aligned = (s->reloc->r_offset % 8 == 0) && align >= 8;
+    bool is_aligned = s->reloc->r_offset % 8 == 0 && s->section->align_log2 >= 3;
     if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol))) {
         s->ref->action = LINK_ACTION_VALUE;
         return NULL;
@@ -358,7 +372,7 @@ static struct crateld_error *scan_word(const struct scanning *s)
     if (is_import(s->link, symbol)) {
         return needs_fixup ? add_import_fixup(s, CRATE_FIXUP_ABS64) : add_data_reloc(s);
     }
-    if (is_local_ifunc(symbol)) {
+    if (is_local_ifunc(symbol) || symbol->has_canonical_stub) {
         TRY(use_import_stub(s));
     } else {
         s->ref->action = LINK_ACTION_VALUE;
@@ -383,13 +397,10 @@ static struct crateld_error *scan_absolute(const struct scanning *s)
         return place_error(s, CRATELD_ERROR_UNSUPPORTED, "an address does not fit; compile with -fPIC");
     s->link->flags |= CRATE_FLAG_LOW;
     uint32_t kind = s->ref->howto->range == RELOC_RANGE_SIGNED ? CRATE_FIXUP_ABS32S : CRATE_FIXUP_ABS32;
-    if (symbol->state == LINK_SYMBOL_IMPORTED && is_function_type(symbol)) {
-        symbol->has_canonical_stub = true;
+    if (symbol->has_canonical_stub || is_local_ifunc(symbol)) {
         TRY(use_import_stub(s));
-    } else if (symbol->state == LINK_SYMBOL_IMPORTED) {
+    } else if (is_import(s->link, symbol)) {
         return add_import_fixup(s, kind);
-    } else if (is_local_ifunc(symbol)) {
-        TRY(use_import_stub(s));
     } else {
         if (takes_addresses(s))
             TRY(stubbed_function(s, 0, &s->ref->function));
@@ -439,7 +450,7 @@ static struct crateld_error *scan_slot(const struct scanning *s)
     }
     s->ref->action = LINK_ACTION_SLOT;
     if (is_local_ifunc(symbol))
-        TRY(need_call(s->link, symbol, CRATE_IMPORT_IFUNC, &s->ref->slot));
+        TRY(need_ifunc(s->link, symbol, &s->ref->slot));
     if (symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague && is_function_type(symbol)) {
         struct link_function *function;
         TRY(link_function_enter(s->link, symbol->section, symbol->value, &function));
@@ -583,9 +594,47 @@ struct crateld_error *link_scan_reloc(struct link *link, struct link_section *se
 
 static struct crateld_error *scan_section(struct link *link, struct link_section *section)
 {
-    TRY(link_sort_relocs(link, section));
     for (uint32_t i = 0; i < section->reloc_count; i++)
         TRY(link_scan_reloc(link, section, &section->relocs[i]));
+    return NULL;
+}
+
+/* Finds the imported functions whose address position-dependent code of this crate takes directly: for all of the crate their
+ * address is then their import stub's. */
+static void find_canonical_stubs(struct link *link, struct link_section *section)
+{
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        const Elf64_Rela *reloc = &section->relocs[i];
+        struct link_reference ref = {
+            .howto = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info)),
+            .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
+        };
+        struct scanning s = {link, section, reloc, LINK_SCANNING, &ref};
+        if (ref.symbol->state != LINK_SYMBOL_IMPORTED || !is_function_type(ref.symbol) || ref.howto->size != 4)
+            continue;
+        if (ref.howto->formula == RELOC_ABSOLUTE ||
+            (ref.howto->formula == RELOC_RELATIVE && !is_branch_operand(&s)))
+            ref.symbol->has_canonical_stub = true;
+    }
+}
+
+static struct crateld_error *prepare_section(struct link *link, struct link_section *section)
+{
+    TRY(link_sort_relocs(link, section));
+    find_canonical_stubs(link, section);
+    return NULL;
+}
+
+/* Calls `visit` for every section that is live and loaded, but unwind tables and merged sections. */
+static struct crateld_error *for_each_scanned(struct link *link,
+                                              struct crateld_error *(*visit)(struct link *, struct link_section *))
+{
+    for (size_t i = 0; i < link->objects.count; i++) {
+        struct link_object *object = link->objects.at[i];
+        for (uint32_t k = 1; k < object->section_count; k++)
+            if (object->sections[k].kind == LINK_SECTION_PLAIN && object->sections[k].is_live)
+                TRY(visit(link, &object->sections[k]));
+    }
     return NULL;
 }
 
@@ -600,7 +649,7 @@ static struct crateld_error *scan_exports(struct link *link)
             continue;
         uint32_t slot;
         if (is_local_ifunc(symbol)) {
-            TRY(need_call(link, symbol, CRATE_IMPORT_IFUNC, &slot));
+            TRY(need_ifunc(link, symbol, &slot));
             continue;
         }
         struct link_function *function;
@@ -628,37 +677,25 @@ static struct crateld_error *scan_vague(struct link *link)
     return NULL;
 }
 
-/* An imported function whose stub is its address here has constants where others have imports. */
-static struct crateld_error *settle_canonical_stubs(struct link *link)
+/* Puts the local IFUNCs' slots behind those of lazily bound calls. */
+static struct crateld_error *append_ifuncs(struct link *link)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < link->global_imports.count; i++) {
-        struct link_import import = link->global_imports.at[i];
-        if (import.kind != CRATE_IMPORT_ADDRESS || !import.symbol->has_canonical_stub) {
-            link->global_imports.at[kept++] = import;
-            continue;
-        }
-        struct link_constant_slot constant = {import.symbol, import.slot};
-        if (!VEC_PUSH(&link->constant_slots, constant))
+    link->lazy_count = (uint32_t)link->function_imports.count;
+    for (size_t i = 0; i < link->ifunc_imports.count; i++) {
+        struct link_import import = link->ifunc_imports.at[i];
+        import.slot = (uint32_t)link->function_imports.count;
+        if (!VEC_PUSH(&link->function_imports, import))
             return error_memory();
     }
-    link->global_imports.count = kept;
     return NULL;
 }
 
 struct crateld_error *link_scan(struct link *link)
 {
     TRY(scan_exports(link));
-    for (size_t i = 0; i < link->objects.count; i++) {
-        struct link_object *object = link->objects.at[i];
-        for (uint32_t k = 1; k < object->section_count; k++) {
-            struct link_section *section = &object->sections[k];
-            bool is_scanned = section->kind == LINK_SECTION_PLAIN && section->is_live;
-            if (is_scanned)
-                TRY(scan_section(link, section));
-        }
-    }
+    TRY(for_each_scanned(link, prepare_section));
+    TRY(for_each_scanned(link, scan_section));
     TRY(link_eh_frame_scan(link));
     TRY(scan_vague(link));
-    return settle_canonical_stubs(link);
+    return append_ifuncs(link);
 }

@@ -41,6 +41,8 @@ MUST_CHECK struct crateld_error *link_scan(struct link *link);
 
 /* In place of an rva: nothing has an address yet. */
 #define LINK_SCANNING UINT64_MAX
+/* Likewise: nothing is made or listed, for who only wants to know what was decided. */
+#define LINK_PEEKING (UINT64_MAX - 1)
 
 /* What `reloc` of the live, allocated `section` means. With LINK_SCANNING for the place's rva it makes what is needed; with the
  * place's rva, in emission, it finds the same again and lists the place for the loader. Errors are faults of the

@@ -14,7 +14,7 @@
 #include "base/vec.h"
 
 enum search_kind {
-    SEARCH_ANY,    /* -Bdynamic: lib<name>.so, else lib<name>.a, folder by folder */
+    SEARCH_ANY,    /* -Bdynamic: in each folder a crate, then lib<name>.so, then lib<name>.a */
     SEARCH_STATIC, /* -Bstatic: lib<name>.a only */
 };
 
@@ -32,19 +32,19 @@ void search_deinit(struct search *search);
  * dropped: there is no sysroot. Errors: MEMORY. */
 MUST_CHECK struct crateld_error *search_add_dir(struct search *search, const char *dir);
 
-/* Adds the defaults that exist: the newest gcc's folder and the system's, for this machine. Errors: MEMORY.
- */
-MUST_CHECK struct crateld_error *search_add_defaults(struct search *search);
+/* Adds the defaults that exist for `triplet`, such as "x86_64-linux-gnu": the folder of the newest gcc whose
+ * libgcc.a is installed, and the system's; each folder once, whatever names it has. Errors: MEMORY. */
+MUST_CHECK struct crateld_error *search_add_defaults(struct search *search, const char *triplet);
 
-/* Sets *ret to the path (malloc'ed, the caller's) of the library that `-l<name>` means; ":file" means that
- * very file name. In each folder a crate, lib<name>.crate or <name>.crate, is taken before an archive and
- * after a shared library; SEARCH_STATIC takes crates too. Errors: NOT_FOUND, naming what was looked for, and
- * where; MEMORY. */
+/* Sets *ret to the path (malloc'ed, the caller's) of the library that `-l<name>` means: lib<name>.so or
+ * lib<name>.a, or the crate lib<name>.crate or <name>.crate; ":file" means that very file name. Errors:
+ * NOT_FOUND, naming what was looked for, and where; MEMORY. */
 MUST_CHECK struct crateld_error *search_library(const struct search *search, const char *name,
                                                 enum search_kind kind, char **ret);
 
-/* Sets *ret to the path (malloc'ed) of the file that a linker script in the file `script_path` names: as it
- * stands if it exists, else beside the script, else in the folders. Errors as search_library's. */
+/* Sets *ret to the path (malloc'ed) of the file `name` that the linker script `script_path` lists: as it
+ * stands if it exists or is absolute, else beside the script, else in the folders. Errors as
+ * search_library's. */
 MUST_CHECK struct crateld_error *search_script_input(const struct search *search, const char *script_path,
                                                      const char *name, char **ret);
 

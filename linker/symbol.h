@@ -46,8 +46,8 @@ struct link_symbol {
     uint32_t address;
     uint32_t tls_offset;
     uint32_t tls_index;
-    uint32_t address_import; /* index + 1 of the import that fills `address`; 0: a constant of this crate */
-    uint32_t tls_offset_import;
+    uint32_t address_import; /* index + 1 of the import that fills `address` or `tls_index`; 0: no import does */
+    uint32_t tls_offset_import; /* likewise, `tls_offset` */
     uint32_t relink; /* index + 1 in the relink section */
 };
 

@@ -62,6 +62,20 @@ struct toc_stub_ops {
     void (*write_entry_toc)(uint8_t *at, uint64_t place, uint64_t func_ref, uint64_t toc,
                             uint32_t stack_arguments, bool is_varargs);
 
+    /* Restores. Where TOC code has to set the TOC register again (after each call, at each landing pad) its
+     * object file holds an instruction of the same size that does nothing, and so works in an ordinary ELF
+     * program too, where callers of all kinds expect their register unchanged. Its field of 4 bytes at
+     * `restore_field_off` has a pc-relative relocation against the symbol "_TOC_"; objects hold a weak hidden
+     * definition of that symbol, for ELF's sake. */
+    uint32_t restore_size;
+    uint32_t restore_field_off;
+
+    /* Whether the `restore_size` bytes at `at` are such an instruction; its field may hold anything. */
+    bool (*is_restore)(const uint8_t *at);
+
+    /* Replaces it by the one that loads the address of the TOC. */
+    void (*write_restore)(uint8_t *at, uint64_t place, uint64_t toc);
+
     /* Unwind information. Import stubs, lazy stubs and entry stubs of plain code need no instructions: the
      * CIE's state holds throughout. */
     struct toc_cfi cfi;

@@ -162,6 +162,8 @@ static const uint8_t push_rsp[] = {0xff, 0xb4, 0x24};          /* push disp32(%r
 static const uint8_t dec_r11d[] = {0x41, 0xff, 0xcb};          /* dec %r11d */
 static const uint8_t jne_push[] = {0x75, (uint8_t)-12};        /* jne to the push: 2 + 3 + 7 bytes back */
 static const uint8_t lea_rsp_r11[] = {0x4c, 0x8d, 0x9c, 0x24}; /* lea disp32(%rsp),%r11 */
+static const uint8_t lea_rip_r15[] = {0x4c, 0x8d, 0x3d};       /* lea rel32(%rip),%r15 */
+static const uint8_t nopl_rip[] = {0x0f, 0x1f, 0x05};          /* nopl rel32(%rip) */
 static const uint8_t pop_r15[] = {0x41, 0x5f};                 /* pop %r15 */
 static const uint8_t ret[] = {0xc3};                           /* ret */
 
@@ -292,6 +294,17 @@ static void emit_entry_toc(struct emitter *e, uint64_t func_ref, uint64_t toc, u
     emit_padding(e, (e->size + TOC_ENTRY_TOC_ALIGN - 1) & ~(uint32_t)(TOC_ENTRY_TOC_ALIGN - 1));
 }
 
+static bool is_restore(const uint8_t *at)
+{
+    return !memcmp(at, nopl_rip, sizeof nopl_rip);
+}
+
+static void write_restore(uint8_t *at, uint64_t place, uint64_t toc)
+{
+    struct emitter e = {.code = at, .place = place};
+    emit_rel32(&e, lea_rip_r15, sizeof lea_rip_r15, toc);
+}
+
 static uint32_t entry_toc_size(uint32_t stack_arguments, bool is_varargs)
 {
     struct emitter e = {0};
@@ -326,6 +339,10 @@ const struct toc_stub_ops toc_stubs_x86_64 = {
     .write_entry_plain = write_entry_plain,
     .entry_toc_size = entry_toc_size,
     .write_entry_toc = write_entry_toc,
+    .restore_size = sizeof lea_rip_r15 + 4,
+    .restore_field_off = sizeof lea_rip_r15,
+    .is_restore = is_restore,
+    .write_restore = write_restore,
     .cfi =
         {
             .code_align = 1,

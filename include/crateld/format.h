@@ -200,15 +200,16 @@ enum crate_fixup_kind {
     CRATE_FIXUP_PC32,   /* 32-bit S + A - P */
     CRATE_FIXUP_ABS32,  /* 32-bit zero-extended S + A */
     CRATE_FIXUP_ABS32S, /* 32-bit sign-extended S + A */
+    CRATE_FIXUP_ABS64,  /* 64-bit S + A, where RELR can not say it: in text, or misaligned */
     CRATE_FIXUP_TPOFF32, /* 32-bit A + thread-pointer offset of this crate's block, or of the import's variable */
 };
 
-/* A 32-bit place, in text or read-only data or data, that depends on where the crate or an import lies. */
+/* A place in text, read-only data or data that depends on where the crate or an import lies. */
 struct crate_fixup {
     uint32_t place_rva;
-    uint32_t import; /* of kind ADDRESS (PC32, ABS32*) or TLS_OFFSET (TPOFF32); CRATE_NONE: this crate, and then
+    uint32_t import; /* of kind ADDRESS (PC32, ABS*) or TLS_OFFSET (TPOFF32); CRATE_NONE: this crate, and then
                         S is the image's base (preferred contents are right at the preferred base) */
-    int64_t addend;  /* import CRATE_NONE and kind ABS32*: S + A with S = base, A = rva + addend */
+    int64_t addend;  /* import CRATE_NONE and kind ABS*: S + A with S = base, A = rva + addend */
     uint32_t kind;
     uint32_t reserved;
 };

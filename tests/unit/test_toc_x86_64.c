@@ -201,6 +201,17 @@ Test(toc_x86_64, import_stub_of_toc_code_loads_the_entry_first)
         cr_assert_eq(stub[i], 0xcc);
 }
 
+Test(toc_x86_64, restore_replaces_an_instruction_that_does_nothing)
+{
+    uint8_t code[] = {0x0f, 0x1f, 0x05, 1, 2, 3, 4};                      /* nopl 0x04030201(%rip) */
+    static const uint8_t wanted[] = {0x4c, 0x8d, 0x3d, 0xf9, 0x0f, 0, 0}; /* lea 0x1000,%r15 */
+    cr_assert_eq(sizeof code, toc_stubs_x86_64.restore_size);
+    cr_assert(toc_stubs_x86_64.is_restore(code));
+    toc_stubs_x86_64.write_restore(code, 0, 0x1000);
+    cr_assert_eq(memcmp(code, wanted, sizeof wanted), 0);
+    cr_assert_not(toc_stubs_x86_64.is_restore(code));
+}
+
 /* Stands for the loader's resolver: notes the TOC from %r11 and the slot from the stack, and goes on to the
  * callee. */
 void resolver(void);

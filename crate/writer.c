@@ -1,0 +1,150 @@
+#include "crate/writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+void crate_tables_init(struct crate_tables *tables)
+{
+    *tables = (struct crate_tables){0};
+    hash_index_init(&tables->string_index);
+}
+
+void crate_tables_deinit(struct crate_tables *tables)
+{
+    free(tables->needed.at);
+    free(tables->imports.at);
+    free(tables->exports.at);
+    free(tables->buckets.at);
+    free(tables->relr.at);
+    free(tables->data_relocs.at);
+    free(tables->fixups.at);
+    free(tables->strings.at);
+    free(tables->string_offs.at);
+    hash_index_deinit(&tables->string_index);
+    *tables = (struct crate_tables){0};
+}
+
+struct crateld_error *crate_tables_string(struct crate_tables *tables, const char *text, uint32_t *ret)
+{
+    if (!tables->strings.count && !VEC_PUSH(&tables->strings, '\0'))
+        return error_memory();
+    if (!*text) {
+        *ret = 0;
+        return NULL;
+    }
+    uint64_t hash = hash_string(text);
+    size_t cursor = 0;
+    uint32_t i;
+    while ((i = hash_index_next(&tables->string_index, hash, &cursor)) != HASH_INDEX_NONE)
+        if (!strcmp(tables->strings.at + tables->string_offs.at[i], text)) {
+            *ret = tables->string_offs.at[i];
+            return NULL;
+        }
+    size_t size = strlen(text) + 1;
+    uint32_t off = (uint32_t)tables->strings.count;
+    if (!VEC_RESERVE(&tables->strings, size) || !VEC_PUSH(&tables->string_offs, off) ||
+        !hash_index_add(&tables->string_index, hash))
+        return error_memory();
+    memcpy(tables->strings.at + off, text, size);
+    tables->strings.count += size;
+    *ret = off;
+    return NULL;
+}
+
+struct crateld_error *crate_tables_relr(struct crate_tables *tables, const uint64_t *rvas, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        uint64_t base = rvas[i++];
+        if (!VEC_PUSH(&tables->relr, base))
+            return error_memory();
+        base += 8;
+        for (;;) {
+            uint64_t bits = 0;
+            for (; i < count && rvas[i] - base < UINT64_C(63) * 8; i++)
+                bits |= UINT64_C(1) << ((rvas[i] - base) / 8);
+            if (!bits)
+                break;
+            if (!VEC_PUSH(&tables->relr, bits << 1 | 1))
+                return error_memory();
+            base += UINT64_C(63) * 8;
+        }
+    }
+    return NULL;
+}
+
+static int compare_exports(const void *a, const void *b)
+{
+    const struct crate_export *x = a, *y = b;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return (x->name > y->name) - (x->name < y->name);
+}
+
+struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crate_header *header)
+{
+    size_t count = tables->exports.count;
+    uint32_t bits = 0;
+    if (count)
+        qsort(tables->exports.at, count, sizeof *tables->exports.at, compare_exports);
+    while ((UINT64_C(1) << bits) < count && bits < 30)
+        bits++;
+    size_t bucket_count = (size_t)1 << bits;
+    tables->buckets.count = 0;
+    if (!VEC_RESERVE(&tables->buckets, bucket_count + 1))
+        return error_memory();
+    size_t next = 0;
+    for (uint64_t bucket = 0; bucket < bucket_count; bucket++) {
+        while (next < count && tables->exports.at[next].hash >> 1 >> (63 - bits) < bucket)
+            next++;
+        tables->buckets.at[bucket] = (uint32_t)next;
+    }
+    tables->buckets.at[bucket_count] = (uint32_t)count;
+    tables->buckets.count = bucket_count + 1;
+    header->bucket_bits = bits;
+    return NULL;
+}
+
+uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_reloc_count, uint32_t fixup_count,
+                            struct crate_header *header)
+{
+    const struct {
+        size_t count, size;
+    } sizes[CRATE_TABLE_COUNT] = {
+        [CRATE_TABLE_NEEDED] = {tables->needed.count, sizeof(struct crate_needed)},
+        [CRATE_TABLE_IMPORTS] = {tables->imports.count, sizeof(struct crate_import)},
+        [CRATE_TABLE_EXPORTS] = {tables->exports.count, sizeof(struct crate_export)},
+        [CRATE_TABLE_BUCKETS] = {tables->buckets.count, sizeof(uint32_t)},
+        [CRATE_TABLE_RELR] = {tables->relr.count, sizeof(uint64_t)},
+        [CRATE_TABLE_DATA_RELOCS] = {data_reloc_count, sizeof(struct crate_data_reloc)},
+        [CRATE_TABLE_FIXUPS] = {fixup_count, sizeof(struct crate_fixup)},
+        [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
+    };
+    uint64_t end = CRATE_HEADER_RVA + sizeof *header;
+    for (int i = 0; i < CRATE_TABLE_COUNT; i++) {
+        end = (end + 7) & ~UINT64_C(7);
+        header->tables[i] = (struct crate_table){(uint32_t)end, (uint32_t)sizes[i].count};
+        end += sizes[i].count * sizes[i].size;
+    }
+    return end;
+}
+
+#define WRITE_TABLE(kind, vec)                                                                               \
+    do {                                                                                                     \
+        if ((vec).count)                                                                                     \
+            memcpy(image + header->tables[kind].rva, (vec).at, (vec).count * sizeof *(vec).at);              \
+    } while (0)
+
+void crate_tables_write(const struct crate_tables *tables, const struct crate_header *header, uint8_t *image)
+{
+    memcpy(image + CRATE_HEADER_RVA, header, sizeof *header);
+    WRITE_TABLE(CRATE_TABLE_NEEDED, tables->needed);
+    WRITE_TABLE(CRATE_TABLE_IMPORTS, tables->imports);
+    WRITE_TABLE(CRATE_TABLE_EXPORTS, tables->exports);
+    WRITE_TABLE(CRATE_TABLE_BUCKETS, tables->buckets);
+    WRITE_TABLE(CRATE_TABLE_RELR, tables->relr);
+    WRITE_TABLE(CRATE_TABLE_DATA_RELOCS, tables->data_relocs);
+    WRITE_TABLE(CRATE_TABLE_FIXUPS, tables->fixups);
+    WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
+}

@@ -1,0 +1,223 @@
+#include "linker/elf_file.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "crate/build_id.h"
+#include "linker/emit.h"
+#include "linker/relink_section.h"
+#include "linker/symtab.h"
+#include "linker/tables.h"
+
+enum { MAX_PROGRAM_HEADERS = 8 };
+
+/* What follows the loaded part of the file. */
+struct file_tail {
+    struct link_symtab symtab; /* owned */
+    VEC(char) section_names;   /* owned */
+    VEC(Elf64_Shdr) headers;   /* owned */
+    struct span relink;        /* borrowed */
+    uint64_t relink_off;
+    uint64_t symtab_off;
+    uint64_t strtab_off;
+    uint64_t names_off;
+    uint64_t headers_off;
+    uint64_t size;
+};
+
+static uint64_t align_up(uint64_t value, uint64_t align)
+{
+    return (value + align - 1) & ~(align - 1);
+}
+
+static struct crateld_error *add_section_header(struct file_tail *tail, const char *name, Elf64_Shdr header)
+{
+    size_t size = strlen(name) + 1;
+    header.sh_name = (Elf64_Word)tail->section_names.count;
+    if (!VEC_RESERVE(&tail->section_names, size) || !VEC_PUSH(&tail->headers, header))
+        return error_memory();
+    memcpy(tail->section_names.at + tail->section_names.count, name, size);
+    tail->section_names.count += size;
+    return NULL;
+}
+
+/* Gives the unloaded output sections their places behind the loaded part, and lists all output sections. */
+static struct crateld_error *add_outputs(struct link *link, const struct link_image *image, struct file_tail *tail)
+{
+    uint64_t end = image->loaded_size;
+    TRY(add_section_header(tail, "", (Elf64_Shdr){0}));
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        struct link_output *output = link->outputs.at[i];
+        bool is_loaded = output->segment != CRATE_SEGMENT_COUNT;
+        if (!is_loaded) {
+            output->off = align_up(end, UINT64_C(1) << output->align_log2);
+            end = output->off + output->size;
+        }
+        Elf64_Shdr header = {
+            .sh_type = output->type,
+            .sh_flags = output->flags,
+            .sh_addr = is_loaded ? link->preferred_base + output->rva : 0,
+            .sh_offset = output->off,
+            .sh_size = output->size,
+            .sh_addralign = UINT64_C(1) << output->align_log2,
+            .sh_entsize = output->flags & SHF_MERGE ? output->entry_size : 0,
+        };
+        TRY(add_section_header(tail, output->name, header));
+    }
+    tail->size = end;
+    return NULL;
+}
+
+/* Appends `size` bytes to the file, and their section header. */
+static struct crateld_error *add_tail_section(struct file_tail *tail, const char *name, Elf64_Shdr header,
+                                              uint64_t size, uint64_t *ret_off)
+{
+    *ret_off = align_up(tail->size, 8);
+    tail->size = *ret_off + size;
+    header.sh_offset = *ret_off;
+    header.sh_size = size;
+    header.sh_addralign = header.sh_type == SHT_STRTAB ? 1 : 8;
+    return add_section_header(tail, name, header);
+}
+
+static struct crateld_error *place_tail(struct link *link, const struct link_image *image, struct file_tail *tail)
+{
+    TRY(add_outputs(link, image, tail));
+    if (tail->relink.size)
+        TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink.size,
+                             &tail->relink_off));
+    if (!link->options->is_strip_all) {
+        Elf64_Shdr symtab = {
+            .sh_type = SHT_SYMTAB,
+            .sh_link = (Elf64_Word)tail->headers.count + 1,
+            .sh_info = tail->symtab.first_global,
+            .sh_entsize = sizeof(Elf64_Sym),
+        };
+        TRY(add_tail_section(tail, ".symtab", symtab, tail->symtab.symbols.count * sizeof(Elf64_Sym),
+                             &tail->symtab_off));
+        TRY(add_tail_section(tail, ".strtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, tail->symtab.names.count,
+                             &tail->strtab_off));
+    }
+    uint64_t names_size = tail->section_names.count + sizeof ".shstrtab";
+    TRY(add_tail_section(tail, ".shstrtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, names_size, &tail->names_off));
+    tail->headers_off = align_up(tail->size, 8);
+    tail->size = tail->headers_off + tail->headers.count * sizeof(Elf64_Shdr);
+    return NULL;
+}
+
+static uint32_t write_program_headers(const struct link *link, const struct link_image *image, uint8_t *file)
+{
+    static const uint32_t protections[CRATE_SEGMENT_COUNT] = {PF_R, PF_R | PF_X, PF_R, PF_R | PF_W};
+    Elf64_Phdr headers[MAX_PROGRAM_HEADERS] = {0};
+    uint32_t count = 0;
+    for (int i = 0; i < CRATE_SEGMENT_COUNT; i++) {
+        const struct crate_segment *segment = &image->header.segments[i];
+        uint64_t vaddr = link->preferred_base + segment->rva;
+        if (segment->mem_size)
+            headers[count++] = (Elf64_Phdr){PT_LOAD, protections[i], segment->rva, vaddr, vaddr,
+                                            segment->file_size, segment->mem_size, CRATE_PAGE_SIZE};
+    }
+    uint64_t base = link->preferred_base;
+    if (link->tls_mem_size)
+        headers[count++] = (Elf64_Phdr){PT_TLS, PF_R, link->tls_rva, base + link->tls_rva, base + link->tls_rva,
+                                        link->tls_file_size, link->tls_mem_size, link->tls_align};
+    uint64_t hdr = image->header.eh_frame_hdr_rva, hdr_size = image->header.eh_frame_hdr_size;
+    if (hdr)
+        headers[count++] = (Elf64_Phdr){PT_GNU_EH_FRAME, PF_R, hdr, base + hdr, base + hdr, hdr_size, hdr_size, 4};
+    headers[count++] = (Elf64_Phdr){PT_GNU_STACK, PF_R | PF_W, 0, 0, 0, 0, 0, 16};
+    headers[count++] = (Elf64_Phdr){CRATE_PT_CRATE,
+                                    PF_R,
+                                    CRATE_HEADER_RVA,
+                                    base + CRATE_HEADER_RVA,
+                                    base + CRATE_HEADER_RVA,
+                                    sizeof(struct crate_header),
+                                    sizeof(struct crate_header),
+                                    8};
+    _Static_assert(sizeof(Elf64_Ehdr) + sizeof headers <= CRATE_HEADER_RVA, "the crate header comes behind them");
+    memcpy(file + sizeof(Elf64_Ehdr), headers, count * sizeof *headers);
+    return count;
+}
+
+static void write_elf_header(const struct link *link, const struct link_image *image, const struct file_tail *tail,
+                             uint8_t *file)
+{
+    uint32_t program_headers = write_program_headers(link, image, file);
+    uint32_t section_count = (uint32_t)tail->headers.count;
+    Elf64_Ehdr header = {
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT, ELFOSABI_SYSV},
+        .e_type = ET_DYN,
+        .e_machine = EM_X86_64,
+        .e_version = EV_CURRENT,
+        .e_entry = image->header.entry_rva ? link->preferred_base + image->header.entry_rva : 0,
+        .e_phoff = sizeof(Elf64_Ehdr),
+        .e_shoff = tail->headers_off,
+        .e_ehsize = sizeof(Elf64_Ehdr),
+        .e_phentsize = sizeof(Elf64_Phdr),
+        .e_phnum = (Elf64_Half)program_headers,
+        .e_shentsize = sizeof(Elf64_Shdr),
+        .e_shnum = (Elf64_Half)section_count,
+        .e_shstrndx = (Elf64_Half)(section_count - 1),
+    };
+    memcpy(file, &header, sizeof header);
+}
+
+static void write_tail(const struct link *link, const struct file_tail *tail, uint8_t *file)
+{
+    if (tail->relink.size)
+        memcpy(file + tail->relink_off, tail->relink.data, tail->relink.size);
+    if (!link->options->is_strip_all) {
+        memcpy(file + tail->symtab_off, tail->symtab.symbols.at, tail->symtab.symbols.count * sizeof(Elf64_Sym));
+        memcpy(file + tail->strtab_off, tail->symtab.names.at, tail->symtab.names.count);
+    }
+    memcpy(file + tail->names_off, tail->section_names.at, tail->section_names.count);
+    memcpy(file + tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
+}
+
+static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
+                                            uint8_t *file)
+{
+    TRY(link_emit(link, file));
+    link_emit_debug(link, file);
+    TRY(link_tables_places(link, image));
+    struct crateld_error *faults = link_take_errors(link);
+    if (faults)
+        return faults;
+    image->header.relink_off = tail->relink.size ? tail->relink_off : 0;
+    image->header.relink_size = tail->relink.size;
+    write_elf_header(link, image, tail, file);
+    crate_tables_write(&image->tables, &image->header, file);
+    write_tail(link, tail, file);
+    crate_build_id((struct span){file, tail->size}, CRATE_HEADER_RVA, &image->header, image->header.build_id);
+    memcpy(file + CRATE_HEADER_RVA, &image->header, sizeof image->header);
+    return NULL;
+}
+
+static struct crateld_error *write_all(struct link *link, struct link_image *image, struct file_tail *tail)
+{
+    if (!link->options->is_strip_all)
+        TRY(link_symtab_init(link, &tail->symtab));
+    TRY(place_tail(link, image, tail));
+    struct output_file file;
+    TRY(output_file_create(link->options->output, tail->size, &file));
+    struct crateld_error *error = write_contents(link, image, tail, file.data);
+    if (!error)
+        error = output_file_commit(&file, 0666);
+    output_file_discard(&file);
+    return error;
+}
+
+struct crateld_error *link_write_file(struct link *link, struct link_image *image)
+{
+    struct file_tail tail = {0};
+    struct relink_builder *builder = NULL;
+    struct crateld_error *error = NULL;
+    if (link->options->keep_relink)
+        error = link_relink_section(link, &builder, &tail.relink);
+    if (!error)
+        error = write_all(link, image, &tail);
+    relink_builder_destroy(builder);
+    link_symtab_deinit(&tail.symtab);
+    free(tail.section_names.at);
+    free(tail.headers.at);
+    return error;
+}

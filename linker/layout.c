@@ -1,0 +1,510 @@
+#include "linker/layout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "linker/address.h"
+#include "linker/eh_frame.h"
+#include "linker/function.h"
+#include "linker/own.h"
+#include "linker/scan.h"
+#include "linker/tables.h"
+#include "toc/stubs.h"
+
+enum {
+    MIN_TEXT_ALIGN_LOG2 = 4, /* so that a function's entry has room for the jump that a reload writes there */
+    DEFAULT_INIT_PRIORITY = 65536,
+    HASH_GRAIN_LOG2 = 24, /* preferred bases are multiples of 16 MiB */
+};
+
+/* Preferred bases: far from where Linux puts programs, libraries and stacks, and above what the address sanitizer
+ * reserves; for position-dependent input below 2 GiB, and above a non-PIE program. */
+#define PREFERRED_FIRST     UINT64_C(0x200000000000)
+#define PREFERRED_COUNT     (UINT64_C(0x300000000000) >> HASH_GRAIN_LOG2)
+#define PREFERRED_LOW_FIRST UINT64_C(0x10000000)
+#define PREFERRED_LOW_COUNT (UINT64_C(0x30000000) >> HASH_GRAIN_LOG2)
+
+/* Bytes kept free behind an image for modules that are reloaded at a fresh address. */
+#define RESERVE_SIZE UINT64_C(0x4000000)
+
+/* Order of output sections within their segment. */
+enum link_rank {
+    RANK_META,
+    RANK_STUBS,
+    RANK_TEXT_OTHER,
+    RANK_TEXT,
+    RANK_RODATA,
+    RANK_RODATA_OTHER,
+    RANK_UNWIND_HDR,
+    RANK_UNWIND,
+    RANK_TOC,
+    RANK_ARRAYS,
+    RANK_RELRO,
+    RANK_TDATA,
+    RANK_TBSS,
+    RANK_DATA,
+    RANK_DATA_OTHER,
+    RANK_BSS_OTHER,
+    RANK_BSS,
+    RANK_DEBUG,
+};
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return !strncmp(text, prefix, strlen(prefix));
+}
+
+const char *link_output_name(const struct link_section *section)
+{
+    static const struct {
+        const char *prefix; /* without the dot behind it */
+        const char *output;
+    } rules[] = {
+        {".text", ".text"},
+        {".gnu.linkonce.t", ".text"},
+        {".rodata", ".rodata"},
+        {".gnu.linkonce.r", ".rodata"},
+        {".lrodata", ".rodata"},
+        {".data.rel.ro", ".data.rel.ro"},
+        {".data", ".data"},
+        {".gnu.linkonce.d", ".data"},
+        {".ldata", ".data"},
+        {".bss", ".bss"},
+        {".gnu.linkonce.b", ".bss"},
+        {".lbss", ".bss"},
+        {".tdata", ".tdata"},
+        {".tbss", ".tbss"},
+        {".preinit_array", ".preinit_array"},
+        {".init_array", ".init_array"},
+        {".ctors", ".init_array"},
+        {".fini_array", ".fini_array"},
+        {".dtors", ".fini_array"},
+        {".gcc_except_table", ".gcc_except_table"},
+    };
+    if (section->is_relocated_at_load)
+        return ".data.rel.ro";
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        size_t length = strlen(rules[i].prefix);
+        if (!strncmp(section->name, rules[i].prefix, length) &&
+            (!section->name[length] || section->name[length] == '.'))
+            return rules[i].output;
+    }
+    return section->name;
+}
+
+struct link_output *link_find_output(const struct link *link, const char *name)
+{
+    for (size_t i = 0; i < link->outputs.count; i++)
+        if (!strcmp(link->outputs.at[i]->name, name))
+            return link->outputs.at[i];
+    return NULL;
+}
+
+static struct crateld_error *add_output(struct link *link, const struct link_output *like, struct link_output **ret)
+{
+    struct link_output *output = arena_alloc(&link->arena, sizeof *output);
+    if (!output || !VEC_PUSH(&link->outputs, output))
+        return error_memory();
+    *output = *like;
+    *ret = output;
+    return NULL;
+}
+
+/* Segment and rank of the output that takes sections like `section`. */
+static void classify(const struct link_section *section, const char *name, struct link_output *ret)
+{
+    bool is_nobits = section->type == SHT_NOBITS;
+    if (!(section->flags & SHF_ALLOC)) {
+        ret->segment = CRATE_SEGMENT_COUNT;
+        ret->rank = RANK_DEBUG;
+    } else if (section->flags & SHF_EXECINSTR) {
+        ret->segment = CRATE_SEGMENT_TEXT;
+        ret->rank = strcmp(name, ".text") ? RANK_TEXT_OTHER : RANK_TEXT;
+    } else if (section->flags & SHF_TLS) {
+        ret->segment = CRATE_SEGMENT_DATA;
+        ret->rank = is_nobits ? RANK_TBSS : RANK_TDATA;
+    } else if (is_nobits) {
+        ret->segment = CRATE_SEGMENT_DATA;
+        ret->rank = strcmp(name, ".bss") ? RANK_BSS_OTHER : RANK_BSS;
+    } else if ((section->flags & SHF_WRITE) || section->is_relocated_at_load) {
+        ret->segment = CRATE_SEGMENT_DATA;
+        ret->rank = !strcmp(name, ".data")           ? RANK_DATA
+                    : !strcmp(name, ".data.rel.ro")  ? RANK_RELRO
+                    : has_prefix(name, ".init_array") || has_prefix(name, ".fini_array") ||
+                            has_prefix(name, ".preinit_array")
+                        ? RANK_ARRAYS
+                        : RANK_DATA_OTHER;
+    } else {
+        ret->segment = CRATE_SEGMENT_RODATA;
+        ret->rank = strcmp(name, ".rodata") ? RANK_RODATA_OTHER : RANK_RODATA;
+    }
+}
+
+static uint32_t output_type(const struct link_section *section, const char *name)
+{
+    if (!strcmp(name, ".init_array"))
+        return SHT_INIT_ARRAY;
+    if (!strcmp(name, ".fini_array"))
+        return SHT_FINI_ARRAY;
+    return section->type == SHT_NOBITS || section->type == SHT_NOTE || section->type == SHT_PREINIT_ARRAY
+               ? section->type
+               : SHT_PROGBITS;
+}
+
+/* Puts a section into the output of its name and kind, made when it is the first. */
+static struct crateld_error *assign(struct link *link, struct link_section *section)
+{
+    const char *name = link_output_name(section);
+    struct link_output like = {.name = name, .type = output_type(section, name)};
+    classify(section, name, &like);
+    like.flags = section->flags & (SHF_ALLOC | SHF_EXECINSTR | SHF_TLS | SHF_MERGE | SHF_STRINGS);
+    if (like.segment == CRATE_SEGMENT_DATA)
+        like.flags |= SHF_WRITE;
+    struct link_output *output = link->last_output;
+    if (!output || strcmp(output->name, name) || output->segment != like.segment || output->rank != like.rank) {
+        output = NULL;
+        for (size_t i = 0; i < link->outputs.count && !output; i++) {
+            struct link_output *known = link->outputs.at[i];
+            if (known->segment == like.segment && known->rank == like.rank && !strcmp(known->name, name))
+                output = known;
+        }
+        if (!output) {
+            TRY(add_output(link, &like, &output));
+            output->entry_size = section->entry_size;
+        }
+        link->last_output = output;
+    }
+    if (output->type == SHT_NOBITS && like.type != SHT_NOBITS)
+        output->type = like.type;
+    if (output->entry_size != section->entry_size || !(section->flags & SHF_MERGE))
+        output->flags &= ~(uint64_t)(SHF_MERGE | SHF_STRINGS);
+    section->output = output;
+    return VEC_PUSH(&output->sections, section) ? NULL : error_memory();
+}
+
+static struct crateld_error *assign_all(struct link *link)
+{
+    for (size_t i = 0; i < link->objects.count; i++) {
+        struct link_object *object = link->objects.at[i];
+        for (uint32_t k = 1; k < object->section_count; k++) {
+            struct link_section *section = &object->sections[k];
+            bool is_dropped_debug = !(section->flags & SHF_ALLOC) &&
+                                    (link->options->is_strip_debug || link->options->is_strip_all);
+            if ((section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_DEBUG) && section->is_live &&
+                !is_dropped_debug)
+                TRY(assign(link, section));
+        }
+    }
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        TRY(assign(link, link->own_sections.at[i]));
+    return NULL;
+}
+
+/* A section that the linker writes itself. */
+static struct crateld_error *add_synthetic(struct link *link, const char *name, uint8_t segment, uint8_t rank,
+                                           uint64_t flags, uint8_t align_log2, uint64_t size)
+{
+    struct link_output like = {
+        .name = name,
+        .type = SHT_PROGBITS,
+        .flags = flags,
+        .segment = segment,
+        .rank = rank,
+        .align_log2 = align_log2,
+        .size = size,
+    };
+    struct link_output *output;
+    return size ? add_output(link, &like, &output) : NULL;
+}
+
+static uint64_t align_up(uint64_t value, uint64_t align)
+{
+    return (value + align - 1) & ~(align - 1);
+}
+
+/* Order within .text, as GNU ld's: rarely run code together; TOC code last (crate_header.toc_text_rva). */
+static int text_order(const struct link_section *section)
+{
+    int order = section->is_toc ? 8 : 0;
+    if (has_prefix(section->name, ".text.unlikely"))
+        return order;
+    if (has_prefix(section->name, ".text.exit"))
+        return order + 1;
+    if (has_prefix(section->name, ".text.startup"))
+        return order + 2;
+    return order + (has_prefix(section->name, ".text.hot") ? 3 : 4);
+}
+
+/* Priority of a section of initialisers or finalisers: .init_array.100 and .ctors.65435 are both 100. */
+static int init_order(const struct link_section *section)
+{
+    const char *dot = strrchr(section->name, '.');
+    char *end;
+    long number = strtol(dot + 1, &end, 10);
+    if (end == dot + 1 || *end || number < 0 || number > 65535)
+        return DEFAULT_INIT_PRIORITY;
+    bool is_reversed = has_prefix(section->name, ".ctors") || has_prefix(section->name, ".dtors");
+    return (int)(is_reversed ? 65535 - number : number);
+}
+
+struct keyed_section {
+    int key;
+    uint32_t position;
+    struct link_section *section;
+};
+
+static int compare_keyed(const void *a, const void *b)
+{
+    const struct keyed_section *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return (x->position > y->position) - (x->position < y->position);
+}
+
+/* Sorts an output's sections by `key`, keeping the order of equals. */
+static struct crateld_error *sort_sections(struct link_output *output,
+                                           int (*key)(const struct link_section *section))
+{
+    struct keyed_section *keyed = calloc(output->sections.count + 1, sizeof *keyed);
+    if (!keyed)
+        return error_memory();
+    for (size_t i = 0; i < output->sections.count; i++)
+        keyed[i] = (struct keyed_section){key(output->sections.at[i]), (uint32_t)i, output->sections.at[i]};
+    qsort(keyed, output->sections.count, sizeof *keyed, compare_keyed);
+    for (size_t i = 0; i < output->sections.count; i++)
+        output->sections.at[i] = keyed[i].section;
+    free(keyed);
+    return NULL;
+}
+
+/* Places the input sections within their output. */
+static struct crateld_error *place_sections(struct link *link, struct link_output *output)
+{
+    (void)link;
+    if (output->rank == RANK_TEXT)
+        TRY(sort_sections(output, text_order));
+    if (output->rank == RANK_ARRAYS)
+        TRY(sort_sections(output, init_order));
+    for (size_t i = 0; i < output->sections.count; i++) {
+        struct link_section *section = output->sections.at[i];
+        uint8_t align_log2 = section->align_log2;
+        if (output->rank == RANK_TEXT && align_log2 < MIN_TEXT_ALIGN_LOG2)
+            align_log2 = MIN_TEXT_ALIGN_LOG2;
+        if (align_log2 > output->align_log2)
+            output->align_log2 = align_log2;
+        section->out_off = align_up(output->size, UINT64_C(1) << align_log2);
+        if (__builtin_add_overflow(section->out_off, section->size, &output->size) || output->size > (UINT64_C(1) << 40))
+            return error_create(CRATELD_ERROR_RANGE, "%s: section %s grows beyond all reach", section->object->path,
+                                output->name);
+    }
+    return NULL;
+}
+
+static int compare_outputs(const void *a, const void *b)
+{
+    const struct link_output *x = *(struct link_output *const *)a, *y = *(struct link_output *const *)b;
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+static void sort_outputs(struct link *link)
+{
+    for (size_t i = 0; i < link->outputs.count; i++)
+        link->outputs.at[i]->index = (uint32_t)i;
+    qsort(link->outputs.at, link->outputs.count, sizeof *link->outputs.at, compare_outputs);
+    for (size_t i = 0; i < link->outputs.count; i++)
+        link->outputs.at[i]->index = (uint32_t)i + 1;
+}
+
+/* Import stubs, in the order of slots; returns their size. */
+static uint64_t place_import_stubs(struct link *link)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < link->function_imports.count; i++) {
+        struct link_import *import = &link->function_imports.at[i];
+        uint32_t size = import->kind == CRATE_IMPORT_CALL_TOC ? toc_stubs_x86_64.import_toc_size
+                                                              : toc_stubs_x86_64.import_plain_size;
+        end = align_up(end, import->kind == CRATE_IMPORT_CALL_TOC ? 16 : 8);
+        import->stub_off = (uint32_t)end;
+        end += size;
+    }
+    return end;
+}
+
+/* Entry stubs, in the order of func_refs; returns their size. */
+static uint64_t place_entry_stubs(struct link *link)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < link->func_refs.count; i++) {
+        struct link_function *function = link->func_refs.at[i];
+        bool is_toc = function->section->is_toc;
+        if (is_toc)
+            end = align_up(end, TOC_ENTRY_TOC_ALIGN);
+        function->stub_off = (uint32_t)end;
+        end += is_toc ? toc_stubs_x86_64.entry_toc_size(function->stack_arguments, function->is_varargs)
+                      : toc_stubs_x86_64.entry_plain_size;
+    }
+    return end;
+}
+
+static struct crateld_error *add_stub_sections(struct link *link)
+{
+    uint64_t flags = SHF_ALLOC | SHF_EXECINSTR;
+    uint64_t lazy = link->function_imports.count ? toc_stubs_x86_64.lazy_head_size +
+                                                       link->lazy_count * (uint64_t)toc_stubs_x86_64.lazy_size
+                                                 : 0;
+    TRY(add_synthetic(link, ".crate.imports", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, place_import_stubs(link)));
+    TRY(add_synthetic(link, ".crate.lazy", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, lazy));
+    return add_synthetic(link, ".crate.entries", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 4, place_entry_stubs(link));
+}
+
+static struct crateld_error *add_synthetics(struct link *link)
+{
+    struct toc_counts counts = {
+        .imported_functions = (uint32_t)link->function_imports.count,
+        .imported_globals = link->global_slot_count,
+        .func_refs = (uint32_t)link->func_refs.count,
+    };
+    TRY(toc_shape_for_crate(&counts, &link->toc));
+    TRY(add_stub_sections(link));
+    /* The TOC has pages of its own. */
+    TRY(add_synthetic(link, ".toc", CRATE_SEGMENT_DATA, RANK_TOC, SHF_ALLOC | SHF_WRITE, 12,
+                      align_up(link->toc.size, CRATE_PAGE_SIZE)));
+    TRY(link_eh_frame_layout(link));
+    TRY(add_synthetic(link, ".eh_frame_hdr", CRATE_SEGMENT_RODATA, RANK_UNWIND_HDR, SHF_ALLOC, 2,
+                      link_eh_frame_hdr_size(link)));
+    TRY(add_synthetic(link, ".eh_frame", CRATE_SEGMENT_RODATA, RANK_UNWIND, SHF_ALLOC, 3, link_eh_frame_size(link)));
+    return add_synthetic(link, ".crate", CRATE_SEGMENT_META, RANK_META, SHF_ALLOC, 3, 1);
+}
+
+/* Gives the outputs of one segment their rvas from `start` (page-aligned) on. */
+static void place_segment(struct link *link, uint8_t kind, uint64_t start, struct crate_segment *ret)
+{
+    uint64_t end = start, file_end = start;
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        struct link_output *output = link->outputs.at[i];
+        if (output->segment != kind)
+            continue;
+        output->rva = align_up(end, UINT64_C(1) << output->align_log2);
+        output->off = output->rva;
+        /* .tbss takes no space: its bytes exist per thread only. */
+        if (output->rank == RANK_TBSS)
+            continue;
+        end = output->rva + output->size;
+        if (output->type != SHT_NOBITS)
+            file_end = end;
+    }
+    *ret = (struct crate_segment){start, file_end - start, end - start};
+}
+
+/* Where thread-locals are: the outputs of SHF_TLS, which are neighbours. */
+static void place_tls(struct link *link)
+{
+    uint64_t first = UINT64_MAX, end = 0;
+    link->tls_align = 1;
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        const struct link_output *output = link->outputs.at[i];
+        if (!(output->flags & SHF_TLS))
+            continue;
+        if (output->rva < first)
+            first = output->rva;
+        if (output->type != SHT_NOBITS)
+            link->tls_file_size = output->rva + output->size - first;
+        end = output->rva + output->size;
+        if ((UINT64_C(1) << output->align_log2) > link->tls_align)
+            link->tls_align = UINT64_C(1) << output->align_log2;
+    }
+    link->tls_rva = end ? first : 0;
+    link->tls_mem_size = end ? end - first : 0;
+}
+
+static uint64_t rva_of(const struct link *link, const char *name)
+{
+    const struct link_output *output = link_find_output(link, name);
+    return output ? output->rva : 0;
+}
+
+/* The thread-local block starts where its first section does, so that alignment within it must hold from there: the
+ * first section takes the alignment of all. */
+static void align_tls(struct link *link)
+{
+    struct link_output *first = NULL;
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        struct link_output *output = link->outputs.at[i];
+        if (!(output->flags & SHF_TLS))
+            continue;
+        if (!first)
+            first = output;
+        if (output->align_log2 > first->align_log2)
+            first->align_log2 = output->align_log2;
+    }
+}
+
+/* Places all segments; the table of RELR is as long as `image` says. */
+static struct crateld_error *place_segments(struct link *link, struct link_image *image)
+{
+    struct crate_segment *segments = image->header.segments;
+    uint64_t start = 0;
+    link_find_output(link, ".crate")->size = image->header_end;
+    for (uint8_t kind = 0; kind < CRATE_SEGMENT_COUNT; kind++) {
+        place_segment(link, kind, start, &segments[kind]);
+        start = align_up(start + segments[kind].mem_size, CRATE_PAGE_SIZE);
+    }
+    image->header.image_size = start;
+    image->loaded_size = segments[CRATE_SEGMENT_DATA].rva + segments[CRATE_SEGMENT_DATA].file_size;
+    if (start > CRATE_MAX_SIZE)
+        return error_create(CRATELD_ERROR_RANGE, "%s: the crate would take %llu bytes, more than pc-relative code reaches",
+                            link->options->output, (unsigned long long)start);
+    image->header.reserve_size = start + RESERVE_SIZE <= CRATE_MAX_SIZE ? RESERVE_SIZE : 0;
+    if (!link->options->keep_relink)
+        image->header.reserve_size = 0;
+    place_tls(link);
+    link->toc_rva = rva_of(link, ".toc");
+    link->stubs_rva = rva_of(link, ".crate.imports");
+    link->lazy_rva = rva_of(link, ".crate.lazy");
+    link->entry_stubs_rva = rva_of(link, ".crate.entries");
+    return NULL;
+}
+
+/* The preferred base follows from the crate's name, so that crates seldom meet, and a relinked crate stays. */
+static void choose_base(struct link *link)
+{
+    uint64_t hash = hash_string(link->name);
+    bool is_low = link->flags & CRATE_FLAG_LOW;
+    link->preferred_base = (is_low ? PREFERRED_LOW_FIRST : PREFERRED_FIRST) +
+                           ((hash % (is_low ? PREFERRED_LOW_COUNT : PREFERRED_COUNT)) << HASH_GRAIN_LOG2);
+}
+
+uint64_t link_import_stub_rva(const struct link *link, uint32_t slot)
+{
+    return link->stubs_rva + link->function_imports.at[slot].stub_off;
+}
+
+struct crateld_error *link_layout(struct link *link, struct link_image *image)
+{
+    choose_base(link);
+    TRY(assign_all(link));
+    TRY(add_synthetics(link));
+    sort_outputs(link);
+    for (size_t i = 0; i < link->outputs.count; i++)
+        if (link->outputs.at[i]->sections.count)
+            TRY(place_sections(link, link->outputs.at[i]));
+    align_tls(link);
+    link_own_place(link);
+    TRY(link_tables_count(link, image)); /* after this the tables' sizes are known, but for RELR's */
+
+    /* RELR is as long as the places are scattered, which shifting whole pages does not change: place everything once to
+     * learn its size, and once for good. */
+    image->header_end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);
+    TRY(place_segments(link, image));
+    TRY(link_tables_relr(link, image));
+    image->header_end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);
+    TRY(place_segments(link, image));
+    TRY(link_tables_relr(link, image));
+    link_own_place(link);
+    return link_tables_fill(link, image);
+}

@@ -1,0 +1,23 @@
+/* Layout: which output section everything goes to, and where that lies in memory and in the file. */
+#ifndef LINKER_LAYOUT_H
+#define LINKER_LAYOUT_H
+
+#include "crate/writer.h"
+#include "linker/link.h"
+
+/* What the file consists of besides the sections of inputs. */
+struct link_image {
+    struct crate_header header;
+    struct crate_tables tables; /* owned */
+    uint64_t header_end;        /* rva behind the tables */
+    uint64_t loaded_size;       /* bytes of the file that segments take */
+};
+
+/* Makes the output sections, places everything, and fills in the tables but for the data relocations and fixups, whose
+ * number is known and whose contents come with emission. */
+MUST_CHECK struct crateld_error *link_layout(struct link *link, struct link_image *image);
+
+/* The output section called `name`; NULL if there is none. */
+struct link_output *link_find_output(const struct link *link, const char *name);
+
+#endif

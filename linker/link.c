@@ -1,0 +1,277 @@
+/* A link from its options to its crate, as a list of passes. */
+#include "linker/link.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/hash.h"
+#include "linker/eh_frame.h"
+#include "linker/elf_file.h"
+#include "linker/function.h"
+#include "linker/gc.h"
+#include "linker/inputs.h"
+#include "linker/layout.h"
+#include "linker/merge.h"
+#include "linker/own.h"
+#include "linker/resolve.h"
+#include "linker/scan.h"
+#include "linker/undefined.h"
+
+enum { MAX_REPORTED = 200 };
+
+void link_report(struct link *link, struct crateld_error *error)
+{
+    if (!error)
+        return;
+    if (link->error_count++ >= MAX_REPORTED) {
+        crateld_error_destroy(error);
+        return;
+    }
+    link->errors = error_join(link->errors, error);
+}
+
+void link_warn(struct link *link, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (link->options->is_fatal_warnings)
+        link_report(link, error_create(CRATELD_ERROR_UNSUPPORTED, "%s", text));
+    else
+        fprintf(stderr, "crateld: warning: %s\n", text);
+}
+
+struct crateld_error *link_take_errors(struct link *link)
+{
+    struct crateld_error *errors = link->errors;
+    if (link->error_count > MAX_REPORTED)
+        errors = error_join(errors, error_create(crateld_error_code(errors), "… and %u more errors",
+                                                 link->error_count - MAX_REPORTED));
+    link->errors = NULL;
+    link->error_count = 0;
+    return errors;
+}
+
+static int compare_offsets(const void *a, const void *b)
+{
+    uint64_t x = ((const Elf64_Rela *)a)->r_offset, y = ((const Elf64_Rela *)b)->r_offset;
+    return (x > y) - (x < y);
+}
+
+struct crateld_error *link_sort_relocs(struct link *link, struct link_section *section)
+{
+    if (section->is_relocs_sorted)
+        return NULL;
+    section->is_relocs_sorted = true;
+    uint32_t i = 1;
+    while (i < section->reloc_count && section->relocs[i - 1].r_offset <= section->relocs[i].r_offset)
+        i++;
+    if (i >= section->reloc_count)
+        return NULL;
+    Elf64_Rela *sorted = arena_alloc_array(&link->arena, section->reloc_count, sizeof *sorted);
+    if (!sorted)
+        return error_memory();
+    memcpy(sorted, section->relocs, section->reloc_count * sizeof *sorted);
+    qsort(sorted, section->reloc_count, sizeof *sorted, compare_offsets);
+    section->relocs = sorted;
+    return NULL;
+}
+
+/* "dir/app.crate" is called "app". */
+static const char *default_name(struct link *link)
+{
+    const char *path = link->options->output;
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    size_t length = dot && dot != base && !strcmp(dot, ".crate") ? (size_t)(dot - base) : strlen(base);
+    return arena_strndup(&link->arena, base, length);
+}
+
+static struct crateld_error *init(struct link *link, const struct link_options *options)
+{
+    *link = (struct link){.options = options};
+    arena_init(&link->arena);
+    search_init(&link->search);
+    link_symbol_table_init(&link->symbols);
+    hash_index_init(&link->groups);
+    hash_index_init(&link->function_index);
+    link->own.path = "the linker";
+    link->name = options->name ? options->name : default_name(link);
+    if (!link->name)
+        return error_memory();
+    if (!*link->name || strchr(link->name, '/'))
+        return error_create(CRATELD_ERROR_USAGE, "'%s' can not be a crate's name", link->name);
+    return version_script_create(&link->scripts);
+}
+
+static void deinit(struct link *link)
+{
+    crateld_error_destroy(link->errors);
+    search_deinit(&link->search);
+    version_script_destroy(link->scripts);
+    for (size_t i = 0; i < link->providers.count; i++) {
+        if (link->providers.at[i]->kind == LINK_PROVIDER_ELF)
+            shared_library_deinit(&link->providers.at[i]->library);
+        file_close(&link->providers.at[i]->file);
+    }
+    for (size_t i = 0; i < link->archives.count; i++) {
+        archive_deinit(&link->archives.at[i]->archive);
+        hash_index_deinit(&link->archives.at[i]->by_name);
+        free(link->archives.at[i]->is_taken);
+    }
+    for (size_t i = 0; i < link->files.count; i++)
+        file_close(&link->files.at[i]);
+    for (size_t i = 0; i < link->outputs.count; i++)
+        free(link->outputs.at[i]->sections.at);
+    link_symbol_table_deinit(&link->symbols);
+    hash_index_deinit(&link->groups);
+    hash_index_deinit(&link->function_index);
+    link_eh_frame_destroy(link->eh_frame);
+    link_merge_table_destroy(link->merges);
+    void *owned[] = {link->objects.at,       link->files.at,          link->providers.at,      link->archives.at,
+                     link->sources.at,       link->own_sections.at,   link->markers.at,        link->lto_objects.at,
+                     link->group_signatures.at, link->functions.at,   link->function_imports.at, link->ifunc_imports.at,
+                     link->global_imports.at, link->constant_slots.at, link->data_relocs.at,   link->fixups.at,
+                     link->relr_places.at,   link->func_refs.at,      link->undefined.at,      link->outputs.at};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+    arena_deinit(&link->arena);
+}
+
+static struct crateld_error *add_script(struct link *link, const char *path,
+                                        struct crateld_error *(*add)(struct version_script *, struct span, const char *))
+{
+    struct file file;
+    TRY(file_open(path, &file));
+    struct crateld_error *error = add(link->scripts, file.data, path);
+    file_close(&file);
+    return error;
+}
+
+/* Everything that the options say before any input is opened. */
+static struct crateld_error *read_options(struct link *link)
+{
+    const struct link_options *options = link->options;
+    for (size_t i = 0; i < options->version_script_count; i++)
+        TRY(add_script(link, options->version_scripts[i], version_script_add));
+    for (size_t i = 0; i < options->dynamic_list_count; i++)
+        TRY(add_script(link, options->dynamic_lists[i], version_script_add_dynamic_list));
+    for (size_t i = 0; i < options->export_count; i++)
+        TRY(version_script_add_export(link->scripts, options->exports[i]));
+    for (size_t i = 0; i < options->library_dir_count; i++)
+        TRY(search_add_dir(&link->search, options->library_dirs[i]));
+    return search_add_defaults(&link->search);
+}
+
+/* The symbols that are wanted without an object that refers to them. */
+static struct crateld_error *request(struct link *link, const char *name, struct link_symbol **ret)
+{
+    *ret = link_symbol_table_enter(&link->symbols, &link->arena, name, hash_string(name));
+    if (!*ret)
+        return error_memory();
+    (*ret)->is_referenced = true;
+    return NULL;
+}
+
+static struct crateld_error *request_symbols(struct link *link)
+{
+    TRY(request(link, link->options->entry, &link->entry));
+    for (size_t i = 0; i < link->options->undefined_count; i++) {
+        struct link_symbol *symbol;
+        TRY(request(link, link->options->undefined[i], &symbol));
+        symbol->is_strongly_referenced = true;
+    }
+    return NULL;
+}
+
+static struct crateld_error *check_entry(struct link *link)
+{
+    struct link_symbol *entry = link->entry;
+    if (entry->state == LINK_SYMBOL_DEFINED)
+        return NULL;
+    link->entry = NULL;
+    if (link->options->is_entry_required)
+        link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s'",
+                                       link->options->output, link->options->entry));
+    return NULL;
+}
+
+static struct crateld_error *write_crate(struct link *link)
+{
+    struct link_image image = {0};
+    crate_tables_init(&image.tables);
+    struct crateld_error *error = link_layout(link, &image);
+    if (!error)
+        error = link_take_errors(link);
+    if (!error)
+        error = link_write_file(link, &image);
+    crate_tables_deinit(&image.tables);
+    return error;
+}
+
+static struct crateld_error *resolve(struct link *link)
+{
+    TRY(link_own_symbols(link));
+    TRY(link_resolve_undefined(link));
+    TRY(link_own_symbols(link));
+    TRY(link_own_bounds(link));
+    return check_entry(link);
+}
+
+struct pass {
+    const char *name;
+    struct crateld_error *(*run)(struct link *link);
+    bool is_barrier; /* faults found until here end the link */
+};
+
+/* After "collect garbage" it is known what the crate consists of, after "scan" what its TOC holds. */
+static const struct pass passes[] = {
+    {"read options", read_options, false},
+    {"request symbols", request_symbols, false},
+    {"read inputs", link_read_inputs, true},
+    {"resolve", resolve, true},
+    {"settle symbols", link_settle_symbols, true},
+    {"read TOC records", link_function_read_records, false},
+    {"take unwind tables apart", link_eh_frame_parse, true},
+    {"collect garbage", link_collect_garbage, false},
+    {"merge sections", link_merge_sections, false},
+    {"scan", link_scan, false},
+    {"report undefined", link_report_undefined, true},
+    {"write", write_crate, true},
+};
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static struct crateld_error *run_passes(struct link *link)
+{
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+        double start = seconds();
+        struct crateld_error *error = passes[i].run(link);
+        if (link->options->show_times)
+            fprintf(stderr, "%-26s %8.3f ms\n", passes[i].name, (seconds() - start) * 1e3);
+        if (error || (passes[i].is_barrier && link->errors))
+            return error_join(link_take_errors(link), error);
+    }
+    return NULL;
+}
+
+struct crateld_error *link_run(const struct link_options *options)
+{
+    struct link link;
+    struct crateld_error *error = init(&link, options);
+    if (!error)
+        error = run_passes(&link);
+    deinit(&link);
+    return error;
+}

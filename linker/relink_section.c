@@ -1,0 +1,331 @@
+#include "linker/relink_section.h"
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "linker/address.h"
+#include "linker/function.h"
+#include "linker/scan.h"
+#include "reloc/relink_hash.h"
+
+static bool is_recorded(const struct link_section *section)
+{
+    return (section->flags & SHF_ALLOC) && section->type != SHT_NULL &&
+           (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE ||
+            section->kind == LINK_SECTION_EH_FRAME ||
+            (section->kind == LINK_SECTION_DROPPED && section->in_group));
+}
+
+/* Whether the section has a place of its own in the crate. Merged sections' contents are in the linker's module, and
+ * unwind tables are put together anew. */
+static bool is_placed(const struct link_section *section)
+{
+    return section->kind == LINK_SECTION_PLAIN && section->is_live;
+}
+
+static uint32_t section_flags(const struct link_section *section)
+{
+    uint32_t flags = section->flags & SHF_EXECINSTR                            ? RELINK_SECTION_TEXT
+                     : section->type == SHT_NOBITS                             ? RELINK_SECTION_BSS
+                     : (section->flags & SHF_WRITE) || section->is_relocated_at_load ? RELINK_SECTION_DATA
+                                                                               : RELINK_SECTION_RODATA;
+    if (section->flags & SHF_TLS)
+        flags |= RELINK_SECTION_TLS;
+    if (section->is_toc)
+        flags |= RELINK_SECTION_TOC_CODE;
+    if (section->in_group)
+        flags |= RELINK_SECTION_COMDAT;
+    if (section->flags & SHF_MERGE)
+        flags |= RELINK_SECTION_MERGE;
+    if (section->flags & SHF_STRINGS)
+        flags |= RELINK_SECTION_STRINGS;
+    if (section->kind == LINK_SECTION_EH_FRAME || !strncmp(section->name, ".gcc_except_table", 17))
+        flags |= RELINK_SECTION_UNWIND;
+    if (section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY ||
+        section->is_reversed)
+        flags |= RELINK_SECTION_INIT;
+    if (!is_placed(section))
+        flags |= RELINK_SECTION_DROPPED;
+    return flags;
+}
+
+/* What identifies a relocation's target when sections and symbols are renumbered. */
+static struct span target_of(const struct link_section *section, const Elf64_Rela *reloc)
+{
+    const struct link_object *object = section->object;
+    uint32_t i = (uint32_t)ELF64_R_SYM(reloc->r_info);
+    const char *name = object->symbols[i]->name;
+    uint32_t index = link_object_symbol_section(object, i);
+    if (!*name && index < LINK_RESERVED)
+        name = object->sections[index].name;
+    return (struct span){(const uint8_t *)name, strlen(name)};
+}
+
+static uint64_t section_hash(const struct link_section *section, uint32_t flags)
+{
+    struct relink_hash hash;
+    relink_hash_init(&hash, section->data, section->size, flags & ~(uint32_t)RELINK_SECTION_DROPPED);
+    for (uint32_t i = 0; i < section->reloc_count; i++)
+        relink_hash_reloc(&hash, section->relocs[i].r_offset, (uint32_t)ELF64_R_TYPE(section->relocs[i].r_info),
+                          section->relocs[i].r_addend, target_of(section, &section->relocs[i]));
+    return relink_hash_finish(&hash);
+}
+
+/* Bytes from the section's start to the next one's in its output. */
+static uint64_t capacity_of(const struct link_section *section)
+{
+    uint64_t end = section->next_in_output ? section->next_in_output->out_off : section->output->size;
+    return end - section->out_off;
+}
+
+static struct crateld_error *add_section(struct relink_builder *builder, struct link_section *section)
+{
+    uint32_t flags = section_flags(section);
+    struct relink_section record = {
+        .name = section->name,
+        .rva = RELINK_NONE,
+        .size = (uint32_t)section->size,
+        .capacity = (uint32_t)section->size,
+        .flags = flags,
+        .align_log2 = section->align_log2,
+        .hash = section_hash(section, flags),
+    };
+    if (is_placed(section)) {
+        record.rva = (uint32_t)link_section_rva(section, 0);
+        record.capacity = (uint32_t)capacity_of(section);
+    }
+    return relink_builder_add_section(builder, &record, &section->relink);
+}
+
+static uint32_t slot_rva(const struct link *link, uint32_t slot_plus_one)
+{
+    return slot_plus_one ? (uint32_t)link_global_slot_rva(link, slot_plus_one - 1) : RELINK_NONE;
+}
+
+/* What the link made for the symbol. */
+static void fill_refs(const struct link *link, const struct link_symbol *symbol, uint32_t *refs)
+{
+    for (int i = 0; i < RELINK_REF_COUNT; i++)
+        refs[i] = RELINK_NONE;
+    bool is_ifunc = symbol->state == LINK_SYMBOL_DEFINED && symbol->type == STT_GNU_IFUNC;
+    if (symbol->call_plain) {
+        uint32_t slot = symbol->call_plain - 1 + (is_ifunc ? link->lazy_count : 0);
+        refs[RELINK_REF_IMPORT_PLAIN] = slot;
+        refs[RELINK_REF_STUB_PLAIN] = (uint32_t)link_import_stub_rva(link, slot);
+    }
+    if (symbol->call_toc) {
+        refs[RELINK_REF_IMPORT_TOC] = symbol->call_toc - 1;
+        refs[RELINK_REF_STUB_TOC] = (uint32_t)link_import_stub_rva(link, symbol->call_toc - 1);
+    }
+    if (symbol->address_import)
+        refs[RELINK_REF_IMPORT_ADDRESS] = symbol->address_import - 1;
+    refs[RELINK_REF_SLOT_ADDRESS] = slot_rva(link, symbol->address);
+    refs[RELINK_REF_SLOT_TLS_OFFSET] = slot_rva(link, symbol->tls_offset);
+    refs[RELINK_REF_SLOT_TLS_INDEX] = slot_rva(link, symbol->tls_index);
+    if (symbol->state != LINK_SYMBOL_DEFINED || !(symbol->section->flags & SHF_EXECINSTR))
+        return;
+    const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+    if (!function || !function->func_ref)
+        return;
+    refs[RELINK_REF_FUNC_REF] = function->func_ref - 1;
+    refs[RELINK_REF_ENTRY_STUB] = (uint32_t)link_entry_stub_rva(link, function);
+    if (function->stack_arguments)
+        refs[RELINK_REF_STACK_ARGUMENTS] = function->stack_arguments;
+}
+
+static uint32_t symbol_flags(const struct link *link, const struct link_symbol *symbol)
+{
+    uint32_t flags = (symbol->is_exported ? RELINK_SYMBOL_EXPORTED : 0) | (symbol->is_vague ? RELINK_SYMBOL_VAGUE : 0);
+    if (symbol->state != LINK_SYMBOL_DEFINED)
+        return flags;
+    if (symbol->section->object == &link->own && symbol->object != &link->own)
+        flags |= RELINK_SYMBOL_COMMON;
+    const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+    if (function && function->is_varargs)
+        flags |= RELINK_SYMBOL_VARARGS;
+    return flags;
+}
+
+static struct crateld_error *add_symbol(const struct link *link, struct relink_builder *builder,
+                                        struct link_symbol *symbol)
+{
+    struct relink_symbol record = {
+        .name = symbol->type == STT_SECTION ? "" : symbol->name,
+        .where = RELINK_UNDEFINED,
+        .section = RELINK_NONE,
+        .value = symbol->value,
+        .size = symbol->size,
+        .type = symbol->type,
+        .binding = symbol->is_local ? STB_LOCAL : symbol->binding,
+        .visibility = symbol->visibility,
+        .flags = symbol_flags(link, symbol),
+    };
+    if (symbol->state == LINK_SYMBOL_DEFINED) {
+        const struct link_section *section = symbol->section;
+        if (section->merge)
+            section = link_merge_find(section, symbol->value, &record.value);
+        record.where = RELINK_IN_SECTION;
+        record.section = section->type == SHT_NULL ? RELINK_NONE : section->relink;
+        if (section->type == SHT_NULL) { /* a place of the linker's own: an rva */
+            record.where = RELINK_ABSOLUTE;
+            record.value = link_symbol_rva(symbol, 0);
+        }
+    } else if (symbol->state == LINK_SYMBOL_ABSOLUTE) {
+        record.where = RELINK_ABSOLUTE;
+    } else {
+        record.value = 0;
+        record.where = symbol->state == LINK_SYMBOL_IMPORTED ? RELINK_IMPORTED : RELINK_UNDEFINED;
+    }
+    fill_refs(link, symbol, record.refs);
+    uint32_t number;
+    TRY(relink_builder_add_symbol(builder, &record, &number));
+    symbol->relink = number + 1;
+    return NULL;
+}
+
+/* Whether the symbol can be recorded: what it names is. */
+static bool has_record(const struct link_symbol *symbol)
+{
+    if (symbol->state != LINK_SYMBOL_DEFINED)
+        return true;
+    return symbol->section->type == SHT_NULL || is_recorded(symbol->section);
+}
+
+static struct crateld_error *add_own_module(struct link *link, struct relink_builder *builder)
+{
+    struct relink_module module = {.path = "", .member = ""};
+    TRY(relink_builder_add_module(builder, &module, NULL));
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        if (link->own_sections.at[i]->flags & SHF_ALLOC)
+            TRY(add_section(builder, link->own_sections.at[i]));
+    for (size_t i = 0; i < link->own_sections.count; i++) {
+        struct link_section *section = link->own_sections.at[i];
+        struct link_symbol *symbol = section->flags & SHF_ALLOC ? arena_alloc(&link->arena, sizeof *symbol) : NULL;
+        if (!(section->flags & SHF_ALLOC))
+            continue;
+        if (!symbol)
+            return error_memory();
+        *symbol = (struct link_symbol){
+            .name = "", .section = section, .state = LINK_SYMBOL_DEFINED, .type = STT_SECTION, .is_local = true};
+        TRY(add_symbol(link, builder, symbol));
+        section->relink_symbol = symbol->relink;
+    }
+    for (size_t i = 0; i < link->symbols.count; i++) {
+        struct link_symbol *symbol = link->symbols.at[i];
+        bool is_own = symbol->state != LINK_SYMBOL_DEFINED && symbol->state != LINK_SYMBOL_ABSOLUTE;
+        is_own |= symbol->state == LINK_SYMBOL_DEFINED && symbol->section->object == &link->own;
+        if (is_own)
+            TRY(add_symbol(link, builder, symbol));
+    }
+    return NULL;
+}
+
+/* "libx.a(y.o)" is member y.o of libx.a. */
+static struct crateld_error *split_path(struct link *link, const struct link_object *object,
+                                        struct relink_module *ret)
+{
+    const char *open = strrchr(object->path, '('), *close = strrchr(object->path, ')');
+    ret->path = object->path;
+    ret->member = "";
+    if (!open || !close || close[1] || close < open)
+        return NULL;
+    ret->path = arena_strndup(&link->arena, object->path, (size_t)(open - object->path));
+    ret->member = arena_strndup(&link->arena, open + 1, (size_t)(close - open - 1));
+    return ret->path && ret->member ? NULL : error_memory();
+}
+
+static struct crateld_error *add_module(struct link *link, struct relink_builder *builder, struct link_object *object)
+{
+    struct relink_module module = {.hash = hash_bytes(object->image.data, object->image.size)};
+    TRY(split_path(link, object, &module));
+    TRY(relink_builder_add_module(builder, &module, &object->module));
+    for (uint32_t i = 1; i < object->section_count; i++)
+        if (is_recorded(&object->sections[i]))
+            TRY(add_section(builder, &object->sections[i]));
+    for (uint32_t i = 1; i < object->symbol_count; i++) {
+        struct link_symbol *symbol = object->symbols[i];
+        bool is_ours = symbol->object == object &&
+                       (symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE) &&
+                       !(symbol->state == LINK_SYMBOL_DEFINED && symbol->section->object != object);
+        if (is_ours && !symbol->relink && symbol->type != STT_FILE && has_record(symbol))
+            TRY(add_symbol(link, builder, symbol));
+    }
+    return NULL;
+}
+
+/* The type under which a relocation was applied. */
+static uint32_t applied_type(const struct link_reference *ref, const Elf64_Rela *reloc)
+{
+    switch (ref->action) {
+    case LINK_ACTION_RELAX_LOAD:
+        return R_X86_64_PC32;
+    case LINK_ACTION_RELAX_CALL:
+        return R_X86_64_PLT32;
+    case LINK_ACTION_TLS_DESC:
+        return R_X86_64_GOTTPOFF;
+    default:
+        return (uint32_t)ELF64_R_TYPE(reloc->r_info);
+    }
+}
+
+static struct crateld_error *add_reloc(struct link *link, struct relink_builder *builder, struct link_section *section,
+                                       const Elf64_Rela *reloc)
+{
+    struct link_reference ref;
+    TRY(link_reference_of(link, section, reloc, LINK_PEEKING, &ref));
+    if (ref.action == LINK_ACTION_NONE || ref.action == LINK_ACTION_TLS_DESC_CALL || !ref.symbol->relink)
+        return NULL;
+    bool is_jump = ref.action == LINK_ACTION_RELAX_CALL && section->data.data[reloc->r_offset - 1] == 0x25;
+    uint64_t off = section->is_reversed ? section->size - 8 - reloc->r_offset : reloc->r_offset;
+    struct relink_reloc record = {
+        .section = section->relink,
+        .off = (uint32_t)off - is_jump,
+        .symbol = ref.symbol->relink - 1,
+        .type = applied_type(&ref, reloc),
+        .addend = reloc->r_addend,
+    };
+    const struct link_section *target = ref.symbol->section;
+    if (ref.symbol->type == STT_SECTION && ref.symbol->state == LINK_SYMBOL_DEFINED && target->merge) {
+        uint64_t merged_off;
+        target = link_merge_find(target, ref.symbol->value + (uint64_t)reloc->r_addend, &merged_off);
+        record.symbol = target->relink_symbol - 1;
+        record.addend = (int64_t)merged_off;
+    }
+    return relink_builder_add_reloc(builder, &record);
+}
+
+static struct crateld_error *add_relocs(struct link *link, struct relink_builder *builder)
+{
+    for (size_t i = 0; i < link->objects.count; i++) {
+        struct link_object *object = link->objects.at[i];
+        for (uint32_t k = 1; k < object->section_count; k++) {
+            struct link_section *section = &object->sections[k];
+            if (!is_placed(section) || !(section->flags & SHF_ALLOC))
+                continue;
+            for (uint32_t j = 0; j < section->reloc_count; j++)
+                TRY(add_reloc(link, builder, section, &section->relocs[j]));
+        }
+    }
+    return NULL;
+}
+
+/* Lets each section know the next one in its output. */
+static void chain_sections(struct link *link)
+{
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        struct link_output *output = link->outputs.at[i];
+        for (size_t k = 1; k < output->sections.count; k++)
+            output->sections.at[k - 1]->next_in_output = output->sections.at[k];
+    }
+}
+
+struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, struct span *ret)
+{
+    chain_sections(link);
+    TRY(relink_builder_create(builder));
+    TRY(add_own_module(link, *builder));
+    for (size_t i = 0; i < link->objects.count; i++)
+        TRY(add_module(link, *builder, link->objects.at[i]));
+    TRY(add_relocs(link, *builder));
+    return relink_builder_finish(*builder, ret);
+}

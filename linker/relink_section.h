@@ -1,0 +1,13 @@
+/* The relink section of a crate: all its modules, sections, symbols and relocations, as laid out. Its records: reloc/relink.h. */
+#ifndef LINKER_RELINK_SECTION_H
+#define LINKER_RELINK_SECTION_H
+
+#include "base/span.h"
+#include "linker/link.h"
+#include "reloc/relink_builder.h"
+
+/* Sets *ret to the section's bytes, which *builder owns. Call when everything has its rva. Errors: MEMORY, RANGE. */
+MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder,
+                                                     struct span *ret);
+
+#endif

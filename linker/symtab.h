@@ -1,0 +1,20 @@
+/* The symbol table of the crate file, for debuggers, profilers and people: .symtab and .strtab. */
+#ifndef LINKER_SYMTAB_H
+#define LINKER_SYMTAB_H
+
+#include <elf.h>
+
+#include "linker/link.h"
+
+struct link_symtab {
+    VEC(Elf64_Sym) symbols; /* owned; local ones first */
+    VEC(char) names;        /* owned */
+    uint32_t first_global;
+};
+
+/* Lists all functions, variables and thread-locals that have a name and a place, besides import and entry stubs. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_symtab_init(const struct link *link, struct link_symtab *ret);
+
+void link_symtab_deinit(struct link_symtab *symtab);
+
+#endif

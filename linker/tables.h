@@ -1,0 +1,23 @@
+/* The crate's tables, made from what the scan found: needed, imports, exports, RELR, data relocations, fixups. */
+#ifndef LINKER_TABLES_H
+#define LINKER_TABLES_H
+
+#include "linker/layout.h"
+
+/* Makes needed, imports, exports and strings; rvas in them come later. */
+MUST_CHECK struct crateld_error *link_tables_count(struct link *link, struct link_image *image);
+
+/* Makes RELR for the places as they are laid out now, in place of what it was. */
+MUST_CHECK struct crateld_error *link_tables_relr(struct link *link, struct link_image *image);
+
+/* Puts rvas into imports and exports, and fills in the header. */
+MUST_CHECK struct crateld_error *link_tables_fill(struct link *link, struct link_image *image);
+
+/* Makes the data relocations and fixups from the places that emission has listed. */
+MUST_CHECK struct crateld_error *link_tables_places(struct link *link, struct link_image *image);
+
+/* The rva of what &symbol is: an entry stub, an import stub or the place itself. The symbol is DEFINED, or imported with a
+ * canonical stub. */
+uint64_t link_canonical_rva(const struct link *link, const struct link_symbol *symbol);
+
+#endif
