@@ -55,10 +55,11 @@ struct crateld_error *link_own_common(struct link *link, struct link_symbol *sym
 {
     uint64_t align = symbol->value > 1 ? symbol->value : 1;
     if ((align & (align - 1)) || align > (UINT64_C(1) << 31))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: common symbol '%s': alignment %llu is not a power of two",
+        return error_create(CRATELD_ERROR_FORMAT,
+                            "%s: common symbol '%s': alignment %llu is not a power of two",
                             symbol->object->path, symbol->name, (unsigned long long)align);
     bool is_tls = symbol->type == STT_TLS;
-    struct link_section *section;
+    struct link_section *section = NULL;
     TRY(link_own_section(link, is_tls ? ".tbss" : ".bss", SHT_NOBITS,
                          SHF_ALLOC | SHF_WRITE | (is_tls ? SHF_TLS : 0), symbol->size,
                          (uint8_t)__builtin_ctzll(align), &section));
@@ -207,7 +208,8 @@ static void bind_to(struct link_section *section, struct link_output *output, bo
 }
 
 /* The last output of a segment, and among those the last (or first) one that is, or is not, NOBITS. */
-static struct link_output *edge_output(const struct link *link, uint8_t segment, bool is_nobits, bool is_first)
+static struct link_output *edge_output(const struct link *link, uint8_t segment, bool is_nobits,
+                                       bool is_first)
 {
     struct link_output *found = NULL;
     for (size_t i = 0; i < link->outputs.count; i++) {

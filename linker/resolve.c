@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "linker/lto.h"
+#include "linker/lto_pass.h"
 #include "linker/own.h"
 
 /* How strong a definition is; between two of the same strength the first one stays. */
@@ -80,8 +80,9 @@ static void report_duplicate(struct link *link, struct link_symbol *symbol, cons
     if (symbol->is_reported)
         return;
     symbol->is_reported = true;
-    link_report(link, error_create(CRATELD_ERROR_DUPLICATE, "%s: '%s' is defined here and in %s", second->path,
-                                   symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
+    link_report(link,
+                error_create(CRATELD_ERROR_DUPLICATE, "%s: '%s' is defined here and in %s", second->path,
+                             symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
 }
 
 /* Lets a definition or reference in an object bear on the global symbol of its name. */
@@ -124,7 +125,19 @@ static void merge_global(struct link *link, struct link_symbol *symbol, const st
     symbol->provider = UINT32_MAX;
 }
 
-/* An unversioned view of an object's symbol name: "foo@@V1" and "foo@V1" (from .symver) define and ask for foo. */
+struct crateld_error *link_add_symbol(struct link *link, const struct link_symbol *seen, uint8_t visibility,
+                                      bool is_weak_reference)
+{
+    struct link_symbol *symbol =
+        link_symbol_table_enter(&link->symbols, &link->arena, seen->name, hash_string(seen->name));
+    if (!symbol)
+        return error_memory();
+    merge_global(link, symbol, seen, visibility, is_weak_reference);
+    return NULL;
+}
+
+/* An unversioned view of an object's symbol name: "foo@@V1" and "foo@V1" (from .symver) define and ask for
+ * foo. */
 static const char *strip_version(struct link *link, const char *name, const char **version)
 {
     const char *at = strchr(name, '@');
@@ -252,8 +265,9 @@ static const uint8_t export_types[] = {
 };
 
 /* Whether the provider defines `symbol`; if so *type and *size tell what it is. */
-static struct crateld_error *search_provider(struct link *link, uint32_t index, const struct link_symbol *symbol,
-                                             struct shared_symbol *found, bool *ret)
+static struct crateld_error *search_provider(struct link *link, uint32_t index,
+                                             const struct link_symbol *symbol, struct shared_symbol *found,
+                                             bool *ret)
 {
     const struct link_provider *provider = link->providers.at[index];
     *ret = false;
@@ -305,8 +319,8 @@ static bool is_wanted(const struct link_symbol *symbol)
 
 struct crateld_error *link_resolve_undefined(struct link *link)
 {
-    /* New symbols only come in behind the ones that there are, but an old one may have become strongly referenced:
-     * go round until nothing is taken. */
+    /* New symbols only come in behind the ones that there are, but an old one may have become strongly
+     * referenced: go round until nothing is taken. */
     size_t object_count;
     do {
         object_count = link->objects.count + link->lto_objects.count;

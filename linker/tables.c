@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "linker/address.h"
 #include "linker/function.h"
 #include "linker/scan.h"
