@@ -196,6 +196,11 @@ struct crateld_error *tls_reserve(struct loaded_crate *crate)
     return NULL;
 }
 
+static uint64_t page_of(uint64_t address)
+{
+    return address & ~(uint64_t)(CRATE_PAGE_SIZE - 1);
+}
+
 /* The template's copy of the pool, and what ld.so made read-only after its work. */
 struct template {
     char *pool;
@@ -225,8 +230,9 @@ static struct crateld_error *find_template(struct template *ret)
     if (off > tls->p_filesz || tls->p_filesz - off < TLS_POOL_SIZE)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "this program's template of thread-locals lacks the pool");
     ret->pool = (char *)(uintptr_t)(bias + tls->p_vaddr + off);
-    ret->relro_start = relro ? bias + relro->p_vaddr : 0;
-    ret->relro_end = relro ? ret->relro_start + relro->p_memsz : 0;
+    /* ld.so protects whole pages: from the one of the start to, but for, the one of the end. */
+    ret->relro_start = relro ? page_of(bias + relro->p_vaddr) : 0;
+    ret->relro_end = relro ? page_of(bias + relro->p_vaddr + relro->p_memsz) : 0;
     return NULL;
 }
 
@@ -239,9 +245,9 @@ struct crateld_error *tls_publish(struct loaded_crate *crate)
     struct template template = {0};
     TRY(find_template(&template));
     char *place = template.pool + (own - pool);
-    uint64_t start = (uint64_t)(uintptr_t)place & ~(uint64_t)(CRATE_PAGE_SIZE - 1);
+    uint64_t start = page_of((uint64_t)(uintptr_t)place);
     uint64_t end = (uint64_t)(uintptr_t)place + header->tls_file_size;
-    bool is_relro = start >= template.relro_start && end <= template.relro_end;
+    bool is_relro = start >= template.relro_start && start < template.relro_end;
     if (is_relro && mprotect((void *)(uintptr_t)start, end - start, PROT_READ | PROT_WRITE) != 0)
         return error_errno(errno, "%s: cannot change the template of thread-locals", crate->path);
     memcpy(place, crate->base + header->tls_rva, header->tls_file_size);
