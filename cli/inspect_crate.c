@@ -228,11 +228,13 @@ static struct crateld_error *report_exports(struct report *report, const struct 
     return NULL;
 }
 
-/* Sets `ret` to what is at `address`: in the process, or in the crate at its preferred base. */
-static void name_address(const struct inspected_crate *crate, uint64_t address, char *ret, size_t size)
+/* Sets `ret` to what is at `address`, `wanted` if that is one of its names: in the process, or in the crate
+ * at its preferred base. */
+static void name_address(const struct inspected_crate *crate, uint64_t address, const char *wanted, char *ret,
+                         size_t size)
 {
     if (crate->namer)
-        crate->namer->name(crate->namer, address, ret, size);
+        crate->namer->name(crate->namer, address, wanted, ret, size);
     else
         inspected_crate_name(crate, address, ret, size);
 }
@@ -273,7 +275,7 @@ static void describe_slot(const struct inspected_crate *crate, const struct crat
     else if (!value)
         snprintf(ret, size, "0");
     else
-        name_address(crate, value, ret, size);
+        name_address(crate, value, string_at(crate, import->name), ret, size);
 }
 
 static struct crateld_error *report_import_slots(struct report *report, const struct inspected_crate *crate)
@@ -306,7 +308,7 @@ static void report_func_refs(struct report *report, const struct inspected_crate
         uint64_t entry = toc_word(crate, off);
         if (!entry)
             continue; /* spare */
-        name_address(crate, entry, text, sizeof text);
+        name_address(crate, entry, NULL, text, sizeof text);
         report_row(report);
         report_address(report, "offset", off);
         report_string(report, "function", text);

@@ -11,8 +11,10 @@
 
 /* Tells what is at an address in a process. */
 struct address_namer {
-    /* Sets `ret` to "where:what", with "+0x…" where the address is within it; "0x…" when nothing is known. */
-    void (*name)(const struct address_namer *namer, uint64_t address, char *ret, size_t size);
+    /* Sets `ret` to "where:what", with "+0x…" where the address is within it; "0x…" when nothing is known. Of
+     * several names of one place it is `wanted`, which may be NULL. */
+    void (*name)(const struct address_namer *namer, uint64_t address, const char *wanted, char *ret,
+                 size_t size);
 };
 
 struct inspected_crate {
