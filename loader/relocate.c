@@ -97,9 +97,11 @@ static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, co
         *ret = (struct thread_local){.is_static = true};
         return NULL;
     }
+    struct elf_library *library = crate->needed[import->needed].library;
+    TRY(elf_library_open(library)); /* a resident one has no handle before */
     struct crateld_error *error =
-        tls_index_of_elf(crate->needed[import->needed].library->handle, name,
-                         (const void *)(uintptr_t)resolved.address, &ret->index, &ret->tp_offset, &ret->is_static);
+        tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index,
+                         &ret->tp_offset, &ret->is_static);
     return error ? error_prefix(error, "%s", crate->path) : NULL;
 }
 
