@@ -18,5 +18,7 @@ int command_failed(struct crateld_error *error);
 
 /* Each gets argv[0] = its own name, and returns the exit status. */
 int cmd_link(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_strip(int argc, char **argv);
 
 #endif

@@ -1,4 +1,5 @@
-/* crateld: the command. `run` works in this process; the tools, which need libelf and more, are another program. */
+/* crateld: the command. `run` works in this process; the tools, which need libelf and more, are another
+ * program. */
 #include <stdio.h>
 #include <string.h>
 

@@ -8,7 +8,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"inspect", cmd_inspect},
     {"link", cmd_link},
+    {"strip", cmd_strip},
 };
 
 int main(int argc, char **argv)
