@@ -131,11 +131,11 @@ int cmd_inspect(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) >= 0;) {
         if (option == '?') {
             fputs(usage, stderr);
-            return EXIT_USAGE;
+            return EXIT_STATUS_USAGE;
         }
         if (option == 'h') {
             fputs(usage, stdout);
-            return EXIT_DONE;
+            return EXIT_STATUS_DONE;
         }
         if (option == OPTION_JSON)
             opts.is_json = true;
@@ -144,8 +144,8 @@ int cmd_inspect(int argc, char **argv)
     }
     if (optind == argc) {
         fputs(usage, stderr);
-        return EXIT_USAGE;
+        return EXIT_STATUS_USAGE;
     }
     struct crateld_error *error = inspect(argv + optind, &opts);
-    return error ? command_failed(error) : EXIT_DONE;
+    return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

@@ -10,8 +10,8 @@
 #include "loader/start.h"
 
 enum {
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
+    EXIT_STATUS_FAILED = 1,
+    EXIT_STATUS_USAGE = 2,
     EXIT_NOT_FOUND = 127,
 };
 
@@ -20,7 +20,7 @@ static const char usage[] = "usage: crateld run [--path FOLDER]... [--bind-now] 
 static int usage_error(const char *message, const char *option)
 {
     fprintf(stderr, "crateld: run: %s '%s'\n%s", message, option, usage);
-    return EXIT_USAGE;
+    return EXIT_STATUS_USAGE;
 }
 
 /* What the command line says. */
@@ -85,7 +85,7 @@ static int report(struct crateld_error *error)
     enum crateld_error_code code = crateld_error_code(error);
     fprintf(stderr, "crateld: %s\n", crateld_error_message(error));
     crateld_error_destroy(error);
-    return code == CRATELD_ERROR_NOT_FOUND || code == CRATELD_ERROR_UNDEFINED ? EXIT_NOT_FOUND : EXIT_FAILED;
+    return code == CRATELD_ERROR_NOT_FOUND || code == CRATELD_ERROR_UNDEFINED ? EXIT_NOT_FOUND : EXIT_STATUS_FAILED;
 }
 
 int run_command(int argc, char **argv, int index, char **envp)

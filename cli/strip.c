@@ -75,15 +75,15 @@ int cmd_strip(int argc, char **argv)
             output = optarg;
         else {
             fputs(usage, option == 'h' ? stdout : stderr);
-            return option == 'h' ? EXIT_DONE : EXIT_USAGE;
+            return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
         }
     }
     if (optind == argc || (output && optind + 1 != argc)) {
         fputs(usage, stderr);
-        return EXIT_USAGE;
+        return EXIT_STATUS_USAGE;
     }
     struct crateld_error *error = NULL;
     for (; optind < argc; optind++)
         error = error_join(error, strip_path(argv[optind], output, what ? what : CRATE_STRIP_ALL));
-    return error ? command_failed(error) : EXIT_DONE;
+    return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

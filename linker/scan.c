@@ -61,7 +61,7 @@ static struct crateld_error *need_call(struct link *link, struct link_symbol *sy
 static struct crateld_error *need_ifunc(struct link *link, struct link_symbol *symbol, uint32_t *slot)
 {
     if (!symbol->call_plain) {
-        struct link_import import = {symbol, 0, CRATE_IMPORT_IFUNC, CRATE_IMPORT_FLAG_SELF, 0};
+        struct link_import import = {symbol, 0, CRATE_IMPORT_IFUNC, 0, 0};
         if (!VEC_PUSH(&link->ifunc_imports, import))
             return error_memory();
         symbol->call_plain = (uint32_t)link->ifunc_imports.count;
