@@ -277,8 +277,7 @@ static struct crateld_error *scan_instruction(struct scanner *s)
     if (s->function == TOC_SCAN_NONE) {
         if (s->walk.is_app) {
             while (s->scan->section_kinds.count <= s->walk.place.current)
-                if (!VEC_PUSH(&s->scan->section_kinds,
-                              (struct toc_section){TOC_SCAN_NONE, TOC_SCAN_NONE, false}))
+                if (!VEC_PUSH(&s->scan->section_kinds, (struct toc_section){TOC_SCAN_NONE, false}))
                     return error_memory();
             s->scan->section_kinds.at[s->walk.place.current].has_toplevel_asm = true;
         }
@@ -438,26 +437,21 @@ static void judge_function(struct scanner *s, const struct toc_function *functio
         s->error = error_join(s->error, error);
 }
 
-/* A section is TOC code or is not: its functions share its fate. */
+/* What the user wrote outside functions can not be told from the TOC code that it shares a section with.
+ * (Functions of the compiler's that are no TOC code can: the pass gives them sections of their own.) */
 static void judge_section(struct scanner *s, const struct toc_section *kind,
                           const struct asm_section *section)
 {
-    if (kind->toc_function == TOC_SCAN_NONE ||
-        (kind->plain_function == TOC_SCAN_NONE && !kind->has_toplevel_asm))
+    if (kind->toc_function == TOC_SCAN_NONE || !kind->has_toplevel_asm)
         return;
-    struct asm_slice toc = s->scan->functions.at[kind->toc_function].name, plain = {0};
-    if (kind->plain_function != TOC_SCAN_NONE)
-        plain = s->scan->functions.at[kind->plain_function].name;
+    struct asm_slice toc = s->scan->functions.at[kind->toc_function].name, file = s->walk.main_file;
     s->error = error_join(
         s->error,
-        error_create(
-            CRATELD_ERROR_UNSUPPORTED,
-            "%.*s%ssection '%.*s' holds both TOC code ('%.*s') and code without a split-stack prologue "
-            "(%s%.*s%s): put them into sections of their own, as -ffunction-sections does",
-            (int)s->walk.main_file.size, s->walk.main_file.size ? s->walk.main_file.at : "",
-            s->walk.main_file.size ? ": " : "", (int)section->name.size, section->name.at, (int)toc.size,
-            toc.at, plain.size ? "'" : "an asm outside functions", (int)plain.size,
-            plain.size ? plain.at : "", plain.size ? "'" : ""));
+        error_create(CRATELD_ERROR_UNSUPPORTED,
+                     "%.*s%ssection '%.*s' holds both TOC code ('%.*s') and an asm outside functions: put "
+                     "them into sections of their own, as -ffunction-sections does",
+                     (int)file.size, file.size ? file.at : "", file.size ? ": " : "", (int)section->name.size,
+                     section->name.at, (int)toc.size, toc.at));
 }
 
 /* Decides which sections are TOC code, and reports what does not go together with that. */
@@ -465,15 +459,13 @@ static struct crateld_error *judge(struct scanner *s)
 {
     struct toc_scan *scan = s->scan;
     while (scan->section_kinds.count < scan->sections.list.count)
-        if (!VEC_PUSH(&scan->section_kinds, (struct toc_section){TOC_SCAN_NONE, TOC_SCAN_NONE, false}))
+        if (!VEC_PUSH(&scan->section_kinds, (struct toc_section){TOC_SCAN_NONE, false}))
             return error_memory();
     for (uint32_t i = 0; i < scan->functions.count; i++) {
         const struct toc_function *function = &scan->functions.at[i];
-        const struct toc_function *whole =
-            function->parent == TOC_SCAN_NONE ? function : &scan->functions.at[function->parent];
-        struct toc_section *kind = &scan->section_kinds.at[function->section];
-        bool is_toc = whole->prologue != TOC_PROLOGUE_NONE;
-        *(is_toc ? &kind->toc_function : &kind->plain_function) = i;
+        bool is_toc = toc_scan_is_toc_function(scan, function);
+        if (is_toc)
+            scan->section_kinds.at[function->section].toc_function = i;
         judge_function(s, function, is_toc);
     }
     for (size_t i = 0; i < scan->sections.list.count; i++)

@@ -486,8 +486,9 @@ static struct crateld_error *scan_tls(const struct scanning *s)
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC:
         s->ref->action = LINK_ACTION_TLS_DESC;
-        if (byte_before(s, 3) != 0x48 || byte_before(s, 2) != 0x8d || byte_before(s, 1) != 0x05)
-            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %rax");
+        /* Any register: gcc moves it to %rax for the call. */
+        if ((byte_before(s, 3) & 0xfb) != 0x48 || byte_before(s, 2) != 0x8d || (byte_before(s, 1) & 0xc7) != 0x05)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %reg");
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC_CALL:
         s->ref->action = LINK_ACTION_TLS_DESC_CALL;

@@ -12,10 +12,16 @@
 #include "loader/debugger.h"
 #include "loader/resolve.h"
 
-/* Whether `address` belongs to the export at `start`: within its size, or at it. */
-static bool covers(const struct crate_export *export, uint64_t start, uint64_t address)
+enum { STUB_REACH = 64 }; /* an address this near behind a function's entry stub is taken to be in it */
+
+/* Where the part of the export that `address` lies in starts: the function or variable, or its entry stub; 0 if it lies
+ * in neither. */
+static uint64_t covering_start(const struct loaded_crate *crate, const struct crate_export *export, uint64_t address)
 {
-    return address == start || (address > start && address - start < export->size);
+    uint64_t start = loaded_address(crate, export->rva), stub = loaded_address(crate, export->canonical_rva);
+    if (address == start || (address > start && address - start < export->size))
+        return start;
+    return address == stub || (stub != start && address > stub && address - stub < STUB_REACH) ? stub : 0;
 }
 
 void introspect_address(const struct loaded_crate *crate, uint64_t address, struct introspect_symbol *ret)
@@ -25,14 +31,8 @@ void introspect_address(const struct loaded_crate *crate, uint64_t address, stru
     for (uint32_t i = 0; i < count; i++) {
         const struct crate_export *export = &crate->view.exports[i];
         const char *name = crate_view_string(&crate->view, export->name);
-        if (export->kind > CRATE_EXPORT_DATA || !name)
-            continue;
-        uint64_t start = loaded_address(crate, export->rva);
-        if (loaded_address(crate, export->canonical_rva) == address) {
-            *ret = (struct introspect_symbol){name, address};
-            return;
-        }
-        if (covers(export, start, address) && ret->address <= start)
+        uint64_t start = export->kind <= CRATE_EXPORT_DATA && name ? covering_start(crate, export, address) : 0;
+        if (start && start >= ret->address)
             *ret = (struct introspect_symbol){name, start};
     }
 }

@@ -140,13 +140,12 @@ struct crateld_error *process_open_file(struct process *process, const struct lo
 static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user,
                                        const char *name, const char *file)
 {
-    int length = folder_length(user->path);
-    struct crateld_error *error = error_create(CRATELD_ERROR_NOT_FOUND, "not beside it%s",
-                                               process->folders.count ? "" : " (no --path, no CRATELD_PATH)");
+    struct crateld_error *error =
+        error_create(CRATELD_ERROR_NOT_FOUND, "%s: needs crate '%s': there is no %s beside it%s", user->path, name, file,
+                     process->folders.count ? "" : " (and no --path, no CRATELD_PATH)");
     for (size_t i = 0; i < process->folders.count; i++)
         error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in %s", process->folders.at[i]));
-    return error_prefix(error, "%s: needs crate '%s', whose file %.*s%s is", user->path, name, length, user->path,
-                        file);
+    return error;
 }
 
 /* Whether `wanted` is zero, which stands for any build. */
@@ -175,8 +174,10 @@ static struct crateld_error *check_names(const struct loaded_crate *user, uint32
     }
     if (!missing)
         return NULL;
-    return error_prefix(missing, "%s: was linked against another build of %s, and this one lacks\n", user->path,
-                        crate->path);
+    return error_join(error_create(CRATELD_ERROR_UNDEFINED,
+                                   "%s: was linked against another build of %s, and this one lacks", user->path,
+                                   crate->path),
+                      missing);
 }
 
 static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index,

@@ -97,9 +97,11 @@ static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, co
         *ret = (struct thread_local){.is_static = true};
         return NULL;
     }
+    struct elf_library *library = crate->needed[import->needed].library;
+    TRY(elf_library_open(library)); /* a resident one has no handle before */
     struct crateld_error *error =
-        tls_index_of_elf(crate->needed[import->needed].library->handle, name,
-                         (const void *)(uintptr_t)resolved.address, &ret->index, &ret->tp_offset, &ret->is_static);
+        tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index,
+                         &ret->tp_offset, &ret->is_static);
     return error ? error_prefix(error, "%s", crate->path) : NULL;
 }
 
@@ -191,6 +193,19 @@ static struct crateld_error *out_of_range(const struct loaded_crate *crate, cons
                         crate->path, fixup->place_rva, name, value, flag);
 }
 
+/* Whether the value fits the place. */
+static bool fits(enum crate_fixup_kind kind, uint64_t value)
+{
+    switch (kind) {
+    case CRATE_FIXUP_ABS64:
+        return true;
+    case CRATE_FIXUP_ABS32:
+        return value == (uint32_t)value;
+    default:
+        return (int64_t)value == (int32_t)value;
+    }
+}
+
 static struct crateld_error *apply_fixup(struct loaded_crate *crate, const struct crate_fixup *fixup)
 {
     uint64_t value = 0; /* S + A, or S + A - P */
@@ -198,13 +213,11 @@ static struct crateld_error *apply_fixup(struct loaded_crate *crate, const struc
     value += (uint64_t)fixup->addend;
     if (fixup->kind == CRATE_FIXUP_PC32)
         value -= loaded_address(crate, fixup->place_rva);
-    bool fits = fixup->kind == CRATE_FIXUP_ABS32 ? value == (uint32_t)value : (int64_t)value == (int32_t)value;
-    if (!fits)
+    if (!fits(fixup->kind, value))
         return out_of_range(crate, fixup, value);
-    uint32_t old, word = (uint32_t)value;
-    memcpy(&old, crate->base + fixup->place_rva, sizeof old);
-    if (old != word)
-        memcpy(crate->base + fixup->place_rva, &word, sizeof word);
+    size_t size = fixup->kind == CRATE_FIXUP_ABS64 ? sizeof(uint64_t) : sizeof(uint32_t);
+    if (memcmp(crate->base + fixup->place_rva, &value, size) != 0) /* little-endian: the low half comes first */
+        memcpy(crate->base + fixup->place_rva, &value, size);
     return NULL;
 }
 

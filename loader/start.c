@@ -113,7 +113,7 @@ static struct crateld_error *initialise(struct loaded_crate *crate)
 static bool is_eager(const struct start_item *item, const struct loaded_crate *root)
 {
     if (item->library)
-        return item->library->is_eager;
+        return item->library->is_eager && !item->library->is_resident;
     return item->crate == root || item->crate->view.header.flags & CRATE_FLAG_EAGER;
 }
 
@@ -135,7 +135,7 @@ static struct crateld_error *bind_items(const struct start_item *items, size_t c
     for (size_t i = 0; i < count; i++) {
         struct crateld_error *error = NULL;
         if (items[i].library)
-            error = elf_library_open(items[i].library);
+            error = items[i].library->is_resident ? NULL : elf_library_open(items[i].library);
         else if (!(error = activate_crate(items[i].crate)))
             error = bind_all_functions(items[i].crate);
         errors = error_join(errors, error);
