@@ -69,7 +69,8 @@ struct link_function {
     uint32_t stack_arguments; /* bytes; TOC code */
     uint64_t varargs_entry;   /* offset in the section */
     bool is_varargs;
-    bool has_record;   /* TOC code with a record: may be entered */
+    bool has_record;        /* TOC code with a record: may be entered */
+    bool is_leaked;         /* its address is in code without a relocation: it has no entry stub */
     uint32_t stub_off; /* offset of its entry stub within the entry stubs */
 };
 

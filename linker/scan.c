@@ -162,7 +162,7 @@ static struct crateld_error *need_tls_block(struct link *link, uint32_t *slot)
 
 bool link_function_has_stub(const struct link *link, const struct link_function *function)
 {
-    return function->section->is_toc ? function->has_record : link->options->keep_relink;
+    return function->section->is_toc ? function->has_record : link->options->keep_relink && !function->is_leaked;
 }
 
 /* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function, which
