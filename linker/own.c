@@ -59,7 +59,7 @@ struct crateld_error *link_own_common(struct link *link, struct link_symbol *sym
                             "%s: common symbol '%s': alignment %llu is not a power of two",
                             symbol->object->path, symbol->name, (unsigned long long)align);
     bool is_tls = symbol->type == STT_TLS;
-    struct link_section *section;
+    struct link_section *section = NULL;
     TRY(link_own_section(link, is_tls ? ".tbss" : ".bss", SHT_NOBITS,
                          SHF_ALLOC | SHF_WRITE | (is_tls ? SHF_TLS : 0), symbol->size,
                          (uint8_t)__builtin_ctzll(align), &section));

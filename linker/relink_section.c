@@ -143,6 +143,8 @@ static uint32_t symbol_flags(const struct link *link, const struct link_symbol *
     const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
     if (function && function->is_varargs)
         flags |= RELINK_SYMBOL_VARARGS;
+    if (function && function->is_leaked)
+        flags |= RELINK_SYMBOL_LEAKED;
     return flags;
 }
 
