@@ -64,7 +64,7 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
         return LINK_SECTION_DROPPED;
     if (!strcmp(name, ".eh_frame"))
         return LINK_SECTION_EH_FRAME;
-    if ((header->sh_flags & SHF_MERGE) && header->sh_entsize && header->sh_size &&
+    if ((header->sh_flags & SHF_MERGE) && header->sh_entsize && header->sh_entsize <= UINT32_MAX && header->sh_size &&
         !(header->sh_flags & SHF_WRITE) && header->sh_type != SHT_NOBITS)
         return LINK_SECTION_MERGE;
     return is_alloc ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
