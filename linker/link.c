@@ -244,6 +244,7 @@ static const struct pass passes[] = {
     {"read TOC records", link_function_read_records, false},
     {"take unwind tables apart", link_eh_frame_parse, true},
     {"collect garbage", link_collect_garbage, false},
+    {"wrap .init and .fini", link_own_init, false},
     {"merge sections", link_merge_sections, false},
     {"find leaked addresses", link_find_leaked, false},
     {"scan", link_scan, false},
