@@ -358,16 +358,14 @@ static struct crateld_error *add_version(struct shared_library *library, uint32_
     if (!name)
         return FORMAT_ERROR(library, "symbol version %u: name at 0x%" PRIx64 " of %zu bytes of strings", idx,
                             name_off, library->strings.size);
-    if (!library->version_names) {
-        library->version_names =
-            arena_alloc_array(&library->arena, VERSION_INDEX_MASK + 1, sizeof *library->version_names);
-        if (!library->version_names)
-            return error_memory();
-    }
     /* Each index occurs once, so there can not be more entries; broken chains may overlap endlessly. */
-    if (library->version_name_count++ == VERSION_INDEX_MASK)
+    if (library->version_count++ == VERSION_INDEX_MASK)
         return FORMAT_ERROR(library, "more than %d symbol versions", VERSION_INDEX_MASK);
-    library->version_names[idx & VERSION_INDEX_MASK] = name;
+    idx &= VERSION_INDEX_MASK;
+    while (library->version_names.count <= idx)
+        if (!VEC_PUSH(&library->version_names, NULL))
+            return error_memory();
+    library->version_names.at[idx] = name;
     return NULL;
 }
 
@@ -556,6 +554,7 @@ struct crateld_error *shared_library_open(const char *path, uint16_t machine, st
 void shared_library_deinit(struct shared_library *library)
 {
     hash_index_deinit(&library->index);
+    free(library->version_names.at);
     arena_deinit(&library->arena);
     file_close(&library->file);
     *library = (struct shared_library){0};
@@ -572,10 +571,10 @@ bool shared_library_symbol(const struct shared_library *library, uint32_t idx, s
         return false;
     span_read(library->versions, (uint64_t)idx * sizeof version, &version, sizeof version);
     uint32_t version_idx = version & VERSION_INDEX_MASK;
-    bool is_versioned = version_idx > VER_NDX_GLOBAL && library->version_names;
+    bool is_versioned = version_idx > VER_NDX_GLOBAL && version_idx < library->version_names.count;
     *ret = (struct shared_symbol){
         .name = name,
-        .version = is_versioned ? library->version_names[version_idx] : NULL,
+        .version = is_versioned ? library->version_names.at[version_idx] : NULL,
         .value = raw.st_value,
         .size = raw.st_size,
         .idx = idx,

@@ -42,7 +42,7 @@ END
     set -- x.map x.list
     ;;
 shared_library)
-    echo 'V1 { f; }; V2 { f; data; alias; local: *; } V1;' > x.map
+    echo 'V1 { f; }; V2 { global: f; data; alias; local: *; } V1;' > x.map
     cat > x.c <<'END'
 __asm__(".symver f1,f@V1"); __asm__(".symver f2,f@@V2");
 int f1(void){return 1;}
@@ -50,11 +50,11 @@ int f2(void){return 2;}
 int data; extern int alias __attribute__((alias("data")));
 extern int wanted(void); int (*use)(void) = wanted;
 END
-    for style in gnu sysv both; do
+    for style in gnu sysv; do
         gcc -shared -fPIC -nostartfiles -Wl,--version-script=x.map -Wl,--hash-style=$style -Wl,-z,noseparate-code \
             -Wl,-soname,libx.so.1 -s x.c -o $style.so
     done
-    set -- gnu.so sysv.so both.so
+    set -- gnu.so sysv.so
     ;;
 lto)
     echo 'int f(void); int c; static int d; int g(void){return f() + d;}' | gcc -flto -fcommon -O2 -c -x c - -o slim.o
