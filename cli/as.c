@@ -16,7 +16,8 @@
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "cli/toc_pass.h"
-#include "cli/tool.h"
+#include "cli/commands.h"
+#include "cli/tool_path.h"
 
 #define OWN_OUTPUT "--crateld-toc"
 
@@ -128,7 +129,7 @@ static struct crateld_error *assemble(int argc, char **argv)
     return tool_execute(assembler, argv);
 }
 
-int as_command(int argc, char **argv)
+int cmd_as(int argc, char **argv)
 {
-    return tool_report(assemble(argc, argv));
+    return command_failed(assemble(argc, argv));
 }

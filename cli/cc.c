@@ -14,7 +14,8 @@
 
 #include "base/cleanup.h"
 #include "base/vec.h"
-#include "cli/tool.h"
+#include "cli/commands.h"
+#include "cli/tool_path.h"
 
 /* Arguments for a program; strings are borrowed. */
 struct arguments {
@@ -131,12 +132,12 @@ static struct crateld_error *compile(const char *variable, const char *usual, in
     return tool_execute(command.list.at[0], command.list.at);
 }
 
-int cc_command(int argc, char **argv)
+int cmd_cc(int argc, char **argv)
 {
-    return tool_report(compile("CRATELD_CC", "gcc", argc, argv));
+    return command_failed(compile("CRATELD_CC", "gcc", argc, argv));
 }
 
-int cxx_command(int argc, char **argv)
+int cmd_cxx(int argc, char **argv)
 {
-    return tool_report(compile("CRATELD_CXX", "g++", argc, argv));
+    return command_failed(compile("CRATELD_CXX", "g++", argc, argv));
 }

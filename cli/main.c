@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/exit_status.h"
+#include "cli/run.h"
 
 /* Commands of crateld-tool, for --help. */
 static const struct {
@@ -16,6 +17,9 @@ static const struct {
 } tool_commands[] = {
     {"cc", "compile C: gcc, making TOC code; use it as CC"},
     {"c++", "compile C++: g++, making TOC code; use it as CXX"},
+    {"link", "link objects, archives and libraries into a crate"},
+    {"inspect", "print what a crate, or a running process, holds"},
+    {"strip", "remove a crate's relink section and symbols"},
 };
 
 static void print_help(void)
@@ -23,7 +27,8 @@ static void print_help(void)
     puts("usage: crateld COMMAND [ARGUMENT]...\n"
          "       crateld --help | --version\n"
          "\n"
-         "commands:");
+         "commands:\n"
+         "  run      run a crate");
     for (size_t i = 0; i < sizeof tool_commands / sizeof *tool_commands; i++)
         printf("  %-8s %s\n", tool_commands[i].name, tool_commands[i].summary);
 }
@@ -42,12 +47,14 @@ static void execute_tool(const char *folder, char **argv)
     execv(path, argv);
 }
 
-int main(int argc, char **argv)
+int main(int argc, char **argv, char **envp)
 {
     if (argc < 2) {
         fprintf(stderr, "crateld: no command; see 'crateld --help'\n");
         return EXIT_STATUS_USAGE;
     }
+    if (!strcmp(argv[1], "run"))
+        return run_command(argc, argv, 1, envp);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "--version")) {
         if (!strcmp(argv[1], "--version"))
             puts("crateld " VERSION);

@@ -33,7 +33,7 @@ struct fde {
     uint32_t first_reloc;
     uint32_t reloc_count;
     uint32_t cie;
-    uint32_t next; /* index + 1 of the next FDE of the same function section */
+    uint32_t next;               /* index + 1 of the next FDE of the same function section */
     struct link_section *target; /* the section it describes; NULL: dropped */
     uint64_t out_off;
 };
@@ -77,11 +77,13 @@ static struct link_section *described_section(const struct link_section *section
     if (!fde->reloc_count || section->relocs[fde->first_reloc].r_offset != fde->off + ENTRY_HEADER_SIZE)
         return NULL;
     const Elf64_Rela *reloc = &section->relocs[fde->first_reloc];
-    /* An FDE describes its own object's copy of a function, even where another object's definition was chosen. */
+    /* An FDE describes its own object's copy of a function, even where another object's definition was
+     * chosen. */
     uint32_t index = link_object_symbol_section(section->object, (uint32_t)ELF64_R_SYM(reloc->r_info));
     if (index && index < LINK_RESERVED)
-        return section->object->sections[index].kind == LINK_SECTION_DROPPED ? NULL
-                                                                             : &section->object->sections[index];
+        return section->object->sections[index].kind == LINK_SECTION_DROPPED
+                   ? NULL
+                   : &section->object->sections[index];
     return NULL;
 }
 
@@ -243,17 +245,17 @@ struct crateld_error *link_eh_frame_scan(struct link *link)
     return NULL;
 }
 
-/* The CIE of entry stubs: code alignment 1, data alignment -8, return address in column 16, pc-relative 32-bit addresses;
- * at entry the CFA is %rsp + 8 (x86-64 psABI §3.7; DWARF 5 §6.4.1). */
+/* The CIE of entry stubs: code alignment 1, data alignment -8, return address in column 16, pc-relative
+ * 32-bit addresses; at entry the CFA is %rsp + 8 (x86-64 psABI §3.7; DWARF 5 §6.4.1). */
 static const uint8_t stub_cie[] = {
-    20,   0,    0,   0,        /* length */
-    0,    0,    0,   0,        /* id of a CIE */
-    1,    'z',  'R', 0,        /* version, augmentation */
-    1,    0x78, 16,            /* code alignment, data alignment, return address column */
-    1,    0x1b,                /* augmentation data: DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
-    0x0c, 7,    8,             /* DW_CFA_def_cfa: %rsp + 8 */
-    0x90, 1,                   /* DW_CFA_offset: the return address at CFA - 8 */
-    0,    0,                   /* DW_CFA_nop */
+    20,   0,    0,   0, /* length */
+    0,    0,    0,   0, /* id of a CIE */
+    1,    'z',  'R', 0, /* version, augmentation */
+    1,    0x78, 16,     /* code alignment, data alignment, return address column */
+    1,    0x1b,         /* augmentation data: DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
+    0x0c, 7,    8,      /* DW_CFA_def_cfa: %rsp + 8 */
+    0x90, 1,            /* DW_CFA_offset: the return address at CFA - 8 */
+    0,    0,            /* DW_CFA_nop */
 };
 _Static_assert(sizeof stub_cie == 24, "the length field counts what follows it");
 
@@ -348,7 +350,7 @@ static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct 
     for (uint32_t i = 0; i < reloc_count; i++) {
         const Elf64_Rela *reloc = &section->relocs[first_reloc + i];
         link_emit_reloc(link, section, reloc, image + rva + (reloc->r_offset - off),
-                             rva + (reloc->r_offset - off));
+                        rva + (reloc->r_offset - off));
     }
 }
 
@@ -382,7 +384,8 @@ static struct table_row *write_stub_entries(struct link *link, uint8_t *image, u
 struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
 {
     const struct link_eh_frame *eh = link->eh_frame;
-    const struct link_output *frame = output_called(link, ".eh_frame"), *table = output_called(link, ".eh_frame_hdr");
+    const struct link_output *frame = output_called(link, ".eh_frame"),
+                             *table = output_called(link, ".eh_frame_hdr");
     if (!eh->live_count || !frame || !table)
         return NULL;
     struct table_row *rows = calloc(eh->live_count, sizeof *rows), *row = rows;
@@ -403,14 +406,15 @@ struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
         uint32_t back = (uint32_t)(fde->out_off + 4 - eh->cies.at[eh->cies.at[fde->cie].same_as].out_off);
         memcpy(image + rva + 4, &back, 4);
         const Elf64_Rela *reloc = &fde->section->relocs[fde->first_reloc];
-        uint64_t pc = link_section_rva(fde->target,
-                                       fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
-                                           (uint64_t)reloc->r_addend);
+        uint64_t pc = link_section_rva(
+            fde->target, fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
+                             (uint64_t)reloc->r_addend);
         *row++ = (struct table_row){(int32_t)(pc - table->rva), (int32_t)(rva - table->rva)};
     }
     row = write_stub_entries(link, image, frame->rva, table->rva, row);
     qsort(rows, eh->live_count, sizeof *rows, compare_rows);
-    /* Version 1; .eh_frame's address pc-relative; count as 4 bytes; table relative to the header (LSB Core 5.0). */
+    /* Version 1; .eh_frame's address pc-relative; count as 4 bytes; table relative to the header (LSB
+     * Core 5.0). */
     uint8_t *hdr = image + table->rva;
     memcpy(hdr, (const uint8_t[4]){1, 0x1b, 0x03, 0x3b}, 4);
     int32_t words[2] = {(int32_t)(frame->rva - (table->rva + 4)), (int32_t)eh->live_count};

@@ -1,22 +1,26 @@
-/* .eh_frame: taken apart into common information entries and frame description entries, so that equal CIEs are shared and
- * FDEs of dropped functions go; put together again with .eh_frame_hdr, the sorted table by which an unwinder searches.
- * Formats: LSB Core 5.0, "Exception Frames"; DWARF 5 §6.4. */
+/* .eh_frame: taken apart into common information entries and frame description entries, so that equal CIEs
+ * are shared and FDEs of dropped functions go; put together again with .eh_frame_hdr, the sorted table by
+ * which an unwinder searches. Formats: LSB Core 5.0, "Exception Frames"; DWARF 5 §6.4. */
 #ifndef LINKER_EH_FRAME_H
 #define LINKER_EH_FRAME_H
 
 #include "linker/link.h"
 
-/* Takes apart every .eh_frame of the link and hangs each FDE on the section that it describes. Errors: FORMAT, MEMORY. */
+/* Takes apart every .eh_frame of the link and hangs each FDE on the section that it describes. Errors:
+ * FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *link_eh_frame_parse(struct link *link);
 
-/* Calls `visit` for every relocation that `section`'s FDEs make live besides the one to it: its LSDA, its personality. */
+/* Calls `visit` for every relocation that `section`'s FDEs make live besides the one to it: its LSDA, its
+ * personality. */
 void link_eh_frame_visit(struct link *link, const struct link_section *section,
-                         void (*visit)(struct link *link, struct link_section *from, const Elf64_Rela *reloc));
+                         void (*visit)(struct link *link, struct link_section *from,
+                                       const Elf64_Rela *reloc));
 
 /* Scans the relocations of the entries that stay. Error: MEMORY; faults are reported. */
 MUST_CHECK struct crateld_error *link_eh_frame_scan(struct link *link);
 
-/* Decides which entries stay, and where. Call when all sections' fate is known, and the entry stubs' sizes. */
+/* Decides which entries stay, and where. Call when all sections' fate is known, and the entry stubs' sizes.
+ */
 MUST_CHECK struct crateld_error *link_eh_frame_layout(struct link *link);
 
 /* Bytes of .eh_frame and .eh_frame_hdr. */

@@ -5,15 +5,18 @@
 
 static uint64_t place_hash(const struct link_section *section, uint64_t value)
 {
-    uint64_t mixed = ((uint64_t)(uintptr_t)section ^ value * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xff51afd7ed558ccd);
+    uint64_t mixed =
+        ((uint64_t)(uintptr_t)section ^ value * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xff51afd7ed558ccd);
     return mixed ^ mixed >> 29;
 }
 
-struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value)
+struct link_function *link_function_find(const struct link *link, const struct link_section *section,
+                                         uint64_t value)
 {
     size_t cursor = 0;
     uint32_t i;
-    while ((i = hash_index_next(&link->function_index, place_hash(section, value), &cursor)) != HASH_INDEX_NONE)
+    while ((i = hash_index_next(&link->function_index, place_hash(section, value), &cursor)) !=
+           HASH_INDEX_NONE)
         if (link->functions.at[i]->section == section && link->functions.at[i]->value == value)
             return link->functions.at[i];
     return NULL;
@@ -34,7 +37,6 @@ struct crateld_error *link_function_enter(struct link *link, struct link_section
     *ret = function;
     return NULL;
 }
-
 
 static int compare_places(uintptr_t section_a, uint64_t value_a, uintptr_t section_b, uint64_t value_b)
 {
@@ -68,8 +70,8 @@ static struct crateld_error *sort_functions(struct link *link, struct link_objec
     return NULL;
 }
 
-struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section, uint64_t value,
-                                             bool *ret)
+struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section,
+                                             uint64_t value, bool *ret)
 {
     struct link_object *object = section->object;
     if (!object->functions)

@@ -1,15 +1,17 @@
-/* Functions by the place where they start: entry stubs and TOC records belong to places, which aliases share. */
+/* Functions by the place where they start: entry stubs and TOC records belong to places, which aliases share.
+ */
 #ifndef LINKER_FUNCTION_H
 #define LINKER_FUNCTION_H
 
 #include "linker/link.h"
 
 /* The function that starts at `value` of `section`, made if it is new. Error: MEMORY. */
-MUST_CHECK struct crateld_error *link_function_enter(struct link *link, struct link_section *section, uint64_t value,
-                                                     struct link_function **ret);
+MUST_CHECK struct crateld_error *link_function_enter(struct link *link, struct link_section *section,
+                                                     uint64_t value, struct link_function **ret);
 
 /* The same, NULL if it has not been made. */
-struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value);
+struct link_function *link_function_find(const struct link *link, const struct link_section *section,
+                                         uint64_t value);
 
 /* Whether some function symbol of the section's object starts at `value`. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section,
@@ -18,7 +20,8 @@ MUST_CHECK struct crateld_error *link_function_is_start(struct link *link, const
 /* Makes sure that the function has an entry stub. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_function_need_stub(struct link *link, struct link_function *function);
 
-/* Reads all .crateld.toc sections: marks sections as TOC code, and enters functions. Errors: FORMAT, MEMORY. */
+/* Reads all .crateld.toc sections: marks sections as TOC code, and enters functions. Errors: FORMAT, MEMORY.
+ */
 MUST_CHECK struct crateld_error *link_function_read_records(struct link *link);
 
 #endif

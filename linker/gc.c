@@ -64,19 +64,22 @@ static void mark_linked(struct link *link, struct link_section *section)
 
 static bool is_initialiser(const struct link_section *section)
 {
-    static const char *const names[] = {".init", ".fini", ".ctors", ".dtors", ".jcr",
-                                        ".preinit_array", ".init_array", ".fini_array"};
-    if (section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY)
+    static const char *const names[] = {".init", ".fini",          ".ctors",      ".dtors",
+                                        ".jcr",  ".preinit_array", ".init_array", ".fini_array"};
+    if (section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY ||
+        section->type == SHT_PREINIT_ARRAY)
         return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t length = strlen(names[i]);
-        if (!strncmp(section->name, names[i], length) && (!section->name[length] || section->name[length] == '.'))
+        if (!strncmp(section->name, names[i], length) &&
+            (!section->name[length] || section->name[length] == '.'))
             return true;
     }
     return false;
 }
 
-/* Marks what is live by what it is. Sections that are not loaded describe others and hold none of them alive. */
+/* Marks what is live by what it is. Sections that are not loaded describe others and hold none of them alive.
+ */
 static void mark_roots_of(struct link *link, struct link_object *object, bool keeps_all)
 {
     for (uint32_t i = 1; i < object->section_count; i++) {
@@ -90,7 +93,8 @@ static void mark_roots_of(struct link *link, struct link_object *object, bool ke
             continue;
         if ((section->flags & SHF_LINK_ORDER) && section->link)
             continue;
-        if (keeps_all || (section->flags & SHF_GNU_RETAIN) || is_initialiser(section) || section->type == SHT_NOTE)
+        if (keeps_all || (section->flags & SHF_GNU_RETAIN) || is_initialiser(section) ||
+            section->type == SHT_NOTE)
             mark_section(link, section);
     }
 }

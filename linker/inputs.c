@@ -80,12 +80,12 @@ static struct crateld_error *add_crate(struct link *link, const char *path)
     TRY(file_open(path, &provider->file));
     struct crateld_error *error = crate_view_open(provider->path, provider->file.data, &provider->crate);
     if (!error && has_provider(link, LINK_PROVIDER_CRATE, crate_view_name(&provider->crate)))
-        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already", path,
-                             crate_view_name(&provider->crate));
+        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already",
+                             path, crate_view_name(&provider->crate));
     if (!error && !strcmp(crate_view_name(&provider->crate), link->name))
         error = error_create(CRATELD_ERROR_DUPLICATE,
-                             "%s: is called '%s', as the crate that is being linked: give one of them --name", path,
-                             link->name);
+                             "%s: is called '%s', as the crate that is being linked: give one of them --name",
+                             path, link->name);
     if (error) {
         file_close(&provider->file);
         return error;
@@ -143,12 +143,12 @@ static struct crateld_error *add_library(struct link *link, const char *name, st
     return add_file(link, path, mode);
 }
 
-static struct crateld_error *add_script_inputs(struct link *link, const char *path, const struct ldscript *script,
-                                               struct input_mode mode)
+static struct crateld_error *add_script_inputs(struct link *link, const char *path,
+                                               const struct ldscript *script, struct input_mode mode)
 {
-    for (uint32_t i = 0; i < script->search_dir_count; i++)
+    for (size_t i = 0; i < script->search_dir_count; i++)
         TRY(search_add_dir(&link->search, script->search_dirs[i]));
-    for (uint32_t i = 0; i < script->input_count; i++) {
+    for (size_t i = 0; i < script->input_count; i++) {
         const struct ldscript_input *input = &script->inputs[i];
         struct input_mode inner = mode;
         inner.is_as_needed |= input->as_needed;
@@ -167,10 +167,10 @@ static struct crateld_error *add_script(struct link *link, const char *path, str
                                         struct input_mode mode)
 {
     if (++mode.depth > MAX_SCRIPT_DEPTH)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: linker scripts name each other more than %d deep", path,
-                            MAX_SCRIPT_DEPTH);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: linker scripts name each other more than %d deep",
+                            path, MAX_SCRIPT_DEPTH);
     struct ldscript script;
-    TRY(ldscript_parse(text, path, &script));
+    TRY(ldscript_parse(text, path, "elf64-x86-64", &script));
     struct crateld_error *error = add_script_inputs(link, path, &script, mode);
     ldscript_deinit(&script);
     return error;
@@ -209,14 +209,15 @@ static struct crateld_error *add_declared(struct link *link, const char *declara
         length -= 6;
     char *name = arena_strndup(&link->arena, declaration, length);
     struct link_symbol *symbol =
-        name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, hash_string(colon + 1)) : NULL;
+        name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, hash_string(colon + 1))
+             : NULL;
     if (!symbol)
         return error_memory();
     if (symbol->state != LINK_SYMBOL_UNDEFINED)
         return NULL;
     size_t index = 0;
-    while (index < link->providers.count &&
-           (link->providers.at[index]->kind == LINK_PROVIDER_ELF || strcmp(link->providers.at[index]->name, name)))
+    while (index < link->providers.count && (link->providers.at[index]->kind == LINK_PROVIDER_ELF ||
+                                             strcmp(link->providers.at[index]->name, name)))
         index++;
     if (index == link->providers.count) {
         struct link_provider *provider = new_provider(link, LINK_PROVIDER_DECLARED, name);
@@ -237,6 +238,9 @@ static void add_defaults(struct link *link)
         const char *name;
         bool is_as_needed;
     } defaults[] = {{"gcc", false}, {"gcc_s", true}, {"c", false}};
+    /* libgcc has a __morestack of its own, which does not know crates. */
+    if (link->options->support_archive)
+        link_report(link, add_file(link, link->options->support_archive, (struct input_mode){0}));
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         link_report(link, add_library(link, defaults[i].name,
                                       (struct input_mode){.is_as_needed = defaults[i].is_as_needed}));

@@ -4,8 +4,9 @@
 
 #include "linker/link.h"
 
-/* Opens all inputs of the options in order, and the default libraries behind them: objects enter the link at once, archives,
- * crates and ELF libraries become sources. What can not be taken is reported (link_report); an error returned is MEMORY. */
+/* Opens all inputs of the options in order, and the default libraries behind them: objects enter the link at
+ * once, archives, crates and ELF libraries become sources. What can not be taken is reported (link_report);
+ * an error returned is MEMORY. */
 MUST_CHECK struct crateld_error *link_read_inputs(struct link *link);
 
 #endif

@@ -26,6 +26,7 @@
 struct link_eh_frame;
 struct marking; /* linker/gc.c */
 struct link_merge_table;
+struct link_lto;
 
 enum link_provider_kind {
     LINK_PROVIDER_CRATE,
@@ -36,8 +37,8 @@ enum link_provider_kind {
 /* A crate or ELF library that symbols can be imported from. */
 struct link_provider {
     enum link_provider_kind kind;
-    const char *path; /* borrowed */
-    const char *name; /* identity: crate name or soname; borrowed */
+    const char *path;              /* borrowed */
+    const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
     struct crate_view crate;       /* CRATE; borrows from `file` */
     struct file file;              /* CRATE; owned */
@@ -68,8 +69,9 @@ struct link_function {
     uint32_t stack_arguments; /* bytes; TOC code */
     uint64_t varargs_entry;   /* offset in the section */
     bool is_varargs;
-    bool has_record;          /* TOC code with a record: may be entered */
-    uint32_t stub_off;        /* offset of its entry stub within the entry stubs */
+    bool has_record;        /* TOC code with a record: may be entered */
+    bool is_leaked;         /* its address is in code without a relocation: it has no entry stub */
+    uint32_t stub_off; /* offset of its entry stub within the entry stubs */
 };
 
 enum link_output_kind {
@@ -91,6 +93,13 @@ struct link_output {
     uint64_t size;
     uint64_t rva; /* not loaded: 0 */
     uint64_t off; /* in the file */
+};
+
+/* Symbols that relocations of the linker's own sections refer to, in link.own.symbols. */
+enum link_own_symbol {
+    LINK_OWN_SYMBOL_INIT = 1, /* the function in .init */
+    LINK_OWN_SYMBOL_FINI,
+    LINK_OWN_SYMBOL_COUNT,
 };
 
 /* What a symbol of the linker's own points to. */
@@ -122,8 +131,8 @@ struct link_marker {
 struct link_import {
     struct link_symbol *symbol; /* NULL: the local-dynamic block */
     uint32_t slot;
-    uint8_t kind;  /* enum crate_import_kind */
-    uint8_t flags; /* enum crate_import_flags */
+    uint8_t kind;      /* enum crate_import_kind */
+    uint8_t flags;     /* enum crate_import_flags */
     uint32_t stub_off; /* function slots: of the import stub, within the import stubs */
 };
 
@@ -170,10 +179,11 @@ struct link {
     VEC(struct link_provider *) providers;
     VEC(struct link_archive *) archives;
     VEC(struct link_source) sources;
-    struct link_object own;         /* owner of the sections that the linker makes */
+    struct link_object own; /* owner of the sections that the linker makes */
     VEC(struct link_section *) own_sections;
     VEC(struct link_marker *) markers;
-    VEC(struct link_object *) lto_objects;
+    VEC(struct link_object *) lto_objects; /* with intermediate code, still to be compiled */
+    struct link_lto *lto;                  /* borrowed */
 
     /* Resolution. */
     struct link_symbol_table symbols;
@@ -211,7 +221,7 @@ struct link {
     struct toc_shape toc;
     uint64_t toc_rva;
     uint64_t stubs_rva; /* import stubs */
-    uint64_t lazy_rva;       /* lazy head, then the lazy stubs */
+    uint64_t lazy_rva;  /* lazy head, then the lazy stubs */
     uint64_t entry_stubs_rva;
     uint64_t tls_rva; /* start of the image */
     uint64_t tls_file_size;
@@ -226,7 +236,8 @@ void link_report(struct link *link, struct crateld_error *error);
 /* Prints "crateld: warning: ..." to stderr; an error under --fatal-warnings. */
 void link_warn(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is .text). */
+/* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is
+ * .text). */
 const char *link_output_name(const struct link_section *section);
 
 /* Sorts a section's relocations by offset, which compilers nearly always did. Error: MEMORY. */

@@ -80,7 +80,6 @@ struct lto_opts {
     const char *const *compiler; /* command and leading arguments, NULL-terminated; NULL: gcc */
     const char *const *flags; /* further arguments, NULL-terminated, for what LTO objects do not record, such
                                  as -ffixed-r15; NULL: none */
-    bool is_verbose;          /* print the command to stderr */
 };
 
 /* Has the compiler turn `inputs` (count > 0) into one ordinary relocatable object, and maps that to *ret, of

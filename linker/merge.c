@@ -97,7 +97,8 @@ static uint32_t enter_piece(struct link_merge_table *table, struct span bytes)
     return (uint32_t)(table->entries.count - 1);
 }
 
-/* Bytes up to and including the string's terminator, a zero character of `width` bytes; all the rest if there is none. */
+/* Bytes up to and including the string's terminator, a zero character of `width` bytes; all the rest if there
+ * is none. */
 static size_t string_size(struct span rest, uint32_t width)
 {
     if (width == 1) {
@@ -136,7 +137,8 @@ static struct crateld_error *cut_section(struct link *link, struct link_section 
         return error_memory();
     struct span rest = section->data;
     for (uint32_t i = 0; i < merge->piece_count; i++) {
-        size_t size = section->flags & SHF_STRINGS ? string_size(rest, section->entry_size) : section->entry_size;
+        size_t size =
+            section->flags & SHF_STRINGS ? string_size(rest, section->entry_size) : section->entry_size;
         uint32_t number = enter_piece(merge->table, (struct span){rest.data, size});
         if (number == HASH_INDEX_NONE)
             return error_memory();

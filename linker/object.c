@@ -10,8 +10,9 @@
 static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header)
 {
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian",
-                            path, header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian", path,
+                            header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
     if (header->e_machine != EM_X86_64)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted x86-64 (%u)", path,
                             header->e_machine, EM_X86_64);
@@ -68,6 +69,13 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
     return is_alloc ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
 }
 
+/* Whether `name` is `base`, or `base` with a dot and more. */
+static bool has_base_name(const char *name, const char *base)
+{
+    size_t length = strlen(base);
+    return !strncmp(name, base, length) && (!name[length] || name[length] == '.');
+}
+
 /* Expands a section of SHF_COMPRESSED into the arena. */
 static struct crateld_error *decompress(struct reading *r, struct link_section *section)
 {
@@ -115,6 +123,8 @@ static struct crateld_error *read_section(struct reading *r, uint32_t i)
         return section_error(r, i, "its size is absurd");
     if ((section->flags & SHF_COMPRESSED) && section->kind != LINK_SECTION_DROPPED)
         TRY(decompress(r, section));
+    section->is_reversed = section->kind == LINK_SECTION_PLAIN && section->size % 8 == 0 &&
+                           (has_base_name(section->name, ".ctors") || has_base_name(section->name, ".dtors"));
     if (section->kind == LINK_SECTION_MERGE && section->size % section->entry_size)
         section->kind = (section->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
     return NULL;
@@ -161,13 +171,15 @@ static struct crateld_error *check_symbols(const struct reading *r)
             section = object->symbol_shndx[i];
         } else if (section >= SHN_LORESERVE) {
             if (section != SHN_ABS && section != SHN_COMMON)
-                return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: symbol %u (%s): unknown section index 0x%x",
-                                    object->path, i, link_object_symbol_name(object, i), section);
+                return error_create(CRATELD_ERROR_UNSUPPORTED,
+                                    "%s: symbol %u (%s): unknown section index 0x%x", object->path, i,
+                                    link_object_symbol_name(object, i), section);
             continue;
         }
         if (section >= object->section_count)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: section index %u, and there are %u sections",
-                                object->path, i, section, object->section_count);
+            return error_create(CRATELD_ERROR_FORMAT,
+                                "%s: symbol %u: section index %u, and there are %u sections", object->path, i,
+                                section, object->section_count);
         if (i >= object->first_global && ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
             return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: a local symbol among the global ones",
                                 object->path, i);
@@ -185,7 +197,8 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
         return section_error(r, i, "it relocates a section that does not exist");
     struct link_section *target = &r->object->sections[header->sh_info];
     if (header->sh_entsize != sizeof(Elf64_Rela) || relocs->data.size % sizeof(Elf64_Rela) ||
-        (uintptr_t)relocs->data.data % _Alignof(Elf64_Rela) || relocs->data.size / sizeof(Elf64_Rela) > UINT32_MAX)
+        (uintptr_t)relocs->data.data % _Alignof(Elf64_Rela) ||
+        relocs->data.size / sizeof(Elf64_Rela) > UINT32_MAX)
         return section_error(r, i, "entry size or alignment is not that of relocations");
     if (target->kind == LINK_SECTION_DROPPED)
         return NULL;
@@ -196,8 +209,9 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
     for (uint32_t k = 0; k < target->reloc_count; k++)
         if (target->relocs[k].r_offset >= target->size ||
             ELF64_R_SYM(target->relocs[k].r_info) >= r->object->symbol_count)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist",
-                                r->object->path, relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
+            return error_create(CRATELD_ERROR_FORMAT,
+                                "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist", r->object->path,
+                                relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
                                 (unsigned long long)ELF64_R_SYM(target->relocs[k].r_info));
     /* Merging pieces would tear relocated contents apart. */
     if (target->reloc_count && target->kind == LINK_SECTION_MERGE)
@@ -289,13 +303,14 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     size_t count, names_index;
     if (elf_getshdrnum(r->elf, &count) < 0 || elf_getshdrstrndx(r->elf, &names_index) < 0 || !count ||
         count > UINT32_MAX / 2 || names_index >= count)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged", object->path);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged",
+                            object->path);
     /* libelf has checked that the table lies within the image when it can give the last header. */
     Elf_Scn *last = elf_getscn(r->elf, count - 1);
     if (!last || !elf64_getshdr(last) ||
         !span_has(object->image, header->e_shoff, count * sizeof(Elf64_Shdr)) || header->e_shoff % 8)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table lies outside the file (truncated?)",
-                            object->path);
+        return error_create(CRATELD_ERROR_FORMAT,
+                            "%s: section header table lies outside the file (truncated?)", object->path);
     r->headers = (const Elf64_Shdr *)(const void *)(object->image.data + header->e_shoff);
     object->section_count = (uint32_t)count;
     object->sections = arena_alloc_array(r->arena, count, sizeof *object->sections);
@@ -304,7 +319,8 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     object->sections[0] = (struct link_section){.object = object, .name = ""};
     const Elf64_Shdr *names = &r->headers[names_index];
     if (!span_slice(object->image, names->sh_offset, names->sh_size, &r->section_names))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: section name table lies outside the file", object->path);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section name table lies outside the file",
+                            object->path);
     return read_all_sections(r);
 }
 

@@ -20,31 +20,33 @@ struct link_argument {
 };
 
 struct link_options {
-    const char *output;               /* path of the crate */
-    const char *name;                 /* the crate's identity; NULL: from `output` */
-    const char *entry;                /* symbol; "main" by default; absent is allowed unless is_entry_required */
-    const char *map_path;             /* NULL: no map */
+    const char *output;   /* path of the crate */
+    const char *name;     /* the crate's identity; NULL: from `output` */
+    const char *entry;    /* symbol; "main" by default; absent is allowed unless is_entry_required */
+    char *const *toc_compiler;        /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
+    const char *support_archive;       /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
+    const char *map_path; /* NULL: no map */
     const struct link_argument *arguments;
     size_t argument_count;
-    const char *const *library_dirs;  /* -L, in order */
+    const char *const *library_dirs; /* -L, in order */
     size_t library_dir_count;
     const char *const *version_scripts; /* paths */
     size_t version_script_count;
     const char *const *dynamic_lists; /* paths */
     size_t dynamic_list_count;
-    const char *const *exports;       /* --export: names and patterns */
+    const char *const *exports; /* --export: names and patterns */
     size_t export_count;
-    const char *const *declares;      /* --declare: "b.crate:symbol" */
+    const char *const *declares; /* --declare: "b.crate:symbol" */
     size_t declare_count;
-    const char *const *undefined;     /* -u: symbols to be looked for as if an object referred to them */
+    const char *const *undefined; /* -u: symbols to be looked for as if an object referred to them */
     size_t undefined_count;
-    const char *const *defsyms;       /* --defsym: "name=value" with value a number or another symbol */
+    const char *const *defsyms; /* --defsym: "name=value" with value a number or another symbol */
     size_t defsym_count;
-    bool is_entry_required;           /* --entry was given: its absence is an error */
+    bool is_entry_required; /* --entry was given: its absence is an error */
     bool collect_garbage;
     bool keep_relink;
-    bool allow_undefined;             /* -z undefs: unresolved imports are looked for when they are used */
-    bool has_default_libraries;       /* libc, libgcc, libgcc_s */
+    bool allow_undefined;       /* -z undefs: unresolved imports are looked for when they are used */
+    bool has_default_libraries; /* libc, libgcc, libgcc_s */
     bool is_strip_debug;
     bool is_strip_all;
     bool is_fatal_warnings;

@@ -5,18 +5,23 @@
 #include "linker/link.h"
 
 /* A live section of the linker's own. `size` bytes, zero-filled unless `data` is given (borrowed). */
-MUST_CHECK struct crateld_error *link_own_section(struct link *link, const char *name, uint32_t type, uint64_t flags,
-                                                  uint64_t size, uint8_t align_log2, struct link_section **ret);
+MUST_CHECK struct crateld_error *link_own_section(struct link *link, const char *name, uint32_t type,
+                                                  uint64_t flags, uint64_t size, uint8_t align_log2,
+                                                  struct link_section **ret);
 
 /* Gives a common symbol its place in .bss. */
 MUST_CHECK struct crateld_error *link_own_common(struct link *link, struct link_symbol *symbol);
 
-/* Defines those of the linker's symbols that are referred to and that no object defines; also --defsym. Call after the
- * objects' symbols are known and before libraries are searched. */
+/* Defines those of the linker's symbols that are referred to and that no object defines; also --defsym. Call
+ * after the objects' symbols are known and before libraries are searched. */
 MUST_CHECK struct crateld_error *link_own_symbols(struct link *link);
 
 /* Defines __start_x and __stop_x for input sections called x. Call when no object will be added any more. */
 MUST_CHECK struct crateld_error *link_own_bounds(struct link *link);
+
+/* Makes functions of the pieces that sections .init and .fini are (crti.o and crtn.o are not linked into crates), and has them
+ * run before all other initialisers and after all other finalisers. Call when it is known which sections are live. */
+MUST_CHECK struct crateld_error *link_own_init(struct link *link);
 
 /* If `section` is the place of a __start_x or __stop_x symbol: x. Else NULL. */
 const char *link_own_bounds_name(const struct link *link, const struct link_section *section);

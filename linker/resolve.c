@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "linker/lto.h"
+#include "linker/lto_pass.h"
 #include "linker/own.h"
 
 /* How strong a definition is; between two of the same strength the first one stays. */
@@ -80,8 +80,9 @@ static void report_duplicate(struct link *link, struct link_symbol *symbol, cons
     if (symbol->is_reported)
         return;
     symbol->is_reported = true;
-    link_report(link, error_create(CRATELD_ERROR_DUPLICATE, "%s: '%s' is defined here and in %s", second->path,
-                                   symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
+    link_report(link,
+                error_create(CRATELD_ERROR_DUPLICATE, "%s: '%s' is defined here and in %s", second->path,
+                             symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
 }
 
 /* Lets a definition or reference in an object bear on the global symbol of its name. */
@@ -124,7 +125,19 @@ static void merge_global(struct link *link, struct link_symbol *symbol, const st
     symbol->provider = UINT32_MAX;
 }
 
-/* An unversioned view of an object's symbol name: "foo@@V1" and "foo@V1" (from .symver) define and ask for foo. */
+struct crateld_error *link_add_symbol(struct link *link, const struct link_symbol *seen, uint8_t visibility,
+                                      bool is_weak_reference)
+{
+    struct link_symbol *symbol =
+        link_symbol_table_enter(&link->symbols, &link->arena, seen->name, hash_string(seen->name));
+    if (!symbol)
+        return error_memory();
+    merge_global(link, symbol, seen, visibility, is_weak_reference);
+    return NULL;
+}
+
+/* An unversioned view of an object's symbol name: "foo@@V1" and "foo@V1" (from .symver) define and ask for
+ * foo. */
 static const char *strip_version(struct link *link, const char *name, const char **version)
 {
     const char *at = strchr(name, '@');
@@ -252,8 +265,9 @@ static const uint8_t export_types[] = {
 };
 
 /* Whether the provider defines `symbol`; if so *type and *size tell what it is. */
-static struct crateld_error *search_provider(struct link *link, uint32_t index, const struct link_symbol *symbol,
-                                             struct shared_symbol *found, bool *ret)
+static struct crateld_error *search_provider(struct link *link, uint32_t index,
+                                             const struct link_symbol *symbol, struct shared_symbol *found,
+                                             bool *ret)
 {
     const struct link_provider *provider = link->providers.at[index];
     *ret = false;
@@ -305,8 +319,8 @@ static bool is_wanted(const struct link_symbol *symbol)
 
 struct crateld_error *link_resolve_undefined(struct link *link)
 {
-    /* New symbols only come in behind the ones that there are, but an old one may have become strongly referenced:
-     * go round until nothing is taken. */
+    /* New symbols only come in behind the ones that there are, but an old one may have become strongly
+     * referenced: go round until nothing is taken. */
     size_t object_count;
     do {
         object_count = link->objects.count + link->lto_objects.count;
@@ -339,7 +353,8 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
         return false;
     if (symbol->section && symbol->section->object == &link->own && symbol->state == LINK_SYMBOL_DEFINED)
         return false;
-    return version_script_scope(link->scripts, symbol->name) != VERSION_LOCAL;
+    enum version_scope scope = version_script_scope(link->scripts, symbol->name);
+    return scope == VERSION_GLOBAL || (scope == VERSION_UNSPECIFIED && !link->options->export_count);
 }
 
 /* A provider that defines a vague symbol too: at run time an ELF library's copy wins. */
@@ -370,6 +385,22 @@ struct crateld_error *link_settle_symbols(struct link *link)
         symbol->is_vague = is_vague(symbol);
         if (symbol->is_vague)
             TRY(find_other_definition(link, symbol));
+    }
+    return NULL;
+}
+
+struct crateld_error *link_refuse_allocators(struct link *link)
+{
+    static const char *const names[] = {"malloc",         "free",     "calloc", "realloc", "memalign",
+                                        "aligned_alloc", "posix_memalign"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct link_symbol *symbol = link_symbol_table_find(&link->symbols, names[i]);
+        if (!symbol || symbol->state != LINK_SYMBOL_DEFINED || symbol->object == &link->own)
+            continue;
+        link_report(link, error_create(CRATELD_ERROR_UNSUPPORTED,
+                                       "%s: defines '%s', but libc and the ELF libraries keep their own: memory of one would "
+                                       "be freed by the other; rename it (objcopy --redefine-sym %s=my_%s)",
+                                       symbol->object->path, names[i], names[i], names[i]));
     }
     return NULL;
 }

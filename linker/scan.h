@@ -1,8 +1,8 @@
 /* The scan: what the relocations of live sections need, before anything has an address.
  *
- * For each relocation it is decided whether the place is computed at link time, goes through a stub or a slot of the TOC, or
- * is left to the loader; emission (linker/emit.c) repeats the same decisions with link_reference_of() and fills in the
- * values. docs/abi.md §3.
+ * For each relocation it is decided whether the place is computed at link time, goes through a stub or a slot
+ * of the TOC, or is left to the loader; emission (linker/emit.c) repeats the same decisions with
+ * link_reference_of() and fills in the values. docs/abi.md §3.
  */
 #ifndef LINKER_SCAN_H
 #define LINKER_SCAN_H
@@ -18,25 +18,27 @@ enum link_action {
     LINK_ACTION_IMPORT_STUB, /* the same, with S = the import stub of function slot `slot` */
     LINK_ACTION_SLOT,        /* pc-relative, to global slot `slot` */
     LINK_ACTION_CALL_SLOT,   /* pc-relative, to function slot `slot`: call *f@GOTPCREL(%rip), not relaxable */
-    LINK_ACTION_RELAX_LOAD,  /* mov slot, reg becomes lea symbol, reg; S is the symbol's place or entry stub */
-    LINK_ACTION_RELAX_CALL,  /* call *slot becomes call, jmp *slot jmp; S is the symbol's place or a stub */
-    LINK_ACTION_LOADER,      /* the loader fills the place */
-    LINK_ACTION_TLS_DESC,    /* lea x@tlsdesc becomes mov slot, %rax */
+    LINK_ACTION_RELAX_LOAD, /* mov slot, reg becomes lea symbol, reg; S is the symbol's place or entry stub */
+    LINK_ACTION_RELAX_CALL, /* call *slot becomes call, jmp *slot jmp; S is the symbol's place or a stub */
+    LINK_ACTION_LOADER,     /* the loader fills the place */
+    LINK_ACTION_TLS_DESC,   /* lea x@tlsdesc becomes mov slot, %rax */
     LINK_ACTION_TLS_DESC_CALL, /* call *x@tlscall(%rax) becomes a nop */
 };
 
 struct link_reference {
     const struct reloc_howto *howto;
     struct link_symbol *symbol;
-    struct link_function *function; /* the function whose exact start is meant, and whose stub may stand for it */
+    struct link_function
+        *function; /* the function whose exact start is meant, and whose stub may stand for it */
     uint32_t slot;
-    uint8_t action; /* enum link_action */
-    bool uses_stub; /* RELAX_*: S is the entry stub of `function` */
+    uint8_t action;        /* enum link_action */
+    bool uses_stub;        /* RELAX_*: S is the entry stub of `function` */
     bool has_own_fixup;    /* the place is a fixup too, for when the crate lies elsewhere */
     bool uses_import_stub; /* RELAX_CALL: S is the import stub of `slot` */
 };
 
-/* Scans all live sections: makes imports, slots, entry stubs, data relocations, fixups. Faults are reported. */
+/* Scans all live sections: makes imports, slots, entry stubs, data relocations, fixups. Faults are reported.
+ */
 MUST_CHECK struct crateld_error *link_scan(struct link *link);
 
 /* In place of an rva: nothing has an address yet. */
@@ -44,11 +46,12 @@ MUST_CHECK struct crateld_error *link_scan(struct link *link);
 /* Likewise: nothing is made or listed, for who only wants to know what was decided. */
 #define LINK_PEEKING (UINT64_MAX - 1)
 
-/* What `reloc` of the live, allocated `section` means. With LINK_SCANNING for the place's rva it makes what is needed; with the
- * place's rva, in emission, it finds the same again and lists the place for the loader. Errors are faults of the
- * input, worth reporting; MEMORY is fatal. */
+/* What `reloc` of the live, allocated `section` means. With LINK_SCANNING for the place's rva it makes what
+ * is needed; with the place's rva, in emission, it finds the same again and lists the place for the loader.
+ * Errors are faults of the input, worth reporting; MEMORY is fatal. */
 MUST_CHECK struct crateld_error *link_reference_of(struct link *link, struct link_section *section,
-                                                   const Elf64_Rela *reloc, uint64_t rva, struct link_reference *ret);
+                                                   const Elf64_Rela *reloc, uint64_t rva,
+                                                   struct link_reference *ret);
 
 /* Scans one relocation; reports its faults. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section,

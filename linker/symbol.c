@@ -34,8 +34,8 @@ struct link_symbol *link_symbol_table_find(const struct link_symbol_table *table
     return find(table, name, hash_string(name));
 }
 
-struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena, const char *name,
-                                            uint64_t hash)
+struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena,
+                                            const char *name, uint64_t hash)
 {
     struct link_symbol *symbol = find(table, name, hash);
     if (symbol)

@@ -1,7 +1,8 @@
 /* Symbols, and the table of global ones.
  *
- * Resolution (docs/abi.md §3): definitions in objects, of which a strong one beats a common one beats a weak one and two
- * strong ones are an error; then whatever archive, crate or library comes first on the command line.
+ * Resolution (docs/abi.md §3): definitions in objects, of which a strong one beats a common one beats a weak
+ * one and two strong ones are an error; then whatever archive, crate or library comes first on the command
+ * line.
  */
 #ifndef LINKER_SYMBOL_H
 #define LINKER_SYMBOL_H
@@ -21,24 +22,27 @@ enum link_symbol_state {
 };
 
 struct link_symbol {
-    const char *name; /* borrowed; "" for unnamed local ones */
-    uint64_t hash;    /* of the name; 0 for local symbols */
+    const char *name;             /* borrowed; "" for unnamed local ones */
+    uint64_t hash;                /* of the name; 0 for local symbols */
     struct link_object *object;   /* that defines it; else the first that refers to it; NULL: the linker */
     struct link_section *section; /* DEFINED; its object's section, or a section of the linker's own */
     uint64_t value;
     uint64_t size;
     const char *version; /* borrowed; ELF symbol version of an import; NULL: none */
-    uint32_t provider;   /* IMPORTED: index into the link's providers; VAGUE: one that defines it too, or NONE */
-    uint8_t state;       /* enum link_symbol_state */
-    uint8_t binding;     /* STB_* of the definition, or STB_WEAK when all references are weak */
-    uint8_t type;        /* STT_* */
-    uint8_t visibility;  /* STV_*: the most constraining one seen */
-    bool is_local;       /* STB_LOCAL */
-    bool is_referenced;  /* by an object other than the one that defines it, or through an archive or library */
+    uint32_t
+        provider;    /* IMPORTED: index into the link's providers; VAGUE: one that defines it too, or NONE */
+    uint8_t state;   /* enum link_symbol_state */
+    uint8_t binding; /* STB_* of the definition, or STB_WEAK when all references are weak */
+    uint8_t type;    /* STT_* */
+    uint8_t visibility; /* STV_*: the most constraining one seen */
+    bool is_local;      /* STB_LOCAL */
+    bool
+        is_referenced; /* by an object other than the one that defines it, or through an archive or library */
     bool is_strongly_referenced;
     bool is_exported;
-    bool is_vague; /* weak, COMDAT or unique data of default visibility: one per process */
-    bool has_canonical_stub; /* position-dependent code took an import's address: its stub is it, for this crate */
+    bool is_vague;           /* weak, COMDAT or unique data of default visibility: one per process */
+    bool has_canonical_stub; /* position-dependent code took an import's address: its stub is it, for this
+                                crate */
     bool is_reported;        /* an error about it has been collected */
     /* Slots and tables that the scan found to be needed: index + 1, 0 is none. */
     uint32_t call_plain;
@@ -61,10 +65,10 @@ struct link_symbol_table {
 void link_symbol_table_init(struct link_symbol_table *table);
 void link_symbol_table_deinit(struct link_symbol_table *table);
 
-/* The symbol called `name` with hash hash_string(name), made (UNDEFINED, from `arena`; `name` is borrowed) if it is new.
- * NULL without memory. */
-struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena, const char *name,
-                                            uint64_t hash);
+/* The symbol called `name` with hash hash_string(name), made (UNDEFINED, from `arena`; `name` is borrowed) if
+ * it is new. NULL without memory. */
+struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena,
+                                            const char *name, uint64_t hash);
 
 /* The symbol called `name`; NULL if there is none. */
 struct link_symbol *link_symbol_table_find(const struct link_symbol_table *table, const char *name);
@@ -77,11 +81,12 @@ static inline uint8_t link_visibility_merge(uint8_t a, uint8_t b)
     return a < b ? a : b;
 }
 
-/* Whether the symbol's address is known within the crate: not imported, and not one that another crate's copy may
- * replace. */
+/* Whether the symbol's address is known within the crate: not imported, and not one that another crate's copy
+ * may replace. */
 static inline bool link_symbol_is_at_hand(const struct link_symbol *symbol)
 {
-    return (symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE) && !symbol->is_vague;
+    return (symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE) &&
+           !symbol->is_vague;
 }
 
 #endif

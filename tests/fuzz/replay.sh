@@ -1,0 +1,79 @@
+#!/bin/sh
+# Builds small inputs of a kind and replays a fuzzer over them.  replay.sh <kind> <fuzzer>
+set -eu
+kind=$1 fuzzer=$(realpath "$2")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT INT TERM
+cd "$dir"
+
+objects() {
+    echo 'int f(void){return 1;} int f2;' | gcc -O2 -c -x c - -o f.o
+    echo 'int f(void); int g(void){return f();}' | gcc -O2 -c -x c - -o a_name_longer_than_sixteen.o
+    strip --strip-unneeded -R .comment -R .note.gnu.property -R .eh_frame f.o a_name_longer_than_sixteen.o
+}
+
+case $kind in
+archive)
+    objects
+    ar rcs gnu.a f.o a_name_longer_than_sixteen.o
+    ar rcs nested.a f.o
+    ar rcsT thin.a a_name_longer_than_sixteen.o nested.a
+    printf '!<arch>\n%-16s%-12s%-6s%-6s%-8s%-10s`\n%s' '#1/8' 0 0 0 644 12 'long.namdata' > bsd.a
+    set -- gnu.a thin.a bsd.a
+    ;;
+ldscript)
+    cat > libx.so <<'END'
+/* GNU ld script */
+OUTPUT_FORMAT(elf64-x86-64)
+SEARCH_DIR("=/opt/lib"); OUTPUT_ARCH(i386:x86-64)
+GROUP ( /lib/libc.so.6 =/usr/lib/libc_nonshared.a  AS_NEEDED ( /lib64/ld.so -lq "a b" ) )
+INPUT(-lm, -l:x.a $SYSROOT/y.so)
+END
+    set -- libx.so
+    ;;
+version_script)
+    cat > x.map <<'END'
+# a version script
+V1 { global: f; g*; "h*"; extern "C++" { "ns::f(int)"; ns::*; a[!b]?; }; local: *; };
+V2 { i\*; extern "C" { j; }; local: k?; } V1;
+/* an anonymous one */ { l; };
+END
+    echo '{ f; extern "C++" { g*; }; };' > x.list
+    set -- x.map x.list
+    ;;
+shared_library)
+    echo 'V1 { f; }; V2 { f; data; alias; local: *; } V1;' > x.map
+    cat > x.c <<'END'
+__asm__(".symver f1,f@V1"); __asm__(".symver f2,f@@V2");
+int f1(void){return 1;}
+int f2(void){return 2;}
+int data; extern int alias __attribute__((alias("data")));
+extern int wanted(void); int (*use)(void) = wanted;
+END
+    for style in gnu sysv both; do
+        gcc -shared -fPIC -nostartfiles -Wl,--version-script=x.map -Wl,--hash-style=$style -Wl,-z,noseparate-code \
+            -Wl,-soname,libx.so.1 -s x.c -o $style.so
+    done
+    set -- gnu.so sysv.so both.so
+    ;;
+lto)
+    echo 'int f(void); int c; static int d; int g(void){return f() + d;}' | gcc -flto -fcommon -O2 -c -x c - -o slim.o
+    set -- slim.o
+    ;;
+crate)
+    objects
+    echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
+    "$TOOL" link --name shapes -o full.crate f.o m.o
+    "$TOOL" strip -o small.crate full.crate > strip.txt
+    set -- full.crate small.crate
+    ;;
+relink)
+    "$SEED_RELINK" > x.relink
+    set -- x.relink
+    ;;
+*)
+    echo "unknown kind $kind" >&2
+    exit 2
+    ;;
+esac
+"$fuzzer" "$@"
