@@ -3,20 +3,18 @@
 #define CLI_COMMANDS_H
 
 #include "base/error.h"
+#include "cli/exit_status.h"
 
-/* Exit statuses of every command. */
-enum {
-    EXIT_DONE = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_MISSING = 127, /* a file, library, symbol or program that is needed does not exist */
-};
-
-/* Prints `error` (taken over) as "crateld: message", each line of it, and returns the exit status for it: EXIT_USAGE for
- * faults of the arguments, else EXIT_FAILED. */
+/* Prints `error` (taken over) as "crateld: message", each line of it, and returns the exit status for it:
+ * EXIT_STATUS_USAGE for faults of the arguments, else EXIT_STATUS_FAILED. */
 int command_failed(struct crateld_error *error);
 
 /* Each gets argv[0] = its own name, and returns the exit status. */
+int cmd_cc(int argc, char **argv);
+int cmd_cxx(int argc, char **argv);
+int cmd_as(int argc, char **argv); /* the assembler of cc and c++, never called by users */
 int cmd_link(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_strip(int argc, char **argv);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/vec.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/tool_path.h"
 #include "linker/link.h"
 
 static const char help[] =
@@ -335,6 +336,13 @@ static void release(struct gathering *g)
         free(owned[i]);
 }
 
+/* What a link needs that stands beside this program. */
+static struct crateld_error *find_own_files(char **support, char **self)
+{
+    TRY(tool_path("libcrateld_cc.a", support));
+    return tool_path("crateld-tool", self);
+}
+
 int cmd_link(int argc, char **argv)
 {
     struct gathering g = {0};
@@ -343,11 +351,19 @@ int cmd_link(int argc, char **argv)
     struct crateld_error *error = arguments_expand(argc, argv, &expanded);
     if (error)
         return command_failed(error);
+    char *support = NULL, *self = NULL;
     error = gather(&g, expanded.count, expanded.at, &is_help);
+    if (!error && !is_help)
+        error = find_own_files(&support, &self);
+    char *toc_compiler[] = {self, (char[]){"cc"}, NULL};
+    g.options.support_archive = support;
+    g.options.toc_compiler = toc_compiler;
     if (!error && is_help)
         fputs(help, stdout);
     else if (!error)
         error = link_run(&g.options);
+    free(support);
+    free(self);
     release(&g);
     arguments_deinit(&expanded);
     return error ? command_failed(error) : 0;

@@ -10,6 +10,7 @@
 
 enum {
     TEXT_FILLER = 0xcc, /* int3, between functions */
+    INIT_FILLER = 0x90, /* nop, between the pieces of .init */
     MOV_TO_LEA = 0x8d,
 };
 
@@ -238,7 +239,7 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
         if (output->segment == CRATE_SEGMENT_COUNT || output->type == SHT_NOBITS)
             continue;
         if (output->segment == CRATE_SEGMENT_TEXT)
-            memset(image + output->rva, TEXT_FILLER, output->size);
+            memset(image + output->rva, link_is_init_text(output) ? INIT_FILLER : TEXT_FILLER, output->size);
         for (size_t k = 0; k < output->sections.count; k++)
             if (output->sections.at[k]->type != SHT_NOBITS)
                 emit_section(link, output->sections.at[k], image);

@@ -14,6 +14,8 @@
 #include "linker/gc.h"
 #include "linker/inputs.h"
 #include "linker/layout.h"
+#include "linker/leaked.h"
+#include "linker/lto_pass.h"
 #include "linker/merge.h"
 #include "linker/own.h"
 #include "linker/resolve.h"
@@ -93,9 +95,9 @@ static const char *default_name(struct link *link)
     return arena_strndup(&link->arena, base, length);
 }
 
-static struct crateld_error *init(struct link *link, const struct link_options *options)
+static struct crateld_error *init(struct link *link, const struct link_options *options, struct link_lto *lto)
 {
-    *link = (struct link){.options = options};
+    *link = (struct link){.options = options, .lto = lto};
     arena_init(&link->arena);
     search_init(&link->search);
     link_symbol_table_init(&link->symbols);
@@ -166,7 +168,7 @@ static struct crateld_error *read_options(struct link *link)
         TRY(version_script_add_export(link->scripts, options->exports[i]));
     for (size_t i = 0; i < options->library_dir_count; i++)
         TRY(search_add_dir(&link->search, options->library_dirs[i]));
-    return search_add_defaults(&link->search);
+    return search_add_defaults(&link->search, "x86_64-linux-gnu");
 }
 
 /* The symbols that are wanted without an object that refers to them. */
@@ -234,13 +236,17 @@ struct pass {
 static const struct pass passes[] = {
     {"read options", read_options, false},
     {"request symbols", request_symbols, false},
+    {"add compiled objects", link_add_compiled_objects, false},
     {"read inputs", link_read_inputs, true},
     {"resolve", resolve, true},
-    {"settle symbols", link_settle_symbols, true},
+    {"settle symbols", link_settle_symbols, false},
+    {"refuse allocators", link_refuse_allocators, true},
     {"read TOC records", link_function_read_records, false},
     {"take unwind tables apart", link_eh_frame_parse, true},
     {"collect garbage", link_collect_garbage, false},
+    {"wrap .init and .fini", link_own_init, false},
     {"merge sections", link_merge_sections, false},
+    {"find leaked addresses", link_find_leaked, false},
     {"scan", link_scan, false},
     {"report undefined", link_report_undefined, true},
     {"write", write_crate, true},
@@ -253,7 +259,7 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static struct crateld_error *run_passes(struct link *link)
+static struct crateld_error *run_passes(struct link *link, bool *is_again)
 {
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
         double start = seconds();
@@ -262,16 +268,35 @@ static struct crateld_error *run_passes(struct link *link)
             fprintf(stderr, "%-26s %8.3f ms\n", passes[i].name, (seconds() - start) * 1e3);
         if (error || (passes[i].is_barrier && link->errors))
             return error_join(link_take_errors(link), error);
+        if (passes[i].run == resolve) {
+            TRY(link_compile_lto(link, is_again));
+            if (*is_again)
+                return NULL;
+        }
     }
     return NULL;
 }
 
-struct crateld_error *link_run(const struct link_options *options)
+/* Runs all passes once; *is_again is set when objects were compiled and the link is to start again. */
+static struct crateld_error *run_once(const struct link_options *options, struct link_lto *lto, bool *is_again)
 {
     struct link link;
-    struct crateld_error *error = init(&link, options);
+    struct crateld_error *error = init(&link, options, lto);
     if (!error)
-        error = run_passes(&link);
+        error = run_passes(&link, is_again);
     deinit(&link);
+    return error;
+}
+
+struct crateld_error *link_run(const struct link_options *options)
+{
+    struct link_lto lto = {.compiler = options->toc_compiler};
+    struct crateld_error *error;
+    bool is_again;
+    do {
+        is_again = false;
+        error = run_once(options, &lto, &is_again);
+    } while (!error && is_again);
+    link_lto_deinit(&lto);
     return error;
 }

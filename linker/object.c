@@ -69,6 +69,13 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
     return is_alloc ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
 }
 
+/* Whether `name` is `base`, or `base` with a dot and more. */
+static bool has_base_name(const char *name, const char *base)
+{
+    size_t length = strlen(base);
+    return !strncmp(name, base, length) && (!name[length] || name[length] == '.');
+}
+
 /* Expands a section of SHF_COMPRESSED into the arena. */
 static struct crateld_error *decompress(struct reading *r, struct link_section *section)
 {
@@ -116,6 +123,8 @@ static struct crateld_error *read_section(struct reading *r, uint32_t i)
         return section_error(r, i, "its size is absurd");
     if ((section->flags & SHF_COMPRESSED) && section->kind != LINK_SECTION_DROPPED)
         TRY(decompress(r, section));
+    section->is_reversed = section->kind == LINK_SECTION_PLAIN && section->size % 8 == 0 &&
+                           (has_base_name(section->name, ".ctors") || has_base_name(section->name, ".dtors"));
     if (section->kind == LINK_SECTION_MERGE && section->size % section->entry_size)
         section->kind = (section->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
     return NULL;

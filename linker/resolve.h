@@ -7,11 +7,19 @@
 /* Takes the object in `image` into the link: its groups, its symbols. `path` and `image` outlive the link. */
 MUST_CHECK struct crateld_error *link_add_object(struct link *link, const char *path, struct span image);
 
+/* Lets a definition or reference, described as an object's own, bear on the global symbol of its name. */
+MUST_CHECK struct crateld_error *link_add_symbol(struct link *link, const struct link_symbol *seen, uint8_t visibility,
+                                                 bool is_weak_reference);
+
 /* Looks for all undefined symbols in archives, crates and libraries until nothing new is wanted. */
 MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
 
 /* Decides for each symbol whether it is exported and whether it is vague, and gives common symbols their
  * places. */
 MUST_CHECK struct crateld_error *link_settle_symbols(struct link *link);
+
+/* Refuses a crate that defines libc's allocation functions: libc itself and the ELF libraries would go on with their own, and
+ * what one allocator gave the other would be asked to free. Faults are reported. */
+MUST_CHECK struct crateld_error *link_refuse_allocators(struct link *link);
 
 #endif

@@ -61,7 +61,7 @@ static struct crateld_error *need_call(struct link *link, struct link_symbol *sy
 static struct crateld_error *need_ifunc(struct link *link, struct link_symbol *symbol, uint32_t *slot)
 {
     if (!symbol->call_plain) {
-        struct link_import import = {symbol, 0, CRATE_IMPORT_IFUNC, CRATE_IMPORT_FLAG_SELF, 0};
+        struct link_import import = {symbol, 0, CRATE_IMPORT_IFUNC, 0, 0};
         if (!VEC_PUSH(&link->ifunc_imports, import))
             return error_memory();
         symbol->call_plain = (uint32_t)link->ifunc_imports.count;
@@ -162,7 +162,7 @@ static struct crateld_error *need_tls_block(struct link *link, uint32_t *slot)
 
 bool link_function_has_stub(const struct link *link, const struct link_function *function)
 {
-    return function->section->is_toc ? function->has_record : link->options->keep_relink;
+    return function->section->is_toc ? function->has_record : link->options->keep_relink && !function->is_leaked;
 }
 
 /* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function, which
@@ -486,8 +486,9 @@ static struct crateld_error *scan_tls(const struct scanning *s)
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC:
         s->ref->action = LINK_ACTION_TLS_DESC;
-        if (byte_before(s, 3) != 0x48 || byte_before(s, 2) != 0x8d || byte_before(s, 1) != 0x05)
-            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %rax");
+        /* Any register: gcc moves it to %rax for the call. */
+        if ((byte_before(s, 3) & 0xfb) != 0x48 || byte_before(s, 2) != 0x8d || (byte_before(s, 1) & 0xc7) != 0x05)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %reg");
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC_CALL:
         s->ref->action = LINK_ACTION_TLS_DESC_CALL;
@@ -635,6 +636,8 @@ static struct crateld_error *for_each_scanned(struct link *link,
             if (object->sections[k].kind == LINK_SECTION_PLAIN && object->sections[k].is_live)
                 TRY(visit(link, &object->sections[k]));
     }
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        TRY(visit(link, link->own_sections.at[i]));
     return NULL;
 }
 

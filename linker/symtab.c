@@ -36,7 +36,7 @@ static Elf64_Sym describe(const struct link *link, const struct link_symbol *sym
         section = link_merge_find(section, symbol->value, &off);
     uint8_t type = symbol->type == STT_GNU_IFUNC ? STT_FUNC : symbol->type;
     return (Elf64_Sym){
-        .st_info = ELF64_ST_INFO(binding, type),
+        .st_info = (unsigned char)ELF64_ST_INFO(binding, type),
         .st_other = symbol->visibility,
         .st_shndx = section->output ? (Elf64_Section)section->output->index : SHN_ABS,
         .st_value = type == STT_TLS ? rva - link->tls_rva : link->preferred_base + rva,

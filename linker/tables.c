@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "linker/address.h"
 #include "linker/function.h"
 #include "linker/scan.h"
@@ -93,8 +94,8 @@ static struct crateld_error *add_import(struct link *link, struct crate_tables *
 {
     struct crate_import import = {.kind = from->kind, .flags = from->flags, .slot = from->slot, .needed = CRATE_NONE};
     const struct link_symbol *symbol = from->symbol;
+    import.hash = hash_string(symbol ? symbol->name : "");
     if (symbol) {
-        import.hash = hash_string(symbol->name);
         TRY(crate_tables_string(tables, symbol->name, &import.name));
         if (symbol->version)
             TRY(crate_tables_string(tables, symbol->version, &import.version));

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds small inputs of a kind and replays a fuzzer over them.  replay.sh <kind> <fuzzer>
 set -eu
-kind=$1 fuzzer=$2
+kind=$1 fuzzer=$(realpath "$2")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 cd "$dir"
@@ -59,6 +59,17 @@ END
 lto)
     echo 'int f(void); int c; static int d; int g(void){return f() + d;}' | gcc -flto -fcommon -O2 -c -x c - -o slim.o
     set -- slim.o
+    ;;
+crate)
+    objects
+    echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
+    "$TOOL" link --name shapes -o full.crate f.o m.o
+    "$TOOL" strip -o small.crate full.crate > strip.txt
+    set -- full.crate small.crate
+    ;;
+relink)
+    "$SEED_RELINK" > x.relink
+    set -- x.relink
     ;;
 *)
     echo "unknown kind $kind" >&2

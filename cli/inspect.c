@@ -1,0 +1,158 @@
+/* crateld inspect: what is in crate files, and in a live process's crates. */
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/inspect_crate.h"
+#include "cli/process_crates.h"
+#include "cli/report.h"
+
+static const char usage[] =
+    "usage: crateld inspect [options] FILE.crate... | PID\n"
+    "Shows what is in crate files, or in the crates of a running process.\n"
+    "  --header --segments --needed --imports --exports --toc --stubs --modules --fixups\n"
+    "  --functions    show only this; several may be given\n"
+    "  --all          show everything\n"
+    "  --json         write JSON, of everything unless less was asked for\n"
+    "  -h, --help     show this\n";
+
+struct inspect_opts {
+    unsigned parts; /* enum inspect_part; 0: what is usual */
+    bool is_json;
+    bool has_check;
+};
+
+enum { OPTION_JSON = 1 << 16, OPTION_CHECK }; /* above all parts */
+
+static const struct option options[] = {
+    {"header", no_argument, NULL, INSPECT_HEADER},
+    {"segments", no_argument, NULL, INSPECT_SEGMENTS},
+    {"needed", no_argument, NULL, INSPECT_NEEDED},
+    {"imports", no_argument, NULL, INSPECT_IMPORTS},
+    {"exports", no_argument, NULL, INSPECT_EXPORTS},
+    {"toc", no_argument, NULL, INSPECT_TOC},
+    {"stubs", no_argument, NULL, INSPECT_STUBS},
+    {"modules", no_argument, NULL, INSPECT_MODULES},
+    {"fixups", no_argument, NULL, INSPECT_FIXUPS},
+    {"functions", no_argument, NULL, INSPECT_FUNCTIONS},
+    {"all", no_argument, NULL, INSPECT_ALL},
+    {"check", no_argument, NULL, OPTION_CHECK},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static struct crateld_error *report_crate(struct report *report, const struct inspected_crate *crate,
+                                          unsigned parts)
+{
+    report_begin_object(report, NULL, crate->path);
+    report_string(report, "path", crate->path);
+    TRY(inspect_crate(report, crate, parts));
+    report_end_object(report);
+    return NULL;
+}
+
+static struct crateld_error *report_file(struct report *report, const char *path,
+                                         const struct inspect_opts *opts, unsigned parts)
+{
+    struct inspected_crate crate = {0};
+    TRY(inspected_crate_open(path, &crate));
+    struct crateld_error *error = opts->has_check ? inspected_crate_check(&crate) : NULL;
+    if (!error)
+        error = report_crate(report, &crate, parts);
+    inspected_crate_close(&crate);
+    return error;
+}
+
+static struct crateld_error *report_process(struct report *report, pid_t pid, unsigned parts)
+{
+    struct process_crates *crates = NULL;
+    TRY(process_crates_create(pid, &crates));
+    struct crateld_error *error = NULL;
+    const struct inspected_crate *crate;
+    for (size_t i = 0; !error && (crate = process_crates_at(crates, i)); i++)
+        error = report_crate(report, crate, parts);
+    process_crates_destroy(crates);
+    return error;
+}
+
+/* Whether `argument` names a process: a number, and no file of that name is meant (./12 is one). Sets *ret.
+ */
+static bool is_pid(const char *argument, pid_t *ret)
+{
+    char *end;
+    long number = strtol(argument, &end, 10);
+    if (*argument < '0' || *argument > '9' || *end || number < 1 || number > INT_MAX)
+        return false;
+    *ret = (pid_t)number;
+    return true;
+}
+
+static struct crateld_error *inspect_all(struct report *report, char *const *arguments,
+                                         const struct inspect_opts *opts)
+{
+    unsigned usual = opts->is_json ? INSPECT_ALL : INSPECT_USUAL, parts = opts->parts ? opts->parts : usual;
+    report_begin_object(report, NULL, NULL);
+    report_begin_list(report, "crates");
+    for (; *arguments; arguments++) {
+        pid_t pid;
+        if (is_pid(*arguments, &pid))
+            TRY(report_process(report, pid, parts));
+        else
+            TRY(report_file(report, *arguments, opts, parts));
+    }
+    report_end_list(report);
+    report_end_object(report);
+    return report_finish(report);
+}
+
+/* Writes the report for `arguments` to stdout, once it is complete: an error leaves no half of one. */
+static struct crateld_error *inspect(char *const *arguments, const struct inspect_opts *opts)
+{
+    struct report *report = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream)
+        return error_memory();
+    struct crateld_error *error = report_create(stream, opts->is_json, &report);
+    if (!error)
+        error = inspect_all(report, arguments, opts);
+    report_destroy(report);
+    if (fclose(stream) && !error)
+        error = error_memory();
+    if (!error && (fwrite(text, 1, size, stdout) != size || fflush(stdout)))
+        error = error_create(CRATELD_ERROR_IO, "cannot write to stdout");
+    free(text);
+    return error;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+    struct inspect_opts opts = {0};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) >= 0;) {
+        if (option == '?') {
+            fputs(usage, stderr);
+            return EXIT_STATUS_USAGE;
+        }
+        if (option == 'h') {
+            fputs(usage, stdout);
+            return EXIT_STATUS_DONE;
+        }
+        if (option == OPTION_JSON)
+            opts.is_json = true;
+        else if (option == OPTION_CHECK)
+            opts.has_check = true;
+        else
+            opts.parts |= (unsigned)option;
+    }
+    if (optind == argc) {
+        fputs(usage, stderr);
+        return EXIT_STATUS_USAGE;
+    }
+    struct crateld_error *error = inspect(argv + optind, &opts);
+    return error ? command_failed(error) : EXIT_STATUS_DONE;
+}

@@ -1,0 +1,114 @@
+#define _GNU_SOURCE
+#include "cli/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/log.h"
+#include "loader/process.h"
+#include "loader/start.h"
+
+enum {
+    EXIT_STATUS_FAILED = 1,
+    EXIT_STATUS_USAGE = 2,
+    EXIT_NOT_FOUND = 127,
+};
+
+static const char usage[] = "usage: crateld run [--path FOLDER]... [--bind-now] [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
+
+static int usage_error(const char *message, const char *option)
+{
+    fprintf(stderr, "crateld: run: %s '%s'\n%s", message, option, usage);
+    return EXIT_STATUS_USAGE;
+}
+
+/* What the command line says. */
+struct run_options {
+    struct process_opts process;
+    const char **paths; /* owned; the process's */
+    const char *argv0;  /* NULL: the crate's path */
+    int crate;          /* index of the crate in argv */
+};
+
+/* The value of the option at *i, which is `name`: "--name VALUE" or "--name=VALUE"; NULL if it is not that option. An
+ * option without a value yields "". */
+static const char *option_value(int argc, char **argv, int *i, const char *name)
+{
+    size_t length = strlen(name);
+    if (strncmp(argv[*i], name, length) != 0)
+        return NULL;
+    if (argv[*i][length] == '=')
+        return argv[*i] + length + 1;
+    if (argv[*i][length])
+        return NULL;
+    return *i + 1 < argc ? argv[++*i] : "";
+}
+
+/* Parses up to the crate; 0, or the exit status. */
+static int parse(int argc, char **argv, int first, struct run_options *ret)
+{
+    const char *value;
+    int i;
+    for (i = first; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            i++;
+            break;
+        }
+        if (strcmp(argv[i], "--bind-now") == 0) {
+            ret->process.binds_now = true;
+        } else if (strcmp(argv[i], "--aslr") == 0) {
+            ret->process.has_aslr = true;
+        } else if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            exit(0);
+        } else if ((value = option_value(argc, argv, &i, "--path"))) {
+            if (!*value)
+                return usage_error("no folder follows", "--path");
+            ret->paths[ret->process.path_count++] = value;
+        } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
+            ret->argv0 = value;
+        } else {
+            return usage_error("unknown option", argv[i]);
+        }
+    }
+    if (i >= argc)
+        return usage_error("no crate is named behind", argv[argc - 1]);
+    ret->crate = i;
+    ret->process.paths = ret->paths;
+    return 0;
+}
+
+/* Prints the error; the exit status that fits it. */
+static int report(struct crateld_error *error)
+{
+    enum crateld_error_code code = crateld_error_code(error);
+    fprintf(stderr, "crateld: %s\n", crateld_error_message(error));
+    crateld_error_destroy(error);
+    return code == CRATELD_ERROR_NOT_FOUND || code == CRATELD_ERROR_UNDEFINED ? EXIT_NOT_FOUND : EXIT_STATUS_FAILED;
+}
+
+int run_command(int argc, char **argv, int index, char **envp)
+{
+    static struct process process; /* lives as long as the program that is run */
+    struct run_options options = {0};
+    options.paths = calloc((size_t)argc, sizeof *options.paths);
+    if (!options.paths)
+        return report(error_memory());
+    int status = parse(argc, argv, index + 1, &options);
+    if (status) {
+        free(options.paths);
+        return status;
+    }
+    log_init();
+    options.process.env_path = secure_getenv("CRATELD_PATH");
+    process_init(&process, &options.process);
+    struct start_args args = {
+        .argc = argc - options.crate,
+        .argv = argv + options.crate,
+        .envp = envp,
+        .own_argv = argv,
+    };
+    args.name = options.argv0 ? options.argv0 : args.argv[0];
+    return report(start_program(&process, args.argv[0], &args));
+}

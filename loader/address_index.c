@@ -1,0 +1,129 @@
+#include "loader/address_index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FIRST_CAPACITY = 16,
+    TAIL_MAX = 32, /* entries that a reader looks at one by one */
+};
+
+struct entry {
+    uint64_t start, end;
+    struct loaded_crate *crate;
+};
+
+/* Entries [0, sorted) are in order of their addresses; those behind them, in the order of their entry. Entries are
+ * only appended; sorting them makes a new index. */
+struct address_index {
+    uint32_t sorted;
+    uint32_t capacity;
+    _Atomic uint32_t count;
+    struct entry at[];
+};
+
+/* The crates in the order of their entry, likewise. */
+struct crate_list {
+    uint32_t capacity;
+    struct loaded_crate *at[];
+};
+
+/* The first ones, so that a program of a few crates allocates nothing. */
+static struct {
+    struct address_index index;
+    struct entry at[FIRST_CAPACITY];
+} first = {.index = {.capacity = FIRST_CAPACITY}};
+static struct {
+    struct crate_list list;
+    struct loaded_crate *at[FIRST_CAPACITY];
+} first_list = {.list = {.capacity = FIRST_CAPACITY}};
+
+static struct address_index *_Atomic current = &first.index;
+static struct crate_list *_Atomic current_list = &first_list.list;
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Replaces the index by a sorted one with room for more; the old one stays for those who read it. All outgrown
+ * indices together are small: they double, but for one in TAIL_MAX entries. */
+static struct crateld_error *renew(struct address_index *old, uint32_t count, struct address_index **ret)
+{
+    uint32_t capacity = count == old->capacity ? old->capacity * 2 : old->capacity;
+    struct address_index *index = calloc(1, sizeof *index + capacity * sizeof *index->at);
+    if (!index)
+        return error_memory();
+    memcpy(index->at, old->at, count * sizeof *index->at);
+    qsort(index->at, count, sizeof *index->at, compare_entries);
+    index->capacity = capacity;
+    index->sorted = count;
+    atomic_store_explicit(&index->count, count, memory_order_relaxed);
+    atomic_store_explicit(&current, index, memory_order_release);
+    *ret = index;
+    return NULL;
+}
+
+static struct crateld_error *add_to_list(struct loaded_crate *crate, uint32_t count)
+{
+    struct crate_list *list = atomic_load_explicit(&current_list, memory_order_relaxed);
+    if (count == list->capacity) {
+        struct crate_list *grown = calloc(1, sizeof *grown + 2 * (size_t)count * sizeof *grown->at);
+        if (!grown)
+            return error_memory();
+        grown->capacity = 2 * count;
+        memcpy(grown->at, list->at, count * sizeof *grown->at);
+        atomic_store_explicit(&current_list, grown, memory_order_release);
+        list = grown;
+    }
+    list->at[count] = crate;
+    return NULL;
+}
+
+struct crateld_error *address_index_add(struct loaded_crate *crate)
+{
+    struct address_index *index = atomic_load_explicit(&current, memory_order_relaxed);
+    uint32_t count = atomic_load_explicit(&index->count, memory_order_relaxed);
+    TRY(add_to_list(crate, count));
+    if (count == index->capacity || count - index->sorted == TAIL_MAX)
+        TRY(renew(index, count, &index));
+    uint64_t start = (uint64_t)(uintptr_t)crate->base;
+    index->at[count] = (struct entry){start, start + crate->view.header.image_size, crate};
+    atomic_store_explicit(&index->count, count + 1, memory_order_release);
+    return NULL;
+}
+
+static bool holds(const struct entry *entry, uint64_t address)
+{
+    return address >= entry->start && address < entry->end;
+}
+
+struct loaded_crate *address_index_find(uint64_t address)
+{
+    const struct address_index *index = atomic_load_explicit(&current, memory_order_acquire);
+    uint32_t count = atomic_load_explicit(&((struct address_index *)index)->count, memory_order_acquire);
+    uint32_t low = 0, high = index->sorted;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (address < index->at[middle].start)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (low && holds(&index->at[low - 1], address))
+        return index->at[low - 1].crate;
+    for (uint32_t i = index->sorted; i < count; i++) {
+        if (holds(&index->at[i], address))
+            return index->at[i].crate;
+    }
+    return NULL;
+}
+
+struct loaded_crate *address_index_at(uint32_t i)
+{
+    const struct address_index *index = atomic_load_explicit(&current, memory_order_acquire);
+    if (i >= atomic_load_explicit(&((struct address_index *)index)->count, memory_order_acquire))
+        return NULL;
+    return atomic_load_explicit(&current_list, memory_order_acquire)->at[i];
+}

@@ -1,0 +1,22 @@
+/* Which crate an address lies in: for unwinders, dladdr and whoever asks about code.
+ *
+ * There is one index in the OS process. Readers take no lock and may run anywhere, in signal handlers too: what they
+ * read is published by one store and never freed. Writers hold the process's lock. */
+#ifndef LOADER_ADDRESS_INDEX_H
+#define LOADER_ADDRESS_INDEX_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "loader/loaded.h"
+
+/* Enters the addresses of the crate's image. Error: MEMORY. */
+MUST_CHECK struct crateld_error *address_index_add(struct loaded_crate *crate);
+
+/* The crate in whose image `address` lies; NULL if there is none. Logarithmic in the number of crates. */
+struct loaded_crate *address_index_find(uint64_t address);
+
+/* The i-th crate in the order of their entry; NULL behind the last. */
+struct loaded_crate *address_index_at(uint32_t i);
+
+#endif

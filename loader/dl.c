@@ -1,0 +1,321 @@
+#define _GNU_SOURCE
+#include "loader/dl.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "loader/activate.h"
+#include "loader/address_index.h"
+#include "loader/bind.h"
+#include "loader/current.h"
+#include "loader/debugger.h"
+#include "loader/export_object.h"
+#include "loader/own_functions.h"
+#include "loader/resolve.h"
+#include "loader/start.h"
+#include "loader/tls.h"
+
+enum { MESSAGE_SIZE = 1024 };
+
+/* The calling thread's last error, until it is asked for. */
+static __thread struct {
+    bool is_set;
+    char text[MESSAGE_SIZE];
+} last_error;
+
+static void set_message(const char *text)
+{
+    snprintf(last_error.text, sizeof last_error.text, "%s", text ? text : "unknown error");
+    last_error.is_set = true;
+}
+
+/* Keeps the error, if there is one, and destroys it; whether there was one. */
+static bool set_error(struct crateld_error *error)
+{
+    if (!error)
+        return false;
+    set_message(crateld_error_message(error));
+    crateld_error_destroy(error);
+    return true;
+}
+
+char *dl_error(void)
+{
+    if (!last_error.is_set)
+        return NULL;
+    last_error.is_set = false;
+    return last_error.text;
+}
+
+/* The crate whose record `handle` is; NULL if it is ld.so's. */
+static struct loaded_crate *crate_of_handle(void *handle)
+{
+    struct process *process = current_process();
+    struct loaded_crate *found = NULL;
+    process_lock(process);
+    for (size_t i = 0; i < process->crates.count && !found; i++) {
+        if (process->crates.at[i] == handle)
+            found = process->crates.at[i];
+    }
+    process_unlock(process);
+    return found;
+}
+
+static bool is_crate_file(const char *file)
+{
+    static const char suffix[] = ".crate";
+    size_t length = strlen(file);
+    return length >= sizeof suffix && strcmp(file + length - (sizeof suffix - 1), suffix) == 0;
+}
+
+/* The path of a crate file: as it stands if it has a slash; else beside the entry crate or in one of the folders. */
+static struct crateld_error *find_crate_file(struct process *process, const char *file, char **ret)
+{
+    if (strchr(file, '/')) {
+        *ret = strdup(file);
+        return *ret ? NULL : error_memory();
+    }
+    int fd AUTO_CLOSE = -1;
+    TRY(process_open_file(process, current_entry(), file, ret, &fd));
+    return *ret ? NULL : error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such crate", file);
+}
+
+static struct crateld_error *open_crate(const char *file, int mode, struct loaded_crate **ret)
+{
+    struct process *process = current_process();
+    char *path AUTO_FREE = NULL;
+    struct loaded_crate *crate = NULL;
+    TRY(find_crate_file(process, file, &path));
+    if (mode & RTLD_NOLOAD) {
+        crate = process_find_file(process, path);
+        if (!crate)
+            return error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
+        *ret = crate;
+        return NULL;
+    }
+    process_lock(process);
+    struct crateld_error *error = process_load(process, path, &crate);
+    process_unlock(process);
+    if (!error)
+        error = start_crate(crate, mode & RTLD_NOW);
+    if (!error)
+        *ret = crate;
+    return error;
+}
+
+void *dl_mopen(long name_space, const char *file, int mode)
+{
+    struct loaded_crate *crate = NULL;
+    if (file && is_crate_file(file)) {
+        if (name_space != LM_ID_BASE) {
+            set_message("crates live in the base namespace");
+            return NULL;
+        }
+        return set_error(open_crate(file, mode, &crate)) ? NULL : crate;
+    }
+    /* Whatever is opened may import from the program, which ld.so does only from ELF objects. */
+    if (file && name_space == LM_ID_BASE && set_error(export_object_open()))
+        return NULL;
+    void *handle = name_space == LM_ID_BASE ? dlopen(file, mode) : dlmopen(name_space, file, mode);
+    if (!handle)
+        set_message(dlerror());
+    return handle;
+}
+
+void *dl_open(const char *file, int mode)
+{
+    return dl_mopen(LM_ID_BASE, file, mode);
+}
+
+int dl_close(void *handle)
+{
+    if (crate_of_handle(handle))
+        return 0;
+    int result = dlclose(handle);
+    if (result)
+        set_message(dlerror());
+    return result;
+}
+
+/* The address of `name` in the crate, for the calling thread; *ret NULL if it does not export it. */
+static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t hash, const char *name, void **ret)
+{
+    struct crate_export export;
+    uint32_t i = crate_view_find_export(&crate->view, hash, name);
+    uint64_t address = 0;
+    *ret = NULL;
+    if (i == CRATE_NONE)
+        return NULL;
+    TRY(crate_view_export(&crate->view, i, &export));
+    TRY(activate_crate(crate));
+    if (export.kind == CRATE_EXPORT_TLS) {
+        struct tls_index index = tls_index_of(crate, export.rva);
+        *ret = tls_get_address(&index);
+        return NULL;
+    }
+    TRY(resolve_export_address(crate, &export, &address));
+    *ret = (void *)(uintptr_t)address;
+    return NULL;
+}
+
+/* In the crates of the process from index `first` on. */
+static struct crateld_error *find_in_crates(struct process *process, size_t first, const char *name, void **ret)
+{
+    uint64_t hash = hash_string(name);
+    *ret = NULL;
+    for (size_t i = first; i < process->crates.count && !*ret; i++)
+        TRY(find_in_crate(process->crates.at[i], hash, name, ret));
+    return NULL;
+}
+
+/* In the global scope of ELF libraries, with all that crates need opened: a program's libraries are there from its
+ * start. */
+static struct crateld_error *find_in_libraries(struct process *process, const char *name, void **ret)
+{
+    *ret = dlsym(RTLD_DEFAULT, name);
+    for (size_t i = 0; i < process->libraries.count && !*ret; i++) {
+        struct elf_library *library = process->libraries.at[i];
+        TRY(elf_library_symbol(library, name, "", ret));
+    }
+    if (*ret && own_function(name))
+        *ret = own_function(name);
+    return NULL;
+}
+
+/* In the crate and what it needs, breadth first. */
+static struct crateld_error *find_in_closure(struct process *process, struct loaded_crate *root, const char *name,
+                                             void **ret)
+{
+    uint64_t hash = hash_string(name);
+    struct loaded_crate **queue AUTO_FREE = calloc(process->crates.count + 1, sizeof *queue);
+    size_t count = 0;
+    *ret = NULL;
+    if (!queue)
+        return error_memory();
+    queue[count++] = root;
+    for (size_t next = 0; next < count && !*ret; next++) {
+        struct loaded_crate *crate = queue[next];
+        TRY(find_in_crate(crate, hash, name, ret));
+        uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
+        for (uint32_t i = 0; i < needed_count && !*ret; i++) {
+            struct loaded_needed *needed = &crate->needed[i];
+            bool is_known = !needed->crate;
+            for (size_t k = 0; k < count && !is_known; k++)
+                is_known = queue[k] == needed->crate;
+            if (!is_known)
+                queue[count++] = needed->crate;
+            if (needed->library && !own_function(name))
+                TRY(elf_library_symbol(needed->library, name, "", ret));
+            else if (needed->library)
+                *ret = own_function(name);
+        }
+    }
+    return NULL;
+}
+
+/* Whether `handle` stands for the program as a whole. */
+static bool is_program(void *handle)
+{
+    static void *_Atomic program;
+    if (handle == RTLD_DEFAULT)
+        return true;
+    if (!program)
+        program = dlopen(NULL, RTLD_LAZY);
+    return handle == program || handle == current_entry();
+}
+
+/* The index of the crate behind the one that code at `caller` belongs to; 0 for code that is in none. */
+static size_t index_after(const struct process *process, const void *caller)
+{
+    struct loaded_crate *crate = address_index_find((uint64_t)(uintptr_t)caller);
+    for (size_t i = 0; crate && i < process->crates.count; i++) {
+        if (process->crates.at[i] == crate)
+            return i + 1;
+    }
+    return 0;
+}
+
+static struct crateld_error *find_symbol(void *handle, const char *name, const void *caller, void **ret)
+{
+    struct process *process = current_process();
+    struct loaded_crate *crate = NULL;
+    *ret = NULL;
+    if (handle != RTLD_NEXT && !is_program(handle)) {
+        crate = crate_of_handle(handle);
+        if (crate)
+            return find_in_closure(process, crate, name, ret);
+        *ret = dlsym(handle, name);
+        if (*ret && own_function(name))
+            *ret = own_function(name);
+        const char *reason = *ret ? NULL : dlerror();
+        return reason ? error_create(CRATELD_ERROR_UNDEFINED, "%s", reason) : NULL;
+    }
+    TRY(find_in_crates(process, handle == RTLD_NEXT ? index_after(process, caller) : 0, name, ret));
+    return *ret ? NULL : find_in_libraries(process, name, ret);
+}
+
+void *dl_sym(void *handle, const char *name)
+{
+    void *address = NULL;
+    struct process *process = current_process();
+    process_lock(process);
+    struct crateld_error *error = find_symbol(handle, name, __builtin_return_address(0), &address);
+    process_unlock(process);
+    if (set_error(error))
+        return NULL;
+    if (!address) {
+        char message[MESSAGE_SIZE];
+        snprintf(message, sizeof message, "undefined symbol: %s", name);
+        set_message(message);
+    }
+    return address;
+}
+
+void *dl_vsym(void *handle, const char *name, const char *version)
+{
+    if (handle != RTLD_DEFAULT && handle != RTLD_NEXT && crate_of_handle(handle)) {
+        set_message("symbols of crates have no versions");
+        return NULL;
+    }
+    void *address = dlvsym(handle, name, version);
+    if (!address)
+        set_message(dlerror());
+    return address && own_function(name) ? own_function(name) : address;
+}
+
+int dl_info(void *handle, int request, void *ret)
+{
+    struct loaded_crate *crate = crate_of_handle(handle);
+    if (!crate) {
+        int result = dlinfo(handle, request, ret);
+        if (result)
+            set_message(dlerror());
+        return result;
+    }
+    struct link_map *map = debugger_link_map(crate);
+    switch (request) {
+    case RTLD_DI_LINKMAP:
+        *(struct link_map **)ret = map;
+        return 0;
+    case RTLD_DI_LMID:
+        *(Lmid_t *)ret = LM_ID_BASE;
+        return 0;
+    case RTLD_DI_ORIGIN: {
+        const char *slash = strrchr(map->l_name, '/');
+        size_t length = slash ? (size_t)(slash - map->l_name) : 0;
+        memcpy(ret, map->l_name, length);
+        ((char *)ret)[length] = 0;
+        return 0;
+    }
+    default:
+        set_message("not to be had of a crate");
+        return -1;
+    }
+}

@@ -1,0 +1,65 @@
+#define _GNU_SOURCE
+#include "loader/elf_library.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "loader/export_object.h"
+#include "loader/log.h"
+
+/* As an ordinary program's needed libraries: in the global scope, where libraries that are opened later find them. */
+enum { OPEN_MODE = RTLD_LAZY | RTLD_GLOBAL };
+
+struct crateld_error *elf_library_check(struct elf_library *library)
+{
+    if (library->is_resident || (library->path && access(library->path, R_OK) == 0))
+        return NULL;
+    return elf_library_open(library);
+}
+
+struct crateld_error *elf_library_open(struct elf_library *library)
+{
+    if (library->handle)
+        return NULL;
+    if (library->uses_exports)
+        TRY(export_object_open());
+    /* By soname first: that is how other libraries name it, and LD_LIBRARY_PATH and ld.so.conf apply. */
+    void *handle = dlopen(library->soname, OPEN_MODE);
+    if (!handle) {
+        const char *reason = dlerror();
+        struct crateld_error *error =
+            error_create(CRATELD_ERROR_NOT_FOUND, "ELF library %s: %s", library->soname, reason ? reason : "not found");
+        if (library->path)
+            handle = dlopen(library->path, OPEN_MODE);
+        if (!handle)
+            return error;
+        crateld_error_destroy(error);
+    }
+    LOG(LOG_LOAD, "%s: opened", library->soname);
+    log_state.libraries_opened++;
+    library->handle = handle;
+    return NULL;
+}
+
+struct crateld_error *elf_library_symbol(struct elf_library *library, const char *name, const char *version,
+                                         void **ret)
+{
+    void *scope = RTLD_DEFAULT;
+    /* What is resident is found in the global scope, as in any program, so preloaded libraries come first. */
+    if (!library->is_resident) {
+        TRY(elf_library_open(library));
+        scope = library->handle;
+    }
+    *ret = *version ? dlvsym(scope, name, version) : dlsym(scope, name);
+#ifdef CRATELD_LOW
+    /* This program's copies of libc's variables are the ones that libc uses: they come first in the global scope. */
+    void *copy = scope == RTLD_DEFAULT ? NULL : *version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name);
+    extern char __executable_start, _end;
+    if ((char *)copy >= &__executable_start && (char *)copy < &_end)
+        *ret = copy;
+#endif
+    return NULL;
+}

@@ -1,0 +1,87 @@
+/* A crate in this OS process: mapped, and active once its TOC is filled.
+ *
+ * Records are made while the closure of needed crates is found, and are never freed while the process runs: its
+ * code may be anywhere. What a record says about the file is immutable from then on; the rest is written under the
+ * process's lock and published by `state`.
+ */
+#ifndef LOADER_LOADED_H
+#define LOADER_LOADED_H
+
+#include <link.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "crate/reader.h"
+#include "crateld/toc.h"
+
+struct elf_library;
+struct loaded_crate;
+struct process;
+
+enum loaded_state {
+    LOADED_MAPPED,     /* the file is mapped read-only; nothing else was done */
+    LOADED_ACTIVATING, /* being relocated, by the thread that holds the process's lock */
+    LOADED_ACTIVE,     /* its code may run */
+    LOADED_FAILED,     /* activation failed: never to be tried again */
+};
+
+/* One crate that uses another; a node of the list at the other's toc->users. */
+struct loaded_user {
+    struct loaded_crate *user; /* borrowed */
+    struct loaded_user *next;
+};
+
+/* What an entry of the needed table turned out to be. */
+struct loaded_needed {
+    struct loaded_crate *crate;  /* borrowed; NULL for an ELF library */
+    struct elf_library *library; /* borrowed; NULL for a crate */
+    struct loaded_user use;      /* linked into crate->toc->users once something was bound */
+    atomic_bool is_used;         /* `use` is linked, or about to be */
+};
+
+/* Where the crate's block of thread-locals lies: see loader/tls.h. */
+struct loaded_tls {
+    uint64_t module;    /* first word of an argument of __tls_get_addr; 0: no block */
+    uint64_t tp_offset; /* of the block, in the static pool; what is added to a variable's offset */
+};
+
+struct loaded_crate {
+    struct crate_view view;    /* over the mapped image */
+    uint8_t *base;             /* address of rva 0; owned mapping of image and reserve */
+    struct crateld_toc *toc;   /* in the image */
+    struct process *process;   /* borrowed */
+    struct loaded_needed *needed; /* owned by the process's arena; one for each entry of the table */
+    _Atomic uint32_t state;    /* enum loaded_state; ACTIVE is stored with release order */
+    const char *path;          /* owned by the process's arena; as it was opened */
+    int fd;                    /* owned; of a crate with a relink section, once active; -1: none */
+    uint64_t device, inode;    /* of the file */
+    struct loaded_tls tls;     /* set by activation */
+    struct link_map link_map;  /* for debuggers, in a list of its own; l_name NULL: not in it yet */
+    bool is_initialised;       /* its initialisers ran or are running */
+    bool is_ordered;           /* visited by the pass that finds the order of initialisation */
+};
+
+static inline bool loaded_is_active(const struct loaded_crate *crate)
+{
+    return atomic_load_explicit(&((struct loaded_crate *)crate)->state, memory_order_acquire) == LOADED_ACTIVE;
+}
+
+/* The address of rva `rva`. */
+static inline uint64_t loaded_address(const struct loaded_crate *crate, uint32_t rva)
+{
+    return (uint64_t)(uintptr_t)crate->base + rva;
+}
+
+/* The slots of the TOC. */
+static inline struct crateld_function *loaded_function_slots(const struct loaded_crate *crate)
+{
+    return (struct crateld_function *)((uint8_t *)crate->toc + crate->view.toc.imported_functions);
+}
+
+static inline uint64_t *loaded_global_slots(const struct loaded_crate *crate)
+{
+    return (uint64_t *)((uint8_t *)crate->toc + crate->view.toc.imported_globals);
+}
+
+#endif

@@ -1,0 +1,324 @@
+#define _GNU_SOURCE
+#include "loader/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "loader/image.h"
+#include "loader/log.h"
+
+void process_init(struct process *process, const struct process_opts *opts)
+{
+    *process = (struct process){.lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP};
+    if (opts)
+        process->opts = *opts;
+    arena_init(&process->arena);
+    hash_index_init(&process->crate_names);
+    vague_table_init(&process->vague);
+}
+
+void process_deinit(struct process *process)
+{
+    for (size_t i = 0; i < process->crates.count; i++)
+        image_unmap(process->crates.at[i]);
+    free(process->crates.at);
+    free(process->libraries.at);
+    free(process->folders.at);
+    hash_index_deinit(&process->crate_names);
+    vague_table_deinit(&process->vague);
+    arena_deinit(&process->arena);
+}
+
+struct loaded_crate *process_find(const struct process *process, const char *name)
+{
+    size_t cursor = 0;
+    uint32_t i;
+    while ((i = hash_index_next(&process->crate_names, hash_string(name), &cursor)) != HASH_INDEX_NONE) {
+        if (strcmp(crate_view_name(&process->crates.at[i]->view), name) == 0)
+            return process->crates.at[i];
+    }
+    return NULL;
+}
+
+static struct crateld_error *add_folder(struct process *process, const char *folder, size_t length)
+{
+    const char *copy = length ? arena_strndup(&process->arena, folder, length) : ".";
+    if (!copy || !VEC_PUSH(&process->folders, copy))
+        return error_memory();
+    return NULL;
+}
+
+/* The folders to look into besides the one of the crate that needs another. */
+static struct crateld_error *read_folders(struct process *process)
+{
+    if (process->has_folders)
+        return NULL;
+    process->has_folders = true;
+    for (size_t i = 0; i < process->opts.path_count; i++)
+        TRY(add_folder(process, process->opts.paths[i], strlen(process->opts.paths[i])));
+    const char *list = process->opts.env_path;
+    while (list && *list) {
+        size_t length = strcspn(list, ":");
+        TRY(add_folder(process, list, length));
+        list += length + (list[length] == ':');
+    }
+    return NULL;
+}
+
+/* Enters the file open at `fd` as a new crate. `wanted` is the name it must have; NULL: any that is free. */
+static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
+                                       struct loaded_crate **ret)
+{
+    struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
+    char *own_path = arena_strndup(&process->arena, path, strlen(path));
+    if (!crate || !own_path || !VEC_RESERVE(&process->crates, 1) ||
+        !hash_index_reserve(&process->crate_names, process->crates.count + 1))
+        return error_memory();
+    crate->path = own_path;
+    crate->fd = -1;
+    crate->process = process;
+    TRY(image_map(crate, fd, process->opts.has_aslr));
+    if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
+        image_keep_file(crate, fd);
+    const char *name = crate_view_name(&crate->view);
+    struct crateld_error *error = NULL;
+    struct loaded_crate *other = process_find(process, name);
+    uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
+    if (wanted && strcmp(name, wanted) != 0)
+        error = error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", path, name, wanted);
+    else if (other)
+        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", path, name,
+                             other->path);
+    else if (!(crate->needed = arena_alloc_array(&process->arena, needed_count, sizeof *crate->needed)))
+        error = error_memory();
+    if (error) {
+        image_unmap(crate);
+        return error;
+    }
+    (void)!hash_index_add(&process->crate_names, hash_string(name)); /* there is room */
+    process->crates.at[process->crates.count++] = crate;
+    *ret = crate;
+    return NULL;
+}
+
+/* The folder part of a path, as an argument of "%.*s": nothing, or up to and with the slash. */
+static int folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (int)(slash - path) + 1 : 0;
+}
+
+struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user, const char *file,
+                                        char **ret_path, int *ret)
+{
+    char *path AUTO_FREE = NULL;
+    *ret = -1;
+    for (size_t i = 0; i <= process->folders.count && *ret < 0; i++) {
+        free(STEAL_PTR(path));
+        int length = i ? asprintf(&path, "%s/%s", process->folders.at[i - 1], file)
+                       : asprintf(&path, "%.*s%s", folder_length(user->path), user->path, file);
+        if (length < 0) {
+            path = NULL;
+            return error_memory();
+        }
+        *ret = open(path, O_RDONLY | O_CLOEXEC);
+        if (*ret < 0 && errno != ENOENT && errno != ENOTDIR)
+            return error_errno(errno, "%s: cannot open", path);
+        LOG(LOG_LOAD, "%s: %s", path, *ret < 0 ? "not there" : "found");
+    }
+    if (*ret >= 0)
+        *ret_path = STEAL_PTR(path);
+    return NULL;
+}
+
+static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user,
+                                       const char *name, const char *file)
+{
+    struct crateld_error *error =
+        error_create(CRATELD_ERROR_NOT_FOUND, "%s: needs crate '%s': there is no %s beside it%s", user->path, name, file,
+                     process->folders.count ? "" : " (and no --path, no CRATELD_PATH)");
+    for (size_t i = 0; i < process->folders.count; i++)
+        error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in %s", process->folders.at[i]));
+    return error;
+}
+
+/* Whether `wanted` is zero, which stands for any build. */
+static bool is_any_build(const uint8_t wanted[16])
+{
+    static const uint8_t zero[16];
+    return memcmp(wanted, zero, sizeof zero) == 0;
+}
+
+/* Whatever `user` imports from its needed crate `index` must be there, since it is another build of it. */
+static struct crateld_error *check_names(const struct loaded_crate *user, uint32_t index,
+                                         const struct loaded_crate *crate)
+{
+    struct crateld_error *missing = NULL;
+    uint32_t count = crate_view_count(&user->view, CRATE_TABLE_IMPORTS);
+    for (uint32_t i = 0; i < count; i++) {
+        struct crate_import import;
+        struct crateld_error *error = crate_view_import(&user->view, i, &import);
+        if (error)
+            return error_join(missing, error);
+        const char *name = crate_view_string(&user->view, import.name);
+        if (import.needed != index || import.flags & CRATE_IMPORT_FLAG_WEAK ||
+            crate_view_find_export(&crate->view, import.hash, name) != CRATE_NONE)
+            continue;
+        missing = error_join(missing, error_create(CRATELD_ERROR_UNDEFINED, "    %s", name));
+    }
+    if (!missing)
+        return NULL;
+    return error_join(error_create(CRATELD_ERROR_UNDEFINED,
+                                   "%s: was linked against another build of %s, and this one lacks", user->path,
+                                   crate->path),
+                      missing);
+}
+
+static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index,
+                                        const struct crate_needed *needed)
+{
+    const char *name = crate_view_string(&user->view, needed->name);
+    const char *path = crate_view_string(&user->view, needed->path);
+    struct loaded_crate *crate = process_find(process, name);
+    if (!crate) {
+        char *default_path AUTO_FREE = NULL, *found AUTO_FREE = NULL;
+        int fd AUTO_CLOSE = -1;
+        if (!*path) {
+            if (asprintf(&default_path, "%s.crate", name) < 0) {
+                default_path = NULL;
+                return error_memory();
+            }
+            path = default_path;
+        }
+        if (strchr(path, '/'))
+            return error_create(CRATELD_ERROR_FORMAT, "%s: needed[%u]: '%s' is not a file name", user->path, index,
+                                path);
+        TRY(process_open_file(process, user, path, &found, &fd));
+        if (fd < 0)
+            return not_found(process, user, name, path);
+        TRY(add_crate(process, found, fd, name, &crate));
+    }
+    user->needed[index].crate = crate;
+    user->needed[index].use.user = user;
+    if (is_any_build(needed->build_id) || memcmp(needed->build_id, crate->view.header.build_id, 16) == 0)
+        return NULL;
+    LOG(LOG_LOAD, "%s: another build of %s than it was linked against", user->path, crate->path);
+    return check_names(user, index, crate);
+}
+
+/* Libraries that this program itself has from its start. */
+static bool is_resident(const char *soname)
+{
+    return strcmp(soname, "libc.so.6") == 0 || strcmp(soname, "ld-linux-x86-64.so.2") == 0;
+}
+
+static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index,
+                                          const struct crate_needed *needed)
+{
+    const char *soname = crate_view_string(&user->view, needed->name);
+    const char *path = crate_view_string(&user->view, needed->path);
+    struct elf_library *library = NULL;
+    for (size_t i = 0; i < process->libraries.count && !library; i++) {
+        if (strcmp(process->libraries.at[i]->soname, soname) == 0)
+            library = process->libraries.at[i];
+    }
+    bool is_new = !library;
+    if (is_new) {
+        library = arena_alloc(&process->arena, sizeof *library);
+        char *own_soname = arena_strndup(&process->arena, soname, strlen(soname));
+        char *own_path = arena_strndup(&process->arena, path, strlen(path));
+        if (!library || !own_soname || !own_path || !VEC_PUSH(&process->libraries, library))
+            return error_memory();
+        *library = (struct elf_library){
+            .soname = own_soname, .path = *path ? own_path : NULL, .is_resident = is_resident(soname)};
+    }
+    library->is_eager |= !!(needed->flags & CRATE_NEEDED_FLAG_EAGER);
+    library->uses_exports |= !!(needed->flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
+    user->needed[index].library = library;
+    if (!is_new)
+        return NULL;
+    struct crateld_error *error = elf_library_check(library);
+    return error ? error_prefix(error, "%s", user->path) : NULL;
+}
+
+/* Finds all that the crate needs; goes on after an error, so that all of them are told. */
+static struct crateld_error *find_needed(struct process *process, struct loaded_crate *crate)
+{
+    struct crateld_error *errors = NULL;
+    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
+    for (uint32_t i = 0; i < count; i++) {
+        struct crate_needed needed;
+        struct crateld_error *error = crate_view_needed(&crate->view, i, &needed);
+        if (!error && needed.kind == CRATE_NEEDED_CRATE)
+            error = find_crate(process, crate, i, &needed);
+        else if (!error)
+            error = find_library(process, crate, i, &needed);
+        errors = error_join(errors, error);
+    }
+    return errors;
+}
+
+/* Forgets the crates from `count` on, none of which is in use. */
+static void drop_crates(struct process *process, size_t count)
+{
+    if (process->crates.count == count)
+        return;
+    while (process->crates.count > count)
+        image_unmap(process->crates.at[--process->crates.count]);
+    hash_index_deinit(&process->crate_names);
+    hash_index_init(&process->crate_names);
+    /* Without memory crates are not found by name, and refused as duplicates of nothing: harmless. */
+    if (!hash_index_reserve(&process->crate_names, count))
+        return;
+    for (size_t i = 0; i < count; i++)
+        (void)!hash_index_add(&process->crate_names, hash_string(crate_view_name(&process->crates.at[i]->view)));
+}
+
+/* The crate that was loaded from the file of `status`; NULL if none was. */
+static struct loaded_crate *find_file(const struct process *process, const struct stat *status)
+{
+    for (size_t i = 0; i < process->crates.count; i++) {
+        if (process->crates.at[i]->device == status->st_dev && process->crates.at[i]->inode == status->st_ino)
+            return process->crates.at[i];
+    }
+    return NULL;
+}
+
+struct loaded_crate *process_find_file(const struct process *process, const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 ? find_file(process, &status) : NULL;
+}
+
+struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret)
+{
+    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such file", path);
+    if (fd < 0)
+        return error_errno(errno, "%s: cannot open", path);
+    size_t before = process->crates.count;
+    struct stat status;
+    struct loaded_crate *crate = NULL;
+    if (before && fstat(fd, &status) == 0 && (crate = find_file(process, &status))) {
+        *ret = crate;
+        return NULL;
+    }
+    TRY(read_folders(process));
+    TRY(add_crate(process, path, fd, NULL, &crate));
+    struct crateld_error *errors = NULL;
+    for (size_t i = before; i < process->crates.count; i++)
+        errors = error_join(errors, find_needed(process, process->crates.at[i]));
+    if (errors) {
+        drop_crates(process, before);
+        return errors;
+    }
+    *ret = crate;
+    return NULL;
+}

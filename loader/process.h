@@ -1,0 +1,72 @@
+/* The crates and ELF libraries of this OS process: found, checked and named; mapped, activated and started.
+ *
+ * An OS process has one. Lock order: the process's lock, then ld.so's. */
+#ifndef LOADER_PROCESS_H
+#define LOADER_PROCESS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/hash_index.h"
+#include "base/vec.h"
+#include "loader/elf_library.h"
+#include "loader/loaded.h"
+#include "loader/vague.h"
+
+/* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
+struct process_opts {
+    const char *const *paths; /* --path: folders to look for needed crates in */
+    size_t path_count;
+    const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
+    bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
+    bool binds_now;       /* all imports are bound at start */
+};
+
+struct process {
+    struct process_opts opts;
+    struct arena arena;
+    pthread_mutex_t lock; /* recursive; guards all below, the crates' records, and activation */
+    VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
+    struct hash_index crate_names;
+    VEC(struct elf_library *) libraries;
+    VEC(const char *) folders; /* owned by the arena; from the options, once */
+    bool has_folders;
+    struct vague_table vague;
+};
+
+void process_init(struct process *process, const struct process_opts *opts);
+
+/* Unmaps and forgets everything; for processes whose crates' code never ran (tests, failed starts). */
+void process_deinit(struct process *process);
+
+/* Maps the crate at `path` and finds all that it needs, directly or not: crates are mapped read-only, nothing of
+ * theirs runs. Checks existence, format, names and, where a build id differs from what was linked against, that the
+ * imported names are still there. *ret is the crate, which may be one that was there before. On error new crates
+ * remain mapped but unused. Errors: NOT_FOUND, FORMAT, MISMATCH, DUPLICATE, UNDEFINED, ...: all that was found. */
+MUST_CHECK struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret);
+
+/* The crate called `name`; NULL if there is none. */
+struct loaded_crate *process_find(const struct process *process, const char *name);
+
+/* The crate that was loaded from the file that is now at `path`; NULL if none was. */
+struct loaded_crate *process_find_file(const struct process *process, const char *path);
+
+/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH. Its path goes to
+ * *ret_path, which the caller frees, the descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
+MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
+                                                   const char *file, char **ret_path, int *ret);
+
+static inline void process_lock(struct process *process)
+{
+    pthread_mutex_lock(&process->lock);
+}
+
+static inline void process_unlock(struct process *process)
+{
+    pthread_mutex_unlock(&process->lock);
+}
+
+#endif

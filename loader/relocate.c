@@ -1,0 +1,249 @@
+#include "loader/relocate.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "loader/bind.h"
+#include "loader/elf_library.h"
+#include "loader/image.h"
+#include "loader/process.h"
+#include "loader/resolve.h"
+#include "loader/tls.h"
+
+struct crateld_error *relocate_relr(struct loaded_crate *crate)
+{
+    uint64_t distance = loaded_address(crate, 0) - crate->view.header.preferred_base;
+    struct crate_relr_cursor cursor = {0};
+    enum crate_relr_step step;
+    uint32_t rva = 0;
+    if (!distance)
+        return NULL;
+    while ((step = crate_view_relr_next(&crate->view, &cursor, &rva)) == CRATE_RELR_PLACE) {
+        uint64_t word;
+        memcpy(&word, crate->base + rva, sizeof word);
+        word += distance;
+        memcpy(crate->base + rva, &word, sizeof word);
+    }
+    if (step == CRATE_RELR_BAD)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: relr: a place is not within the data", crate->path);
+    return NULL;
+}
+
+static const char *import_name(const struct loaded_crate *crate, const struct crate_import *import)
+{
+    return crate_view_string(&crate->view, import->name);
+}
+
+/* The definition that a vague import is to use: a library's, or the one of the first crate that has it. */
+static struct crateld_error *vague_definition(struct loaded_crate *crate, const struct crate_import *import,
+                                              uint64_t own, struct vague_definition *ret)
+{
+    struct vague_definition candidate = {.name = import_name(crate, import), .crate = crate, .value = own};
+    if (import->needed != CRATE_NONE && crate->needed[import->needed].library && import->kind == CRATE_IMPORT_ADDRESS) {
+        void *address = NULL;
+        TRY(elf_library_symbol(crate->needed[import->needed].library, candidate.name,
+                               crate_view_string(&crate->view, import->version), &address));
+        if (address)
+            candidate = (struct vague_definition){.name = candidate.name, .value = (uint64_t)(uintptr_t)address};
+    }
+    return vague_table_enter(&crate->process->vague, import->hash, &candidate, ret);
+}
+
+static struct crateld_error *relocate_address(struct loaded_crate *crate, const struct crate_import *import)
+{
+    uint64_t *slot = &loaded_global_slots(crate)[import->slot];
+    if (import->flags & CRATE_IMPORT_FLAG_VAGUE) {
+        struct vague_definition definition = {0};
+        TRY(vague_definition(crate, import, loaded_address(crate, import->fallback_rva), &definition));
+        *slot = definition.value;
+        return NULL;
+    }
+    struct resolved resolved = {0};
+    TRY(resolve_import(crate, import, &resolved));
+    if (resolved.provider)
+        bind_record_use(&crate->needed[import->needed]);
+    struct crateld_error *error = resolve_address(&resolved, slot);
+    return error ? error_prefix(error, "%s", crate->path) : NULL;
+}
+
+/* A thread-local, wherever it is defined. */
+struct thread_local {
+    struct tls_index index;
+    uint64_t tp_offset;
+    bool is_static;
+};
+
+static struct thread_local own_thread_local(const struct loaded_crate *crate, uint64_t offset)
+{
+    struct tls_index index = tls_index_of(crate, offset);
+    return (struct thread_local){index, index.offset, tls_is_static(crate)};
+}
+
+static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, const struct crate_import *import,
+                                                  struct thread_local *ret)
+{
+    const char *name = import_name(crate, import);
+    struct resolved resolved = {0};
+    TRY(resolve_import(crate, import, &resolved));
+    if (resolved.provider) {
+        if (resolved.export.kind != CRATE_EXPORT_TLS)
+            return error_create(CRATELD_ERROR_MISMATCH, "%s: '%s' of %s is used as a thread-local, and is none",
+                                crate->path, name, resolved.provider->path);
+        bind_record_use(&crate->needed[import->needed]);
+        *ret = own_thread_local(resolved.provider, resolved.export.rva);
+        return NULL;
+    }
+    if (!resolved.address) { /* weak: its address is not looked at */
+        *ret = (struct thread_local){.is_static = true};
+        return NULL;
+    }
+    struct elf_library *library = crate->needed[import->needed].library;
+    TRY(elf_library_open(library)); /* a resident one has no handle before */
+    struct crateld_error *error =
+        tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index,
+                         &ret->tp_offset, &ret->is_static);
+    return error ? error_prefix(error, "%s", crate->path) : NULL;
+}
+
+static struct crateld_error *find_thread_local(struct loaded_crate *crate, const struct crate_import *import,
+                                               struct thread_local *ret)
+{
+    if (import->flags & CRATE_IMPORT_FLAG_VAGUE) {
+        struct vague_definition definition = {0};
+        TRY(vague_definition(crate, import, import->fallback_rva, &definition));
+        *ret = own_thread_local(definition.crate, definition.value);
+        return NULL;
+    }
+    if (!(import->flags & CRATE_IMPORT_FLAG_SELF))
+        return foreign_thread_local(crate, import, ret);
+    *ret = own_thread_local(crate, import->fallback_rva);
+    return NULL;
+}
+
+struct crateld_error *relocate_import(struct loaded_crate *crate, const struct crate_import *import)
+{
+    if (import->kind == CRATE_IMPORT_ADDRESS)
+        return relocate_address(crate, import);
+    if (import->kind < CRATE_IMPORT_ADDRESS)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: import of '%s': kind %u is out of order", crate->path,
+                            import_name(crate, import), import->kind);
+    struct thread_local variable = {0};
+    uint64_t *slot = &loaded_global_slots(crate)[import->slot];
+    TRY(find_thread_local(crate, import, &variable));
+    if (import->kind == CRATE_IMPORT_TLS_INDEX) {
+        slot[0] = variable.index.module;
+        slot[1] = variable.index.offset;
+        return NULL;
+    }
+    if (!variable.is_static)
+        return error_create(CRATELD_ERROR_RANGE,
+                            "%s: thread-local '%s' is not at a fixed distance from the thread pointer: compile what "
+                            "uses it with -fPIC",
+                            crate->path, import_name(crate, import));
+    *slot = variable.tp_offset;
+    return NULL;
+}
+
+struct crateld_error *relocate_data(struct loaded_crate *crate)
+{
+    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_DATA_RELOCS);
+    for (uint32_t i = 0; i < count; i++) {
+        struct crate_data_reloc reloc;
+        struct crate_import import;
+        TRY(crate_view_data_reloc(&crate->view, i, &reloc));
+        TRY(crate_view_import(&crate->view, reloc.import, &import));
+        uint64_t value = loaded_global_slots(crate)[import.slot] + (uint64_t)reloc.addend;
+        memcpy(crate->base + reloc.place_rva, &value, sizeof value);
+    }
+    return NULL;
+}
+
+/* S of a fixup; psABI's letter. */
+static struct crateld_error *fixup_symbol(const struct loaded_crate *crate, const struct crate_fixup *fixup,
+                                          uint64_t *ret)
+{
+    if (fixup->import != CRATE_NONE) {
+        struct crate_import import;
+        TRY(crate_view_import(&crate->view, fixup->import, &import));
+        *ret = loaded_global_slots(crate)[import.slot];
+        return NULL;
+    }
+    *ret = loaded_address(crate, 0);
+    if (fixup->kind != CRATE_FIXUP_TPOFF32)
+        return NULL;
+    if (!tls_is_static(crate))
+        return error_create(CRATELD_ERROR_FORMAT,
+                            "%s: code counts on thread-locals in the static pool, and the flags do not say so",
+                            crate->path);
+    *ret = crate->tls.tp_offset;
+    return NULL;
+}
+
+static struct crateld_error *out_of_range(const struct loaded_crate *crate, const struct crate_fixup *fixup,
+                                          uint64_t value)
+{
+    struct crate_import import = {0};
+    const char *name = "the crate itself", *flag = "-fPIC";
+    if (fixup->import != CRATE_NONE) {
+        TRY(crate_view_import(&crate->view, fixup->import, &import));
+        name = import_name(crate, &import);
+    }
+    return error_create(CRATELD_ERROR_RANGE,
+                        "%s: the 32-bit reference at 0x%x to '%s' is out of reach (0x%" PRIx64 "): compile with %s",
+                        crate->path, fixup->place_rva, name, value, flag);
+}
+
+/* Whether the value fits the place. */
+static bool fits(enum crate_fixup_kind kind, uint64_t value)
+{
+    switch (kind) {
+    case CRATE_FIXUP_ABS64:
+        return true;
+    case CRATE_FIXUP_ABS32:
+        return value == (uint32_t)value;
+    default:
+        return (int64_t)value == (int32_t)value;
+    }
+}
+
+static struct crateld_error *apply_fixup(struct loaded_crate *crate, const struct crate_fixup *fixup)
+{
+    uint64_t value = 0; /* S + A, or S + A - P */
+    TRY(fixup_symbol(crate, fixup, &value));
+    value += (uint64_t)fixup->addend;
+    if (fixup->kind == CRATE_FIXUP_PC32)
+        value -= loaded_address(crate, fixup->place_rva);
+    if (!fits(fixup->kind, value))
+        return out_of_range(crate, fixup, value);
+    size_t size = fixup->kind == CRATE_FIXUP_ABS64 ? sizeof(uint64_t) : sizeof(uint32_t);
+    if (memcmp(crate->base + fixup->place_rva, &value, size) != 0) /* little-endian: the low half comes first */
+        memcpy(crate->base + fixup->place_rva, &value, size);
+    return NULL;
+}
+
+/* The fixups from `first` on, with the read-only data writable if `opens_rodata`; else *ret is the index of the first one
+ * that lies there, and the count if none does. */
+static struct crateld_error *apply_fixups(struct loaded_crate *crate, uint32_t first, bool opens_rodata, uint32_t *ret)
+{
+    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_FIXUPS), i;
+    for (i = first; i < count; i++) {
+        struct crate_fixup fixup;
+        TRY(crate_view_fixup(&crate->view, i, &fixup));
+        if (!opens_rodata && crate_segment_has(&crate->view.header, CRATE_SEGMENT_RODATA, fixup.place_rva, 4, true))
+            break;
+        TRY(apply_fixup(crate, &fixup));
+    }
+    *ret = i;
+    return NULL;
+}
+
+struct crateld_error *relocate_fixups(struct loaded_crate *crate)
+{
+    uint32_t next = 0;
+    TRY(apply_fixups(crate, 0, false, &next));
+    if (next == crate_view_count(&crate->view, CRATE_TABLE_FIXUPS))
+        return NULL;
+    TRY(image_open_rodata(crate, true));
+    TRY(apply_fixups(crate, next, true, &next));
+    return image_open_rodata(crate, false);
+}

@@ -1,0 +1,100 @@
+#include "loader/resolve.h"
+
+#include <inttypes.h>
+
+#include "loader/elf_library.h"
+#include "loader/own_functions.h"
+
+static struct crateld_error *undefined(const struct loaded_crate *crate, const struct crate_import *import)
+{
+    const char *name = crate_view_string(&crate->view, import->name);
+    const char *version = crate_view_string(&crate->view, import->version);
+    struct loaded_needed *needed = import->needed == CRATE_NONE ? NULL : &crate->needed[import->needed];
+    if (needed && needed->crate)
+        return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s': crate '%s' (%s) does not export it",
+                            crate->path, name, crate_view_name(&needed->crate->view), needed->crate->path);
+    if (needed)
+        return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s'%s%s: ELF library %s does not define it",
+                            crate->path, name, *version ? ", version " : "", version, needed->library->soname);
+    return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s': nothing in its link defined it",
+                        crate->path, name);
+}
+
+static struct crateld_error *resolve_in_library(struct loaded_crate *crate, const struct crate_import *import,
+                                                struct elf_library *library, struct resolved *ret)
+{
+    const char *name = crate_view_string(&crate->view, import->name);
+    void *address = NULL;
+    bool is_tls = import->kind == CRATE_IMPORT_TLS_OFFSET || import->kind == CRATE_IMPORT_TLS_INDEX;
+    if (!is_tls)
+        address = own_function(name);
+    if (!address) {
+        struct crateld_error *error =
+            elf_library_symbol(library, name, crate_view_string(&crate->view, import->version), &address);
+        if (error)
+            return error_prefix(error, "%s: symbol '%s'", crate->path, name);
+    }
+    if (!address && !(import->flags & CRATE_IMPORT_FLAG_WEAK))
+        return undefined(crate, import);
+    *ret = (struct resolved){.address = (uint64_t)(uintptr_t)address};
+    return NULL;
+}
+
+struct crateld_error *resolve_import(struct loaded_crate *crate, const struct crate_import *import,
+                                     struct resolved *ret)
+{
+    if (import->needed == CRATE_NONE) {
+        if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
+            return undefined(crate, import);
+        *ret = (struct resolved){0};
+        return NULL;
+    }
+    struct loaded_needed *needed = &crate->needed[import->needed];
+    if (needed->library)
+        return resolve_in_library(crate, import, needed->library, ret);
+    uint32_t i = crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
+    if (i == CRATE_NONE) {
+        if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
+            return undefined(crate, import);
+        *ret = (struct resolved){0};
+        return NULL;
+    }
+    struct resolved resolved = {.provider = needed->crate};
+    TRY(crate_view_export(&needed->crate->view, i, &resolved.export));
+    *ret = resolved;
+    return NULL;
+}
+
+struct crateld_error *resolve_export_address(const struct loaded_crate *provider, const struct crate_export *export,
+                                             uint64_t *ret)
+{
+    struct crate_import import;
+    switch (export->kind) {
+    case CRATE_EXPORT_ABSOLUTE:
+        *ret = export->rva | (uint64_t)export->canonical_rva << 32;
+        return NULL;
+    case CRATE_EXPORT_TLS:
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: '%s' is thread-local, and is used as if it were not",
+                            provider->path, crate_view_string(&provider->view, export->name));
+    default:
+        if (export->import == CRATE_NONE) {
+            *ret = loaded_address(provider, export->canonical_rva);
+            return NULL;
+        }
+        TRY(crate_view_import(&provider->view, export->import, &import));
+        if (import.kind != CRATE_IMPORT_ADDRESS)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: import %u, which stands for the vague '%s', is of kind %u",
+                                provider->path, export->import, crate_view_string(&provider->view, export->name),
+                                import.kind);
+        *ret = loaded_global_slots(provider)[import.slot];
+        return NULL;
+    }
+}
+
+struct crateld_error *resolve_address(const struct resolved *resolved, uint64_t *ret)
+{
+    if (resolved->provider)
+        return resolve_export_address(resolved->provider, &resolved->export, ret);
+    *ret = resolved->address;
+    return NULL;
+}

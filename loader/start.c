@@ -1,0 +1,242 @@
+#define _GNU_SOURCE
+#include "loader/start.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/vec.h"
+#include "loader/activate.h"
+#include "loader/bind.h"
+#include "loader/current.h"
+#include "loader/debugger.h"
+#include "loader/log.h"
+#include "loader/low.h"
+
+/* glibc's; C++ ABI 3.3.6.3. */
+extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso_handle);
+
+/* What initialisers get; also of crates that are loaded later. */
+static struct start_args program_args;
+
+/* Initialisation is done by one thread at a time, but not under the process's lock: initialisers may make threads that
+ * bind, and wait for them. Comes before the process's lock. */
+static pthread_mutex_t start_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+struct start_list {
+    VEC(struct start_item) items;
+};
+
+/* Depth first. As deep as the longest chain of crates that need each other. */
+static struct crateld_error *order_needed(struct loaded_crate *crate, struct start_list *list)
+{
+    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
+    crate->is_ordered = true;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct loaded_needed *needed = &crate->needed[i];
+        if (needed->library && !VEC_PUSH(&list->items, (struct start_item){.library = needed->library}))
+            return error_memory();
+        if (needed->crate && !needed->crate->is_ordered)
+            TRY(order_needed(needed->crate, list));
+    }
+    if (!VEC_PUSH(&list->items, (struct start_item){.crate = crate}))
+        return error_memory();
+    return NULL;
+}
+
+struct crateld_error *start_order(struct loaded_crate *crate, struct start_item **ret, size_t *ret_count)
+{
+    struct start_list list = {0};
+    struct process *process = crate->process;
+    for (size_t i = 0; i < process->crates.count; i++)
+        process->crates.at[i]->is_ordered = false;
+    struct crateld_error *error = order_needed(crate, &list);
+    if (error) {
+        free(list.items.at);
+        return error;
+    }
+    *ret = list.items.at;
+    *ret_count = list.items.count;
+    return NULL;
+}
+
+typedef void initialiser(int, char **, char **);
+
+/* A pointer to an initialiser as the program sees it. */
+static initialiser *array_function(const struct loaded_crate *crate, struct crate_array array, uint32_t i)
+{
+    initialiser *function;
+    memcpy(&function, crate->base + array.rva + i * sizeof function, sizeof function);
+    return function;
+}
+
+static void call_array(const struct loaded_crate *crate, struct crate_array array)
+{
+    for (uint32_t i = 0; i < array.count; i++) {
+        initialiser *function = array_function(crate, array, i);
+        /* Linkers' and compilers' marks for no function, as ld.so knows them. */
+        if (function && (uintptr_t)function != UINTPTR_MAX)
+            function(program_args.argc, program_args.argv, program_args.envp);
+    }
+}
+
+/* An exit handler, one for each crate that has finalisers. */
+static void finish_crate(void *argument)
+{
+    const struct loaded_crate *crate = argument;
+    LOG(LOG_INIT, "%s: finalisers", crate->path);
+    for (uint32_t i = crate->view.header.fini_array.count; i > 0; i--) {
+        initialiser *function = array_function(crate, crate->view.header.fini_array, i - 1);
+        if (function && (uintptr_t)function != UINTPTR_MAX)
+            ((void (*)(void))function)();
+    }
+}
+
+/* Runs the crate's initialisers, once. Its finalisers are registered before, so that they run after the handlers that
+ * its constructors register (C++ destructors), and crates finish in reverse order: as with ld.so. */
+static struct crateld_error *initialise(struct loaded_crate *crate)
+{
+    if (crate->is_initialised)
+        return NULL;
+    crate->is_initialised = true;
+    if (crate->view.header.fini_array.count && __cxa_atexit(finish_crate, crate, NULL) != 0)
+        return error_memory();
+    LOG(LOG_INIT, "%s: initialisers", crate->path);
+    call_array(crate, crate->view.header.init_array);
+    return NULL;
+}
+
+/* Whether the item is started before its first use. */
+static bool is_eager(const struct start_item *item, const struct loaded_crate *root)
+{
+    if (item->library)
+        return item->library->is_eager && !item->library->is_resident;
+    return item->crate == root || item->crate->view.header.flags & CRATE_FLAG_EAGER;
+}
+
+static struct crateld_error *activate_items(const struct start_item *items, size_t count,
+                                            const struct loaded_crate *root)
+{
+    struct crateld_error *errors = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].crate && is_eager(&items[i], root))
+            errors = error_join(errors, activate_crate(items[i].crate));
+    }
+    return errors;
+}
+
+/* Binds the imports of all crates among the items, which activates them all. */
+static struct crateld_error *bind_items(const struct start_item *items, size_t count)
+{
+    struct crateld_error *errors = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct crateld_error *error = NULL;
+        if (items[i].library)
+            error = items[i].library->is_resident ? NULL : elf_library_open(items[i].library);
+        else if (!(error = activate_crate(items[i].crate)))
+            error = bind_all_functions(items[i].crate);
+        errors = error_join(errors, error);
+    }
+    return errors;
+}
+
+static struct crateld_error *initialise_items(const struct start_item *items, size_t count,
+                                              const struct loaded_crate *root)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!is_eager(&items[i], root))
+            continue;
+        if (items[i].library)
+            TRY(elf_library_open(items[i].library));
+        else
+            TRY(initialise(items[i].crate));
+    }
+    return NULL;
+}
+
+static struct crateld_error *start_items(const struct start_item *items, size_t count, struct loaded_crate *root,
+                                         bool binds_now)
+{
+    struct process *process = root->process;
+    process_lock(process);
+    struct crateld_error *error = activate_items(items, count, root);
+    if (!error && binds_now)
+        error = bind_items(items, count);
+    process_unlock(process);
+    if (error)
+        return error;
+    debugger_notify();
+    if (root == current_entry())
+        call_array(root, root->view.header.preinit_array);
+    return initialise_items(items, count, root);
+}
+
+/* Activates, and runs initialisers. */
+static struct crateld_error *start_all(struct loaded_crate *root, bool binds_now)
+{
+    struct start_item *items AUTO_FREE = NULL;
+    size_t count = 0;
+    process_lock(root->process);
+    struct crateld_error *error = start_order(root, &items, &count);
+    process_unlock(root->process);
+    return error ? error : start_items(items, count, root, binds_now);
+}
+
+struct crateld_error *start_crate(struct loaded_crate *crate, bool binds_now)
+{
+    pthread_mutex_lock(&start_lock);
+    struct crateld_error *error = start_all(crate, binds_now);
+    pthread_mutex_unlock(&start_lock);
+    return error;
+}
+
+/* What others see of the program's name. */
+static void name_program(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    program_invocation_name = (char *)name;
+    program_invocation_short_name = slash ? (char *)slash + 1 : (char *)name;
+    (void)prctl(PR_SET_NAME, program_invocation_short_name);
+}
+
+/* A child of fork has one thread, so it must be the one that holds the lock. */
+static void lock_before_fork(void)
+{
+    process_lock(current_process());
+}
+
+static void unlock_after_fork(void)
+{
+    process_unlock(current_process());
+}
+
+/* An initialiser of another thread may be running, and never ends in the child. */
+static void unlock_in_child(void)
+{
+    unlock_after_fork();
+    start_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+}
+
+struct crateld_error *start_program(struct process *process, const char *path, const struct start_args *args)
+{
+    struct loaded_crate *crate = NULL;
+    program_args = *args;
+    TRY(process_load(process, path, &crate));
+    if (!crate->view.header.entry_rva)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: has no entry function: it is a library, or was linked without "
+                            "one that is called main", path);
+    TRY(low_check(process, args));
+    current_set(process, crate);
+    program_args.argv[0] = (char *)args->name;
+    if (pthread_atfork(lock_before_fork, unlock_after_fork, unlock_in_child) != 0)
+        return error_memory();
+    name_program(args->name);
+    TRY(start_crate(crate, process->opts.binds_now));
+    log_print_stats();
+    int (*entry)(int, char **, char **) =
+        (int (*)(int, char **, char **))(uintptr_t)loaded_address(crate, crate->view.header.entry_rva);
+    exit(entry(args->argc, args->argv, args->envp));
+}
