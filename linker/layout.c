@@ -248,6 +248,12 @@ static int init_order(const struct link_section *section)
     return (int)(is_reversed ? 65535 - number : number);
 }
 
+static int init_part_order(const struct link_section *section)
+{
+    static const int orders[] = {[LINK_INIT_PROLOGUE] = 0, [LINK_INIT_PIECE] = 1, [LINK_INIT_EPILOGUE] = 2};
+    return orders[section->init_part];
+}
+
 struct keyed_section {
     int key;
     uint32_t position;
@@ -278,14 +284,20 @@ static struct crateld_error *sort_sections(struct link_output *output,
     return NULL;
 }
 
-/* Places the input sections within their output. */
-static struct crateld_error *place_sections(struct link *link, struct link_output *output)
+bool link_is_init_text(const struct link_output *output)
 {
-    (void)link;
+    return output->rank == RANK_TEXT_OTHER && (!strcmp(output->name, ".init") || !strcmp(output->name, ".fini"));
+}
+
+/* Places the input sections within their output. */
+static struct crateld_error *place_sections(struct link_output *output)
+{
     if (output->rank == RANK_TEXT)
         TRY(sort_sections(output, text_order));
     if (output->rank == RANK_ARRAYS)
         TRY(sort_sections(output, init_order));
+    if (link_is_init_text(output))
+        TRY(sort_sections(output, init_part_order));
     for (size_t i = 0; i < output->sections.count; i++) {
         struct link_section *section = output->sections.at[i];
         uint8_t align_log2 = section->align_log2;
@@ -492,7 +504,7 @@ struct crateld_error *link_layout(struct link *link, struct link_image *image)
     sort_outputs(link);
     for (size_t i = 0; i < link->outputs.count; i++)
         if (link->outputs.at[i]->sections.count)
-            TRY(place_sections(link, link->outputs.at[i]));
+            TRY(place_sections(link->outputs.at[i]));
     align_tls(link);
     link_own_place(link);
     TRY(link_tables_count(link, image)); /* after this the tables' sizes are known, but for RELR's */

@@ -636,6 +636,8 @@ static struct crateld_error *for_each_scanned(struct link *link,
             if (object->sections[k].kind == LINK_SECTION_PLAIN && object->sections[k].is_live)
                 TRY(visit(link, &object->sections[k]));
     }
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        TRY(visit(link, link->own_sections.at[i]));
     return NULL;
 }
 
