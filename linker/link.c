@@ -16,6 +16,7 @@
 #include "linker/layout.h"
 #include "linker/leaked.h"
 #include "linker/lto_pass.h"
+#include "linker/map.h"
 #include "linker/merge.h"
 #include "linker/own.h"
 #include "linker/resolve.h"
@@ -212,6 +213,8 @@ static struct crateld_error *write_crate(struct link *link)
     if (!error)
         error = link_take_errors(link);
     if (!error)
+        error = link_write_map(link);
+    if (!error)
         error = link_write_file(link, &image);
     crate_tables_deinit(&image.tables);
     return error;
@@ -244,6 +247,7 @@ static const struct pass passes[] = {
     {"read TOC records", link_function_read_records, false},
     {"take unwind tables apart", link_eh_frame_parse, true},
     {"collect garbage", link_collect_garbage, false},
+    {"wrap .init and .fini", link_own_init, false},
     {"merge sections", link_merge_sections, false},
     {"find leaked addresses", link_find_leaked, false},
     {"scan", link_scan, false},

@@ -95,6 +95,13 @@ struct link_output {
     uint64_t off; /* in the file */
 };
 
+/* Symbols that relocations of the linker's own sections refer to, in link.own.symbols. */
+enum link_own_symbol {
+    LINK_OWN_SYMBOL_INIT = 1, /* the function in .init */
+    LINK_OWN_SYMBOL_FINI,
+    LINK_OWN_SYMBOL_COUNT,
+};
+
 /* What a symbol of the linker's own points to. */
 enum link_place {
     LINK_PLACE_IMAGE_START,

@@ -118,12 +118,6 @@ static struct crateld_error *read_section(struct reading *r, uint32_t i)
         TRY(expand(r, section));
     section->is_reversed = section->kind == LINK_SECTION_PLAIN && section->size % 8 == 0 &&
                            (has_base_name(section->name, ".ctors") || has_base_name(section->name, ".dtors"));
-    if ((section->flags & SHF_EXECINSTR) && section->size &&
-        (!strcmp(section->name, ".init") || !strcmp(section->name, ".fini")))
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: section %s holds a piece of a function that only crti.o begins and crtn.o ends; use "
-                            "__attribute__((constructor)) or .init_array",
-                            r->object->path, section->name);
     if (section->kind == LINK_SECTION_MERGE && section->size % section->entry_size)
         section->kind = (section->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
     return NULL;
