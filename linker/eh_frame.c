@@ -61,13 +61,19 @@ static struct crateld_error *entry_error(const struct link_section *section, uin
                         (unsigned long long)off, what);
 }
 
-/* The CIE of `section` at `off`; NO_ENTRY if there is none. */
-static uint32_t find_cie(const struct link_eh_frame *eh, const struct link_section *section, uint64_t off,
-                         size_t first)
+/* The CIE at `off` of the section whose CIEs are those from `first` on; NO_ENTRY if there is none. */
+static uint32_t find_cie(const struct link_eh_frame *eh, uint64_t off, size_t first)
 {
-    for (size_t i = eh->cies.count; i-- > first;)
-        if (eh->cies.at[i].section == section && eh->cies.at[i].off == off)
-            return (uint32_t)i;
+    size_t low = first, high = eh->cies.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (eh->cies.at[middle].off == off)
+            return (uint32_t)middle;
+        if (eh->cies.at[middle].off < off)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return NO_ENTRY;
 }
 
@@ -80,18 +86,17 @@ static struct link_section *described_section(const struct link_section *section
     /* An FDE describes its own object's copy of a function, even where another object's definition was
      * chosen. */
     uint32_t index = link_object_symbol_section(section->object, (uint32_t)ELF64_R_SYM(reloc->r_info));
-    if (index && index < LINK_RESERVED)
-        return section->object->sections[index].kind == LINK_SECTION_DROPPED
-                   ? NULL
-                   : &section->object->sections[index];
-    return NULL;
+    if (!index || index >= LINK_RESERVED)
+        return NULL;
+    struct link_section *target = &section->object->sections[index];
+    return target->kind == LINK_SECTION_PLAIN && (target->flags & SHF_EXECINSTR) ? target : NULL;
 }
 
 static struct crateld_error *add_fde(struct link_eh_frame *eh, struct link_section *section, struct fde *fde,
                                      uint32_t id, size_t first_cie)
 {
     uint64_t id_off = fde->off + 4;
-    fde->cie = id <= id_off ? find_cie(eh, section, id_off - id, first_cie) : NO_ENTRY;
+    fde->cie = id <= id_off ? find_cie(eh, id_off - id, first_cie) : NO_ENTRY;
     if (fde->cie == NO_ENTRY)
         return entry_error(section, fde->off, "an FDE whose CIE does not exist before it");
     fde->target = described_section(section, fde);
@@ -102,6 +107,18 @@ static struct crateld_error *add_fde(struct link_eh_frame *eh, struct link_secti
         return error_memory();
     fde->target->first_fde = (uint32_t)eh->fdes.count;
     return NULL;
+}
+
+/* Whether all of the places that `count` relocations from `first` on patch lie within [off, off + size). */
+static bool has_places(const struct link_section *section, uint32_t first, uint32_t count, uint64_t off, uint64_t size)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        const Elf64_Rela *reloc = &section->relocs[i];
+        uint64_t patched = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info))->size;
+        if (reloc->r_offset < off || patched > size || reloc->r_offset - off > size - patched)
+            return false;
+    }
+    return true;
 }
 
 /* Cuts one input section into entries. */
@@ -125,6 +142,8 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
         uint32_t first = reloc;
         while (reloc < section->reloc_count && section->relocs[reloc].r_offset < off + 4 + length)
             reloc++;
+        if (!has_places(section, first, reloc - first, off, (uint64_t)length + 4))
+            return entry_error(section, off, "a relocation reaches out of an entry");
         if (!id) {
             struct cie cie = {section, (uint32_t)off, length + 4, first, reloc - first, 0, 0, false, false};
             if (!VEC_PUSH(&eh->cies, cie))
@@ -220,7 +239,7 @@ static struct crateld_error *share_cies(struct link_eh_frame *eh)
 
 static bool is_kept(const struct fde *fde)
 {
-    return fde->target && fde->target->is_live && fde->target->kind != LINK_SECTION_DROPPED;
+    return fde->target && fde->target->is_live;
 }
 
 static struct crateld_error *scan_entry(struct link *link, struct link_section *section, uint32_t first,

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "toc/stubs.h"
+
 static uint64_t place_hash(const struct link_section *section, uint64_t value)
 {
     uint64_t mixed =
@@ -151,11 +153,15 @@ static struct crateld_error *read_record(struct link *link, const struct link_se
         return record_error(records, off, "a record without a function");
     if (!section)
         return NULL;
+    if (!(section->flags & SHF_EXECINSTR) || value > section->size)
+        return record_error(records, off, "a function that is not in code");
     section->is_toc = true;
     if (record.kind != CRATELD_TOC_FUNCTION)
         return NULL;
-    if (is_varargs && varargs_section != section)
-        return record_error(records, off, "a varargs entry in another section than the function");
+    if (is_varargs && (varargs_section != section || varargs_value > section->size))
+        return record_error(records, off, "a varargs entry outside the function's section");
+    if (record.stack_arguments > TOC_STACK_ARGUMENTS_MAX || record.stack_arguments % 8)
+        return record_error(records, off, "stack arguments of an impossible size");
     struct link_function *function;
     TRY(link_function_enter(link, section, value, &function));
     function->has_record = true;

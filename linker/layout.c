@@ -304,6 +304,11 @@ static struct crateld_error *place_sections(struct link_output *output)
         uint8_t align_log2 = section->align_log2;
         if (output->rank == RANK_TEXT && align_log2 < MIN_TEXT_ALIGN_LOG2)
             align_log2 = MIN_TEXT_ALIGN_LOG2;
+        if (output->rank == RANK_ARRAYS && align_log2 < 3)
+            align_log2 = 3;
+        if (output->rank == RANK_ARRAYS && section->size % 8)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: section %s: %llu bytes are no array of pointers",
+                                section->object->path, section->name, (unsigned long long)section->size);
         if (align_log2 > output->align_log2)
             output->align_log2 = align_log2;
         section->out_off = align_up(output->size, UINT64_C(1) << align_log2);
@@ -397,16 +402,19 @@ static struct crateld_error *add_synthetics(struct link *link)
 /* Gives the outputs of one segment their rvas from `start` (page-aligned) on. */
 static void place_segment(struct link *link, uint8_t kind, uint64_t start, struct crate_segment *ret)
 {
-    uint64_t end = start, file_end = start;
+    uint64_t end = start, file_end = start, tbss_end = start;
     for (size_t i = 0; i < link->outputs.count; i++) {
         struct link_output *output = link->outputs.at[i];
         if (output->segment != kind)
             continue;
-        output->rva = align_up(end, UINT64_C(1) << output->align_log2);
+        bool is_tbss = output->rank == RANK_TBSS;
+        output->rva = align_up(is_tbss && tbss_end > end ? tbss_end : end, UINT64_C(1) << output->align_log2);
         output->off = output->rva;
         /* .tbss takes no space: its bytes exist per thread only. */
-        if (output->rank == RANK_TBSS)
+        if (is_tbss) {
+            tbss_end = output->rva + output->size;
             continue;
+        }
         end = output->rva + output->size;
         if (output->type != SHT_NOBITS)
             file_end = end;
@@ -415,7 +423,7 @@ static void place_segment(struct link *link, uint8_t kind, uint64_t start, struc
 }
 
 /* Where thread-locals are: the outputs of SHF_TLS, which are neighbours. */
-static void place_tls(struct link *link)
+static struct crateld_error *place_tls(struct link *link)
 {
     uint64_t first = UINT64_MAX, end = 0;
     link->tls_align = 1;
@@ -433,6 +441,11 @@ static void place_tls(struct link *link)
     }
     link->tls_rva = end ? first : 0;
     link->tls_mem_size = end ? end - first : 0;
+    if (link->tls_mem_size > CRATE_MAX_SIZE || link->tls_align > CRATE_MAX_TLS_ALIGN)
+        return error_create(CRATELD_ERROR_RANGE, "%s: %llu bytes of thread-locals, aligned to %llu, are too many",
+                            link->options->output, (unsigned long long)link->tls_mem_size,
+                            (unsigned long long)link->tls_align);
+    return NULL;
 }
 
 static uint64_t rva_of(const struct link *link, const char *name)
@@ -474,7 +487,7 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
                             link->options->output, (unsigned long long)start);
     uint64_t reserve = link->flags & CRATE_FLAG_LOW ? RESERVE_LOW_SIZE : RESERVE_SIZE;
     image->header.reserve_size = link->options->keep_relink && start + reserve <= CRATE_MAX_SIZE ? reserve : 0;
-    place_tls(link);
+    TRY(place_tls(link));
     link->toc_rva = rva_of(link, ".toc");
     link->stubs_rva = rva_of(link, ".crate.imports");
     link->lazy_rva = rva_of(link, ".crate.lazy");

@@ -196,11 +196,12 @@ static struct crateld_error *request_symbols(struct link *link)
 static struct crateld_error *check_entry(struct link *link)
 {
     struct link_symbol *entry = link->entry;
-    if (entry->state == LINK_SYMBOL_DEFINED)
+    if (entry->state == LINK_SYMBOL_DEFINED && link_section_is_loaded(entry->section) &&
+        (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;
     link->entry = NULL;
     if (link->options->is_entry_required)
-        link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s'",
+        link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s', a function",
                                        link->options->output, link->options->entry));
     return NULL;
 }

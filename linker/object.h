@@ -114,6 +114,13 @@ enum {
  * LINK_SHN_COMMON. */
 uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i);
 
+/* Whether the section, or what merging makes of it, has a place in memory that symbols can mean. */
+static inline bool link_section_is_loaded(const struct link_section *section)
+{
+    return (section->flags & SHF_ALLOC) &&
+           (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE);
+}
+
 /* The name of symbol `i`, "" for section symbols without one. */
 const char *link_object_symbol_name(const struct link_object *object, uint32_t i);
 

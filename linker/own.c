@@ -92,6 +92,7 @@ static struct crateld_error *define_marker(struct link *link, struct link_symbol
     };
     symbol->state = LINK_SYMBOL_DEFINED;
     symbol->binding = STB_GLOBAL;
+    symbol->type = STT_NOTYPE; /* whatever references say */
     symbol->visibility = STV_HIDDEN;
     symbol->object = &link->own;
     symbol->section = &marker->section;
@@ -114,6 +115,7 @@ static struct crateld_error *define_one(struct link *link, const char *definitio
     unsigned long long value = strtoull(equals + 1, &end, 0);
     if (!errno && end != equals + 1 && !*end) {
         symbol->state = LINK_SYMBOL_ABSOLUTE;
+        symbol->type = STT_NOTYPE;
         symbol->value = value;
     } else {
         const struct link_symbol *other = link_symbol_table_find(&link->symbols, equals + 1);

@@ -275,6 +275,11 @@ static bool is_function_type(const struct link_symbol *symbol)
     return symbol->type == STT_FUNC || symbol->type == STT_GNU_IFUNC;
 }
 
+static bool is_thread_local(const struct link_symbol *symbol)
+{
+    return symbol->state == LINK_SYMBOL_DEFINED && (symbol->section->flags & SHF_TLS);
+}
+
 static bool is_local_ifunc(const struct link_symbol *symbol)
 {
     return symbol->state == LINK_SYMBOL_DEFINED && symbol->type == STT_GNU_IFUNC;
@@ -463,6 +468,9 @@ static struct crateld_error *scan_local_exec(const struct scanning *s)
 static struct crateld_error *scan_tls(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
+    bool is_own = symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE;
+    if (is_own && s->ref->howto->formula != RELOC_TLS_LD && !is_thread_local(symbol))
+        return place_error(s, CRATELD_ERROR_FORMAT, "it is defined as no thread-local");
     s->ref->action = LINK_ACTION_SLOT;
     switch (s->ref->howto->formula) {
     case RELOC_TLS_LD:
@@ -535,12 +543,16 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
         return place_error(&s, CRATELD_ERROR_FORMAT, "the place lies outside the section");
     if (section->type == SHT_NOBITS)
         return place_error(&s, CRATELD_ERROR_FORMAT, "a section without contents is relocated");
+    if (ret->symbol->state == LINK_SYMBOL_DEFINED && !link_section_is_loaded(ret->symbol->section))
+        return place_error(&s, CRATELD_ERROR_UNSUPPORTED, "it is in a section that is not loaded");
     bool is_undefined;
     TRY(check_undefined(&s, &is_undefined));
     if (is_undefined)
         return NULL;
     if (is_tls_formula(ret->howto->formula))
         return scan_tls(&s);
+    if (is_thread_local(ret->symbol) && ret->howto->formula != RELOC_SIZE)
+        return place_error(&s, CRATELD_ERROR_FORMAT, "it is defined as a thread-local");
     switch (ret->howto->formula) {
     case RELOC_ABSOLUTE:
         return scan_absolute(&s);

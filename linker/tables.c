@@ -272,7 +272,7 @@ static void fill_import(const struct link *link, const struct link_import *from,
 static struct crate_array array_of(const struct link *link, const char *name)
 {
     const struct link_output *output = link_find_output(link, name);
-    if (!output || output->segment != CRATE_SEGMENT_DATA)
+    if (!output || output->segment != CRATE_SEGMENT_DATA || output->type == SHT_NOBITS || (output->flags & SHF_TLS))
         return (struct crate_array){0};
     return (struct crate_array){(uint32_t)output->rva, (uint32_t)(output->size / 8)};
 }
