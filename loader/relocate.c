@@ -129,6 +129,7 @@ static struct crateld_error *find_thread_local(struct loaded_crate *crate, const
     if (import->flags & CRATE_IMPORT_FLAG_VAGUE) {
         struct vague_definition definition = {0};
         TRY(vague_definition(crate, import, &definition));
+        TRY(tls_reserve(definition.crate)); /* it may be activated after this one */
         *ret = own_thread_local(definition.crate, definition.value);
         return NULL;
     }
