@@ -11,14 +11,16 @@ enum { MAX_DEPTH = 32 };
 
 static struct crateld_error *add(struct arguments *arguments, char *text)
 {
-    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count, 2, sizeof *arguments->at))
+    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count, 2,
+                  sizeof *arguments->at))
         return error_memory();
     arguments->at[arguments->count++] = text;
     arguments->at[arguments->count] = NULL;
     return NULL;
 }
 
-/* Takes one word off the front of `text`, whose quotes and backslashes are undone in a copy; NULL in *ret at the end. */
+/* Takes one word off the front of `text`, whose quotes and backslashes are undone in a copy; NULL in *ret at
+ * the end. */
 static struct crateld_error *next_word(struct arguments *arguments, struct span *text, char **ret)
 {
     size_t at = 0, length = 0;

@@ -1,5 +1,5 @@
-/* Arguments with @file replaced by what the file holds, as GNU tools do (libiberty's expandargv): words separated by blanks,
- * with quotes and backslashes. */
+/* Arguments with @file replaced by what the file holds, as GNU tools do (libiberty's expandargv): words
+ * separated by blanks, with quotes and backslashes. */
 #ifndef CLI_ARGUMENTS_H
 #define CLI_ARGUMENTS_H
 
@@ -14,8 +14,8 @@ struct arguments {
     struct arena arena; /* owned */
 };
 
-/* Sets *ret to `argv` expanded. A file that can not be opened leaves its argument as it is. Errors: IO, FORMAT (files that name
- * each other too deeply), MEMORY. */
+/* Sets *ret to `argv` expanded. A file that can not be opened leaves its argument as it is. Errors: IO,
+ * FORMAT (files that name each other too deeply), MEMORY. */
 MUST_CHECK struct crateld_error *arguments_expand(int argc, char **argv, struct arguments *ret);
 
 void arguments_deinit(struct arguments *arguments);

@@ -27,32 +27,37 @@ static bool is_code_name(struct asm_slice name)
 
 /* Sets *ret to the number of the section `name` in `group`, which is entered if it is new; `is_code` is NULL
  * where no flags were given. */
-static struct crateld_error *enter_section(struct asm_sections *sections, struct asm_slice name,
-                                           struct asm_slice group, const bool *is_code, uint32_t *ret)
+static struct crateld_error *enter_section(struct asm_sections *sections, struct asm_section section,
+                                           uint32_t *ret)
 {
-    uint64_t hash = hash_bytes(name.at, name.size);
+    uint64_t hash = hash_bytes(section.name.at, section.name.size);
     size_t cursor = 0;
     uint32_t number, found = HASH_INDEX_NONE;
     while ((number = hash_index_next(&sections->index, hash, &cursor)) != HASH_INDEX_NONE) {
-        const struct asm_section *section = &sections->list.at[number];
-        if (!asm_equal(section->name, name))
+        const struct asm_section *other = &sections->list.at[number];
+        if (!asm_equal(other->name, section.name))
             continue;
-        if (asm_equal(section->group, group)) {
+        if (asm_equal(other->group, section.group)) {
             *ret = number;
             return NULL;
         }
         found = number;
     }
-    if (!is_code && found != HASH_INDEX_NONE) {
+    if (!section.flags.size && found != HASH_INDEX_NONE) {
         *ret = found;
         return NULL;
     }
-    struct asm_section section = {name, group, is_code ? *is_code : is_code_name(name)};
     if (sections->list.count >= HASH_INDEX_NONE || !hash_index_add(&sections->index, hash) ||
         !VEC_PUSH(&sections->list, section))
         return error_memory();
     *ret = (uint32_t)sections->list.count - 1;
     return NULL;
+}
+
+/* A section that is given by its name alone. */
+static struct asm_section plain_section(struct asm_slice name)
+{
+    return (struct asm_section){.name = name, .is_code = is_code_name(name)};
 }
 
 /* `"text"` without its quotes. */
@@ -68,19 +73,19 @@ static struct asm_slice unquote(struct asm_slice slice)
 static struct crateld_error *section_of_operands(struct asm_sections *sections, struct asm_slice operands,
                                                  uint32_t *ret)
 {
-    struct asm_slice name = unquote(asm_operand(operands, 0));
+    struct asm_section section = plain_section(unquote(asm_operand(operands, 0)));
     struct asm_slice flags = asm_operand(operands, 1);
-    struct asm_slice group = {0};
     if (flags.size < 2 || flags.at[0] != '"')
-        return enter_section(sections, name, group, NULL, ret);
-    bool is_code = memchr(flags.at, 'x', flags.size) != NULL;
+        return enter_section(sections, section, ret);
+    section.flags = flags;
+    section.is_code = memchr(flags.at, 'x', flags.size) != NULL;
     if (memchr(flags.at, 'G', flags.size)) {
         unsigned index = 3;
         index += memchr(flags.at, 'M', flags.size) != NULL;
         index += memchr(flags.at, 'o', flags.size) != NULL;
-        group = unquote(asm_operand(operands, index));
+        section.group = unquote(asm_operand(operands, index));
     }
-    return enter_section(sections, name, group, &is_code, ret);
+    return enter_section(sections, section, ret);
 }
 
 /* The directives that change the section; `.subsection` stays within it. */
@@ -94,7 +99,7 @@ static struct crateld_error *apply_section_directive(struct asm_walk *walk)
     if (asm_is_word(op, ".section") || asm_is_word(op, ".pushsection")) {
         TRY(section_of_operands(walk->sections, statement->operands, &walk->place.current));
     } else if (asm_is_word(op, ".text") || asm_is_word(op, ".data") || asm_is_word(op, ".bss")) {
-        TRY(enter_section(walk->sections, op, (struct asm_slice){0}, NULL, &walk->place.current));
+        TRY(enter_section(walk->sections, plain_section(op), &walk->place.current));
     } else if (asm_is_word(op, ".previous")) {
         walk->place.current = walk->place.previous;
     } else if (asm_is_word(op, ".popsection")) {
@@ -106,6 +111,16 @@ static struct crateld_error *apply_section_directive(struct asm_walk *walk)
     }
     walk->place.previous = current;
     return NULL;
+}
+
+bool asm_walk_names_section(const struct asm_walk *walk, uint32_t number)
+{
+    const struct asm_statement *statement = &walk->statement;
+    struct asm_slice name = walk->sections->list.at[number].name;
+    if (asm_is_word(statement->op, ".text"))
+        return asm_is(name, ".text");
+    return asm_is_word(statement->op, ".section") &&
+           asm_equal(unquote(asm_operand(statement->operands, 0)), name);
 }
 
 /* What the statement before this one changes. */
@@ -175,7 +190,7 @@ struct crateld_error *asm_walk_init(struct asm_walk *walk, struct asm_slice text
 {
     static const char dot_text[] = ".text";
     *walk = (struct asm_walk){.reader.text = text, .sections = sections};
-    TRY(enter_section(sections, (struct asm_slice){dot_text, strlen(dot_text)}, (struct asm_slice){0}, NULL,
+    TRY(enter_section(sections, plain_section((struct asm_slice){dot_text, strlen(dot_text)}),
                       &walk->place.current));
     walk->place.previous = walk->place.current;
     return NULL;

@@ -12,6 +12,7 @@
 struct asm_section {
     struct asm_slice name;
     struct asm_slice group; /* signature of its section group; empty: none */
+    struct asm_slice flags; /* as given, in quotes; empty: by name */
     bool is_code;
 };
 
@@ -59,6 +60,9 @@ static inline const struct asm_section *asm_walk_section(const struct asm_walk *
 {
     return &walk->sections->list.at[walk->place.current];
 }
+
+/* Whether the statement switches to a section of the name of section `number`. */
+bool asm_walk_names_section(const struct asm_walk *walk, uint32_t number);
 
 /* Whether the statement is a directive, or empty but for labels. */
 static inline bool asm_is_directive(const struct asm_statement *statement)

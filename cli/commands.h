@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "cli/exit_status.h"
 
-/* Prints `error` (taken over) as "crateld: message", each line of it, and returns the exit status for it: EXIT_STATUS_USAGE for
- * faults of the arguments, else EXIT_STATUS_FAILED. */
+/* Prints `error` (taken over) as "crateld: message", each line of it, and returns the exit status for it:
+ * EXIT_STATUS_USAGE for faults of the arguments, else EXIT_STATUS_FAILED. */
 int command_failed(struct crateld_error *error);
 
 /* Each gets argv[0] = its own name, and returns the exit status. */

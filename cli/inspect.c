@@ -22,9 +22,10 @@ static const char usage[] =
 struct inspect_opts {
     unsigned parts; /* enum inspect_part; 0: what is usual */
     bool is_json;
+    bool has_check;
 };
 
-enum { OPTION_JSON = 1 << 16 }; /* above all parts */
+enum { OPTION_JSON = 1 << 16, OPTION_CHECK }; /* above all parts */
 
 static const struct option options[] = {
     {"header", no_argument, NULL, INSPECT_HEADER},
@@ -38,6 +39,7 @@ static const struct option options[] = {
     {"fixups", no_argument, NULL, INSPECT_FIXUPS},
     {"functions", no_argument, NULL, INSPECT_FUNCTIONS},
     {"all", no_argument, NULL, INSPECT_ALL},
+    {"check", no_argument, NULL, OPTION_CHECK},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -53,11 +55,14 @@ static struct crateld_error *report_crate(struct report *report, const struct in
     return NULL;
 }
 
-static struct crateld_error *report_file(struct report *report, const char *path, unsigned parts)
+static struct crateld_error *report_file(struct report *report, const char *path,
+                                         const struct inspect_opts *opts, unsigned parts)
 {
     struct inspected_crate crate = {0};
     TRY(inspected_crate_open(path, &crate));
-    struct crateld_error *error = report_crate(report, &crate, parts);
+    struct crateld_error *error = opts->has_check ? inspected_crate_check(&crate) : NULL;
+    if (!error)
+        error = report_crate(report, &crate, parts);
     inspected_crate_close(&crate);
     return error;
 }
@@ -97,7 +102,7 @@ static struct crateld_error *inspect_all(struct report *report, char *const *arg
         if (is_pid(*arguments, &pid))
             TRY(report_process(report, pid, parts));
         else
-            TRY(report_file(report, *arguments, parts));
+            TRY(report_file(report, *arguments, opts, parts));
     }
     report_end_list(report);
     report_end_object(report);
@@ -139,6 +144,8 @@ int cmd_inspect(int argc, char **argv)
         }
         if (option == OPTION_JSON)
             opts.is_json = true;
+        else if (option == OPTION_CHECK)
+            opts.has_check = true;
         else
             opts.parts |= (unsigned)option;
     }

@@ -6,7 +6,6 @@
 
 #include "base/cleanup.h"
 #include "cli/frame_size.h"
-#include "crate/build_id.h"
 #include "crate/machine.h"
 
 enum { NAME_SIZE = 512 }; /* of text made for a place; longer names are cut */
@@ -17,7 +16,7 @@ static const char *const segment_names[] = {"meta", "text", "rodata", "data"};
 static const char *const import_kinds[] = {"call",    "call (TOC)", "ifunc",
                                            "address", "TLS offset", "TLS index"};
 static const char *const export_kinds[] = {"function", "function (TOC)", "data", "thread-local", "absolute"};
-static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "tpoff32"};
+static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
 static const char *const crate_flag_names[] = {"relink",     "low",      "near", "text-fixups",
                                                "static-tls", "toc-code", "eager"};
@@ -36,18 +35,6 @@ static const char *string_at(const struct inspected_crate *crate, uint32_t off)
     return crate_view_string(&crate->view, off);
 }
 
-static void report_build_id_check(struct report *report, const struct inspected_crate *crate)
-{
-    uint64_t off = 0;
-    uint8_t id[CRATE_BUILD_ID_SIZE];
-    struct crateld_error *error = crate_header_find(crate->path, crate->file.data, &off);
-    if (!error) {
-        crate_build_id(crate->file.data, off, &crate->view.header, id);
-        report_bool(report, "build_id_is_right", memcmp(id, crate->view.header.build_id, sizeof id) == 0);
-    }
-    crateld_error_destroy(error);
-}
-
 static void report_initialisers(struct report *report, const struct crate_header *header)
 {
     report_number(report, "preinit_functions", header->preinit_array.count);
@@ -57,7 +44,7 @@ static void report_initialisers(struct report *report, const struct crate_header
     report_number(report, "tls_align", header->tls_mem_size ? header->tls_align : 0);
 }
 
-static void report_header(struct report *report, const struct inspected_crate *crate)
+static struct crateld_error *report_header(struct report *report, const struct inspected_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
     char text[NAME_SIZE];
@@ -67,8 +54,11 @@ static void report_header(struct report *report, const struct inspected_crate *c
     report_string(report, "abi", text);
     report_string(report, "machine", crate_machine_name(header->machine));
     report_bytes(report, "build_id", header->build_id, sizeof header->build_id);
-    if (crate->file.data.size)
-        report_build_id_check(report, crate);
+    if (crate->file.data.size) {
+        bool is_right = false;
+        TRY(inspected_crate_has_right_id(crate, &is_right));
+        report_bool(report, "build_id_is_right", is_right);
+    }
     report_set(report, "flags", header->flags, crate_flag_names, COUNT_OF(crate_flag_names));
     report_address(report, "preferred_base", header->preferred_base);
     if (crate->namer)
@@ -87,6 +77,7 @@ static void report_header(struct report *report, const struct inspected_crate *c
     if (header->flags & CRATE_FLAG_TEXT_FIXUPS)
         report_string(report, "text", "not shared between processes: it has fixups; compile with -fPIC");
     report_end_object(report);
+    return NULL;
 }
 
 static void report_segments(struct report *report, const struct inspected_crate *crate)
@@ -237,11 +228,13 @@ static struct crateld_error *report_exports(struct report *report, const struct 
     return NULL;
 }
 
-/* Sets `ret` to what is at `address`: in the process, or in the crate at its preferred base. */
-static void name_address(const struct inspected_crate *crate, uint64_t address, char *ret, size_t size)
+/* Sets `ret` to what is at `address`, `wanted` if that is one of its names: in the process, or in the crate
+ * at its preferred base. */
+static void name_address(const struct inspected_crate *crate, uint64_t address, const char *wanted, char *ret,
+                         size_t size)
 {
     if (crate->namer)
-        crate->namer->name(crate->namer, address, ret, size);
+        crate->namer->name(crate->namer, address, wanted, ret, size);
     else
         inspected_crate_name(crate, address, ret, size);
 }
@@ -282,7 +275,7 @@ static void describe_slot(const struct inspected_crate *crate, const struct crat
     else if (!value)
         snprintf(ret, size, "0");
     else
-        name_address(crate, value, ret, size);
+        name_address(crate, value, string_at(crate, import->name), ret, size);
 }
 
 static struct crateld_error *report_import_slots(struct report *report, const struct inspected_crate *crate)
@@ -315,7 +308,7 @@ static void report_func_refs(struct report *report, const struct inspected_crate
         uint64_t entry = toc_word(crate, off);
         if (!entry)
             continue; /* spare */
-        name_address(crate, entry, text, sizeof text);
+        name_address(crate, entry, NULL, text, sizeof text);
         report_row(report);
         report_address(report, "offset", off);
         report_string(report, "function", text);
@@ -528,7 +521,7 @@ struct crateld_error *inspect_crate(struct report *report, const struct inspecte
                                     unsigned parts)
 {
     if (parts & INSPECT_HEADER)
-        report_header(report, crate);
+        TRY(report_header(report, crate));
     if (parts & INSPECT_SEGMENTS)
         report_segments(report, crate);
     if (parts & INSPECT_NEEDED)
@@ -541,7 +534,7 @@ struct crateld_error *inspect_crate(struct report *report, const struct inspecte
         TRY(report_toc(report, crate));
     if (parts & INSPECT_STUBS)
         report_stubs(report, crate);
-    if (parts & INSPECT_MODULES && crate->has_relink)
+    if (parts & INSPECT_MODULES)
         TRY(report_modules(report, crate));
     if (parts & INSPECT_FIXUPS)
         TRY(report_fixups(report, crate));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "crate/build_id.h"
 #include "crate/check.h"
 #include "crate/machine.h"
 
@@ -31,7 +32,7 @@ static struct crateld_error *add_stubs(struct inspected_crate *crate, const stru
     };
     for (size_t i = 0; i < sizeof stubs / sizeof *stubs; i++) {
         uint32_t rva = symbol->refs[stubs[i].ref];
-        if (rva != RELINK_NONE)
+        if (rva != RELINK_NONE && *symbol->name)
             TRY(symbol_map_add(&crate->symbols,
                                (struct symbol_map_entry){rva, stubs[i].kind, stubs[i].size, symbol->name}));
     }
@@ -196,6 +197,26 @@ void inspected_crate_close(struct inspected_crate *crate)
     free(crate->toc_bytes);
     free(crate->path);
     *crate = (struct inspected_crate){0};
+}
+
+struct crateld_error *inspected_crate_has_right_id(const struct inspected_crate *crate, bool *ret)
+{
+    uint64_t off = 0;
+    uint8_t id[CRATE_BUILD_ID_SIZE];
+    TRY(crate_header_find(crate->path, crate->file.data, &off));
+    crate_build_id(crate->file.data, off, &crate->view.header, id);
+    *ret = memcmp(id, crate->view.header.build_id, sizeof id) == 0;
+    return NULL;
+}
+
+struct crateld_error *inspected_crate_check(const struct inspected_crate *crate)
+{
+    bool is_right = false;
+    TRY(inspected_crate_has_right_id(crate, &is_right));
+    if (!is_right)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: its contents do not have the build id of its header",
+                            crate->path);
+    return crate->has_relink ? relink_view_check_all(&crate->relink) : NULL;
 }
 
 bool inspected_crate_is_lazy(const struct inspected_crate *crate, uint64_t entry)

@@ -11,8 +11,10 @@
 
 /* Tells what is at an address in a process. */
 struct address_namer {
-    /* Sets `ret` to "where:what", with "+0x…" where the address is within it; "0x…" when nothing is known. */
-    void (*name)(const struct address_namer *namer, uint64_t address, char *ret, size_t size);
+    /* Sets `ret` to "where:what", with "+0x…" where the address is within it; "0x…" when nothing is known. Of
+     * several names of one place it is `wanted`, which may be NULL. */
+    void (*name)(const struct address_namer *namer, uint64_t address, const char *wanted, char *ret,
+                 size_t size);
 };
 
 struct inspected_crate {
@@ -43,7 +45,14 @@ MUST_CHECK struct crateld_error *inspected_crate_attach(const char *path, dev_t 
 /* Releases; a zeroed one is allowed. */
 void inspected_crate_close(struct inspected_crate *crate);
 
-/* Whether the i-th function slot's contents lead to its lazy stub. */
+/* Checks what opening a crate file does not look at: the build id and the relink section as a whole. Errors:
+ * MISMATCH (another build id); FORMAT. */
+MUST_CHECK struct crateld_error *inspected_crate_check(const struct inspected_crate *crate);
+
+/* Sets *ret to whether the file's contents have the build id of its header. Error: FORMAT. */
+MUST_CHECK struct crateld_error *inspected_crate_has_right_id(const struct inspected_crate *crate, bool *ret);
+
+/* Whether `entry`, a function slot's contents, leads to a lazy stub. */
 bool inspected_crate_is_lazy(const struct inspected_crate *crate, uint64_t entry);
 
 /* Sets `ret` to what is at `address` in the crate ("draw", "draw+0x4", "stub of sin"), or to "0x…". */

@@ -107,9 +107,28 @@ static const Dwfl_Callbacks dwfl_callbacks = {
     .find_debuginfo = find_no_debuginfo,
 };
 
-/* Sets `ret` to the ELF file and symbol at `address`; false if it is in no ELF file. Names that begin
+/* How `wanted` is a name of what is at `address` of the ELF file: NULL if it is none. */
+static const char *match_name(Dwfl_Module *module, uint64_t address, const char *wanted)
+{
+    int count = wanted ? dwfl_module_getsymtab(module) : 0;
+    for (int i = 1; i < count; i++) {
+        GElf_Sym symbol;
+        GElf_Addr value;
+        const char *name = dwfl_module_getsym_info(module, i, &symbol, &value, NULL, NULL, NULL);
+        if (!name || symbol.st_shndx == SHN_UNDEF || strcmp(name, wanted) != 0)
+            continue;
+        if (value == address)
+            return "";
+        if (GELF_ST_TYPE(symbol.st_info) == STT_GNU_IFUNC)
+            return " (the variant for this CPU)";
+    }
+    return NULL;
+}
+
+/* Sets `ret` to the ELF file and symbol at `address`; false if it is in no ELF file. Symbols that begin
  * elsewhere are not shown: they would be the nearest exported ones, seldom the right ones. */
-static bool name_in_library(const struct process_crates *crates, uint64_t address, char *ret, size_t size)
+static bool name_in_library(const struct process_crates *crates, uint64_t address, const char *wanted,
+                            char *ret, size_t size)
 {
     Dwfl_Module *module = crates->libraries ? dwfl_addrmodule(crates->libraries, address) : NULL;
     if (!module)
@@ -119,16 +138,19 @@ static bool name_in_library(const struct process_crates *crates, uint64_t addres
     GElf_Sym symbol;
     const char *path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
     const char *file = path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    const char *name = dwfl_module_addrinfo(module, address, &off, &symbol, NULL, NULL, NULL);
+    const char *match = match_name(module, address, wanted);
+    const char *name =
+        match ? wanted : dwfl_module_addrinfo(module, address, &off, &symbol, NULL, NULL, NULL);
     if (name && !off)
-        snprintf(ret, size, "%s:%s", file, name);
+        snprintf(ret, size, "%s:%s%s", file, name, match ? match : "");
     else
         snprintf(ret, size, "%s+0x%" PRIx64, file, address - start);
     return true;
 }
 
 /* address_namer's: looks in the crates, then in the ELF files. */
-static void name_address(const struct address_namer *namer, uint64_t address, char *ret, size_t size)
+static void name_address(const struct address_namer *namer, uint64_t address, const char *wanted, char *ret,
+                         size_t size)
 {
     const struct process_crates *crates = (const struct process_crates *)namer;
     for (size_t i = 0; i < crates->crates.count; i++) {
@@ -140,7 +162,7 @@ static void name_address(const struct address_namer *namer, uint64_t address, ch
             inspected_crate_name(crate, address, ret + length, size - (size_t)length);
         return;
     }
-    if (!name_in_library(crates, address, ret, size))
+    if (!name_in_library(crates, address, wanted, ret, size))
         snprintf(ret, size, "0x%" PRIx64, address);
 }
 

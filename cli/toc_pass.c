@@ -23,6 +23,9 @@ struct pass {
     bool is_out_of_memory;
     enum pending pending;
     struct asm_slice call_target; /* of PENDING_CALL */
+    uint32_t function;            /* whose label came last, cold parts aside; TOC_SCAN_NONE: none */
+    uint32_t has_adapter;         /* the function that has got its varargs adapter last */
+    uint32_t separate; /* the open function that stands in a section of its own; TOC_SCAN_NONE: none */
 };
 
 static const char restore[] = "nopl _TOC_(%rip)";
@@ -121,6 +124,8 @@ static struct crateld_error *pass_labels(struct pass *p)
             put_text(p, " ");
             put_record_label(p, symbol->function);
             put_text(p, ": ");
+            if (p->scan.functions.at[symbol->function].parent == TOC_SCAN_NONE)
+                p->function = symbol->function;
         } else if (symbol->flags & TOC_SYMBOL_RECEIVER && p->pending == PENDING_NONE) {
             p->pending = PENDING_RECEIVER;
         }
@@ -187,6 +192,53 @@ static void pass_own_address(struct pass *p)
     put_text(p, "-4");
 }
 
+/* `cmpq %fs:112, …` in the prologue of an ifunc's resolver: in a static program it runs before there is a
+ * thread pointer. Equal operands never branch to the call of __morestack. */
+static bool pass_limit_check(struct pass *p)
+{
+    const struct asm_statement *statement = &p->walk.statement;
+    if (p->function == TOC_SCAN_NONE || !asm_is(statement->op, "cmpq") ||
+        !asm_is(asm_operand(statement->operands, 0), "%fs:112"))
+        return false;
+    const struct toc_symbol *symbol = toc_scan_find(&p->scan, p->scan.functions.at[p->function].name);
+    if (!symbol || !(symbol->flags & TOC_SYMBOL_RESOLVER))
+        return false;
+    put_text(p, "\tcmpq %rsp, %rsp");
+    return true;
+}
+
+/* Whether the function is to be entered, for variable arguments, by a piece of its own: gcc renamed the
+ * register. */
+static bool has_varargs_adapter(const struct toc_function *function)
+{
+    return function->is_varargs && !asm_is(function->varargs_register, "%r11");
+}
+
+static void put_adapter_label(struct pass *p, uint32_t function)
+{
+    put_text(p, ".Lcrateld_varargs");
+    put_number(p, function);
+}
+
+/* That piece, behind the jump to the varargs entry. */
+static void pass_varargs_adapter(struct pass *p)
+{
+    const struct asm_statement *statement = &p->walk.statement;
+    if (p->function == TOC_SCAN_NONE || !asm_is(statement->op, "jmp"))
+        return;
+    const struct toc_function *function = &p->scan.functions.at[p->function];
+    if (!has_varargs_adapter(function) || !asm_equal(statement->operands, function->varargs_entry) ||
+        p->has_adapter == p->function)
+        return;
+    p->has_adapter = p->function;
+    put_text(p, "; ");
+    put_adapter_label(p, p->function);
+    put_text(p, ": movq %r11, ");
+    put_slice(p, function->varargs_register);
+    put_text(p, "; jmp ");
+    put_slice(p, function->varargs_entry);
+}
+
 static void pass_instruction(struct pass *p)
 {
     const struct asm_statement *statement = &p->walk.statement;
@@ -201,9 +253,10 @@ static void pass_instruction(struct pass *p)
         put_restore(p);
         put_text(p, "; ");
     }
-    if (!pass_got_branch(p))
+    if (!pass_got_branch(p) && !pass_limit_check(p))
         put_slice(p, body);
     pass_own_address(p);
+    pass_varargs_adapter(p);
     if (!toc_is_call(statement) || asm_begins(statement->operands, "__morestack@PLT") ||
         asm_is(statement->operands, "__morestack"))
         return;
@@ -220,11 +273,84 @@ static struct crateld_error *count_labels(struct pass *p)
     return NULL;
 }
 
+/* Switches to the section of `function`, or to another one of the same name for what is not TOC code in it: a
+ * thunk, say, which gcc puts beside its function. */
+static void put_section(struct pass *p, const struct toc_function *function, bool is_separate)
+{
+    const struct asm_section *section = &p->scan.sections.list.at[function->section];
+    put_text(p, ".section ");
+    put_slice(p, section->name);
+    put_text(p, ",");
+    if (section->flags.size)
+        put_slice(p, section->flags);
+    else
+        put_text(p, "\"ax\"");
+    put_text(p, ",@progbits");
+    if (section->group.size) {
+        put_text(p, ",");
+        put_slice(p, section->group);
+        put_text(p, ",comdat");
+    }
+    if (is_separate)
+        put_text(p, ",unique,1");
+    put_text(p, "; ");
+}
+
+/* The function that a label of the statement begins, if it is no TOC code but stands among it; or
+ * TOC_SCAN_NONE. */
+static uint32_t separate_function(const struct pass *p)
+{
+    struct asm_slice label;
+    for (size_t cursor = 0; asm_next_label(&p->walk.statement, &cursor, &label);) {
+        const struct toc_symbol *symbol = toc_scan_find(&p->scan, label);
+        if (symbol && symbol->function != TOC_SCAN_NONE && symbol->section == p->walk.place.current &&
+            !toc_scan_is_toc_function(&p->scan, &p->scan.functions.at[symbol->function]))
+            return symbol->function;
+    }
+    return TOC_SCAN_NONE;
+}
+
+/* A statement of a function that is no TOC code but stands among it. */
+static struct crateld_error *pass_separate(struct pass *p, bool is_begin)
+{
+    const struct asm_statement *statement = &p->walk.statement;
+    const struct toc_function *function = &p->scan.functions.at[p->separate];
+    if (is_begin) {
+        if (p->pending == PENDING_CALL) {
+            put_restore(p);
+            put_text(p, "; ");
+        }
+        p->pending = PENDING_NONE;
+        put_section(p, function, true);
+        put_text(p, ".p2align 4; ");
+    }
+    TRY(count_labels(p));
+    bool is_back = !p->walk.macro_depth && asm_walk_names_section(&p->walk, function->section);
+    if (is_back)
+        put_section(p, function, true);
+    else
+        put_slice(p, statement->text);
+    if (asm_is(statement->op, ".size") && asm_equal(asm_operand(statement->operands, 0), function->name)) {
+        put_text(p, "; ");
+        put_section(p, function, false);
+        p->separate = TOC_SCAN_NONE;
+    }
+    put_slice(p, statement->rest);
+    return NULL;
+}
+
 static struct crateld_error *pass_statement(struct pass *p)
 {
     const struct asm_statement *statement = &p->walk.statement;
     bool is_toc = asm_walk_section(&p->walk)->is_code && toc_scan_is_toc(&p->scan, p->walk.place.current) &&
                   !p->walk.macro_depth;
+    bool is_separate_begin = false;
+    if (is_toc && p->separate == TOC_SCAN_NONE && statement->labels.size) {
+        p->separate = separate_function(p);
+        is_separate_begin = p->separate != TOC_SCAN_NONE;
+    }
+    if (p->separate != TOC_SCAN_NONE)
+        return pass_separate(p, is_separate_begin);
     if (!is_toc) {
         TRY(count_labels(p));
         put_slice(p, statement->text);
@@ -257,7 +383,9 @@ static void put_record(struct pass *p, uint32_t number)
     }
     put_record_label(p, number);
     put_text(p, ", ");
-    if (function->is_varargs)
+    if (has_varargs_adapter(function))
+        put_adapter_label(p, number);
+    else if (function->is_varargs)
         put_slice(p, function->varargs_entry);
     else
         put_text(p, "0");
@@ -275,7 +403,7 @@ static void put_records(struct pass *p)
     if (p->text.count && p->text.at[p->text.count - 1] != '\n')
         put_text(p, "\n");
     for (uint32_t i = 0; i < p->scan.functions.count; i++) {
-        if (!toc_scan_is_toc(&p->scan, p->scan.functions.at[i].section))
+        if (!toc_scan_is_toc_function(&p->scan, &p->scan.functions.at[i]))
             continue;
         put_record(p, i);
         has_toc_code = true;
@@ -303,7 +431,7 @@ static struct crateld_error *pass_text(struct pass *p)
 
 struct crateld_error *toc_pass(struct asm_slice text, struct toc_text *ret)
 {
-    struct pass p = {0};
+    struct pass p = {.function = TOC_SCAN_NONE, .has_adapter = TOC_SCAN_NONE, .separate = TOC_SCAN_NONE};
     struct crateld_error *error = toc_scan(&p.scan, text);
     if (!error)
         error = asm_walk_init(&p.walk, text, &p.scan.sections);

@@ -227,14 +227,15 @@ static void scan_resumption(struct scanner *s, struct toc_function *function)
         return;
     if (asm_is(instruction->op, "movq") && asm_is(first, "%rax") && asm_is(second, "%r10"))
         return;
-    if (asm_is(instruction->op, "leaq") && asm_is(first, "24(%rbp)") && asm_is(second, "%r11")) {
+    if (asm_is(instruction->op, "leaq") && asm_is(first, "24(%rbp)") && !function->is_varargs) {
         function->is_varargs = true;
+        function->varargs_register = second;
         return;
     }
     function->prologue = TOC_PROLOGUE_DONE;
     if (asm_is(instruction->op, "jmp"))
         function->varargs_entry = first;
-    else if (function->is_varargs || asm_holds(first, "24(%rbp)"))
+    else if (function->is_varargs)
         fault(s, "the split-stack prologue of a function with variable arguments has an unknown form");
 }
 
@@ -277,8 +278,7 @@ static struct crateld_error *scan_instruction(struct scanner *s)
     if (s->function == TOC_SCAN_NONE) {
         if (s->walk.is_app) {
             while (s->scan->section_kinds.count <= s->walk.place.current)
-                if (!VEC_PUSH(&s->scan->section_kinds,
-                              (struct toc_section){TOC_SCAN_NONE, TOC_SCAN_NONE, false}))
+                if (!VEC_PUSH(&s->scan->section_kinds, (struct toc_section){TOC_SCAN_NONE, false}))
                     return error_memory();
             s->scan->section_kinds.at[s->walk.place.current].has_toplevel_asm = true;
         }
@@ -338,6 +338,9 @@ static struct crateld_error *scan_label(struct scanner *s, struct asm_slice labe
         if (function->prologue == TOC_PROLOGUE_RESUMED) {
             function->prologue = TOC_PROLOGUE_DONE;
             function->varargs_entry = label;
+            if (function->is_varargs && !asm_is(function->varargs_register, "%r11"))
+                fault(s,
+                      "the split-stack prologue of a function with variable arguments has an unknown form");
         } else if (function->prologue == TOC_PROLOGUE_NONE) {
             s->r11 = -1;
         }
@@ -360,6 +363,13 @@ static struct crateld_error *scan_call_site(struct scanner *s)
     return NULL;
 }
 
+static struct crateld_error *scan_type(struct scanner *s, struct asm_slice name, struct asm_slice type)
+{
+    if (asm_is(type, "@function"))
+        return flag_symbol(s->scan, name, TOC_SYMBOL_FUNCTION);
+    return asm_is(type, "@gnu_indirect_function") ? flag_symbol(s->scan, name, TOC_SYMBOL_IFUNC) : NULL;
+}
+
 static struct crateld_error *scan_directive(struct scanner *s)
 {
     const struct asm_statement *statement = &s->walk.statement;
@@ -368,8 +378,13 @@ static struct crateld_error *scan_directive(struct scanner *s)
         return NULL;
     if (asm_is(statement->op, ".uleb128") && s->call_site_field >= 0)
         return scan_call_site(s);
-    if (asm_is(statement->op, ".type") && asm_is(asm_operand(statement->operands, 1), "@function"))
-        return flag_symbol(s->scan, first, TOC_SYMBOL_FUNCTION);
+    if (asm_is(statement->op, ".type"))
+        return scan_type(s, first, asm_operand(statement->operands, 1));
+    if (asm_is(statement->op, ".set")) {
+        const struct toc_symbol *symbol = toc_scan_find(s->scan, first);
+        if (symbol && symbol->flags & TOC_SYMBOL_IFUNC)
+            return flag_symbol(s->scan, asm_operand(statement->operands, 1), TOC_SYMBOL_RESOLVER);
+    }
     if (asm_is(statement->op, ".globl") || asm_is(statement->op, ".global") ||
         asm_is(statement->op, ".weak")) {
         for (unsigned i = 0; i < asm_operand_count(statement->operands); i++)
@@ -438,26 +453,21 @@ static void judge_function(struct scanner *s, const struct toc_function *functio
         s->error = error_join(s->error, error);
 }
 
-/* A section is TOC code or is not: its functions share its fate. */
+/* What the user wrote outside functions can not be told from the TOC code that it shares a section with.
+ * (Functions of the compiler's that are no TOC code can: the pass gives them sections of their own.) */
 static void judge_section(struct scanner *s, const struct toc_section *kind,
                           const struct asm_section *section)
 {
-    if (kind->toc_function == TOC_SCAN_NONE ||
-        (kind->plain_function == TOC_SCAN_NONE && !kind->has_toplevel_asm))
+    if (kind->toc_function == TOC_SCAN_NONE || !kind->has_toplevel_asm)
         return;
-    struct asm_slice toc = s->scan->functions.at[kind->toc_function].name, plain = {0};
-    if (kind->plain_function != TOC_SCAN_NONE)
-        plain = s->scan->functions.at[kind->plain_function].name;
+    struct asm_slice toc = s->scan->functions.at[kind->toc_function].name, file = s->walk.main_file;
     s->error = error_join(
         s->error,
-        error_create(
-            CRATELD_ERROR_UNSUPPORTED,
-            "%.*s%ssection '%.*s' holds both TOC code ('%.*s') and code without a split-stack prologue "
-            "(%s%.*s%s): put them into sections of their own, as -ffunction-sections does",
-            (int)s->walk.main_file.size, s->walk.main_file.size ? s->walk.main_file.at : "",
-            s->walk.main_file.size ? ": " : "", (int)section->name.size, section->name.at, (int)toc.size,
-            toc.at, plain.size ? "'" : "an asm outside functions", (int)plain.size,
-            plain.size ? plain.at : "", plain.size ? "'" : ""));
+        error_create(CRATELD_ERROR_UNSUPPORTED,
+                     "%.*s%ssection '%.*s' holds both TOC code ('%.*s') and an asm outside functions: put "
+                     "them into sections of their own, as -ffunction-sections does",
+                     (int)file.size, file.size ? file.at : "", file.size ? ": " : "", (int)section->name.size,
+                     section->name.at, (int)toc.size, toc.at));
 }
 
 /* Decides which sections are TOC code, and reports what does not go together with that. */
@@ -465,15 +475,13 @@ static struct crateld_error *judge(struct scanner *s)
 {
     struct toc_scan *scan = s->scan;
     while (scan->section_kinds.count < scan->sections.list.count)
-        if (!VEC_PUSH(&scan->section_kinds, (struct toc_section){TOC_SCAN_NONE, TOC_SCAN_NONE, false}))
+        if (!VEC_PUSH(&scan->section_kinds, (struct toc_section){TOC_SCAN_NONE, false}))
             return error_memory();
     for (uint32_t i = 0; i < scan->functions.count; i++) {
         const struct toc_function *function = &scan->functions.at[i];
-        const struct toc_function *whole =
-            function->parent == TOC_SCAN_NONE ? function : &scan->functions.at[function->parent];
-        struct toc_section *kind = &scan->section_kinds.at[function->section];
-        bool is_toc = whole->prologue != TOC_PROLOGUE_NONE;
-        *(is_toc ? &kind->toc_function : &kind->plain_function) = i;
+        bool is_toc = toc_scan_is_toc_function(scan, function);
+        if (is_toc)
+            scan->section_kinds.at[function->section].toc_function = i;
         judge_function(s, function, is_toc);
     }
     for (size_t i = 0; i < scan->sections.list.count; i++)

@@ -22,6 +22,8 @@ enum toc_symbol_flags {
     TOC_SYMBOL_RECEIVER =
         1 << 2, /* a landing pad, or its address is taken: control comes here from anywhere */
     TOC_SYMBOL_CALLING_MACRO = 1 << 3, /* a macro whose body calls, or names the TOC register */
+    TOC_SYMBOL_IFUNC = 1 << 4,         /* of type @gnu_indirect_function */
+    TOC_SYMBOL_RESOLVER = 1 << 5,      /* the function that chooses for one of those */
 };
 
 struct toc_symbol {
@@ -44,19 +46,20 @@ struct toc_function {
     uint32_t section;
     uint32_t parent; /* the function that this is a cold part of; TOC_SCAN_NONE: it is a function */
     enum toc_prologue prologue;
-    uint32_t stack_arguments;       /* bytes, from the prologue */
-    bool is_varargs;                /* it calls va_start */
-    struct asm_slice varargs_entry; /* label */
-    const char *register_written;   /* place of an instruction that writes the TOC register; NULL: none */
-    const char *calls_hidden;       /* place of a macro that calls; NULL: none */
-    bool register_named;            /* some other instruction names it */
+    uint32_t stack_arguments; /* bytes, from the prologue */
+    bool is_varargs;          /* it calls va_start */
+    struct asm_slice
+        varargs_entry; /* label where the caller's stack arguments are expected in varargs_register */
+    struct asm_slice varargs_register;
+    const char *register_written; /* place of an instruction that writes the TOC register; NULL: none */
+    const char *calls_hidden;     /* place of a macro that calls; NULL: none */
+    bool register_named;          /* some other instruction names it */
 };
 
-/* What kind of code a section holds, by a function of it (index; TOC_SCAN_NONE: none of that kind). */
+/* What a section holds. */
 struct toc_section {
-    uint32_t toc_function;
-    uint32_t plain_function;
-    bool has_toplevel_asm;
+    uint32_t toc_function; /* one of its functions that is TOC code; TOC_SCAN_NONE: none */
+    bool has_toplevel_asm; /* instructions that the user wrote outside functions */
 };
 
 struct toc_scan {
@@ -85,10 +88,18 @@ MUST_CHECK struct crateld_error *toc_scan_label_name(struct toc_scan *scan, stru
 /* Forgets the count of numeric labels, for the next walk through the text. */
 void toc_scan_rewind(struct toc_scan *scan);
 
-/* Whether the section's code is TOC code. */
+/* Whether the section holds TOC code. */
 static inline bool toc_scan_is_toc(const struct toc_scan *scan, uint32_t section)
 {
     return scan->section_kinds.at[section].toc_function != TOC_SCAN_NONE;
+}
+
+/* Whether the function, or what it is a part of, has a split-stack prologue: then it is TOC code. */
+static inline bool toc_scan_is_toc_function(const struct toc_scan *scan, const struct toc_function *function)
+{
+    if (function->parent != TOC_SCAN_NONE)
+        function = &scan->functions.at[function->parent];
+    return function->prologue != TOC_PROLOGUE_NONE;
 }
 
 /* Whether the instruction calls something; the operand is the target. */

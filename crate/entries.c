@@ -183,6 +183,8 @@ struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i
     TRY(check_index(view, CRATE_TABLE_FIXUPS, "fixups", i));
     struct crate_fixup fixup = view->fixups[i];
     const struct crate_header *header = &view->header;
+    if (fixup.kind > CRATE_FIXUP_TPOFF32)
+        return ENTRY_FAULT(view, "fixups", i, "unknown kind %u", fixup.kind);
     uint32_t size = fixup.kind == CRATE_FIXUP_ABS64 ? 8 : 4;
     bool is_text = crate_segment_has(header, CRATE_SEGMENT_TEXT, fixup.place_rva, size, true);
     if (!is_text && !crate_segment_has(header, CRATE_SEGMENT_RODATA, fixup.place_rva, size, true) &&
@@ -191,8 +193,6 @@ struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i
     if (is_text && !(header->flags & CRATE_FLAG_TEXT_FIXUPS))
         return ENTRY_FAULT(view, "fixups", i, "place 0x%x is in the text, but the flags say that none is",
                            fixup.place_rva);
-    if (fixup.kind > CRATE_FIXUP_TPOFF32)
-        return ENTRY_FAULT(view, "fixups", i, "unknown kind %u", fixup.kind);
     if (fixup.import != CRATE_NONE)
         TRY(check_import_ref(view, "fixups", i, fixup.import,
                              fixup.kind == CRATE_FIXUP_TPOFF32 ? CRATE_IMPORT_TLS_OFFSET

@@ -10,6 +10,7 @@
 
 enum {
     TEXT_FILLER = 0xcc, /* int3, between functions */
+    INIT_FILLER = 0x90, /* nop, between the pieces of .init */
     MOV_TO_LEA = 0x8d,
 };
 
@@ -95,6 +96,18 @@ static int64_t slot_value(const struct link *link, const struct link_reference *
     return (int64_t)(slot + (uint64_t)addend - rva);
 }
 
+/* Whether the place is the field of a restore in TOC code (toc/stubs.h). */
+static bool is_restore(const struct link *link, const struct link_section *section, const Elf64_Rela *reloc,
+                       const struct link_reference *ref, const uint8_t *place)
+{
+    const struct toc_stub_ops *ops = &toc_stubs_x86_64;
+    uint32_t field_off = ops->restore_field_off;
+    return section->is_toc && ref->action == LINK_ACTION_VALUE && ref->symbol->object == &link->own &&
+           ref->howto->formula == RELOC_RELATIVE && reloc->r_offset >= field_off &&
+           reloc->r_offset - field_off + ops->restore_size <= section->size && ops->is_restore(place - field_off) &&
+           !strcmp(ref->symbol->name, "_TOC_");
+}
+
 /* Writes the value, or reports by how much it does not fit. */
 static void put(struct link *link, const struct link_section *section, const Elf64_Rela *reloc,
                 const struct link_reference *ref, uint8_t *place, int64_t value)
@@ -114,6 +127,11 @@ void link_emit_reloc(struct link *link, struct link_section *section, const Elf6
     struct crateld_error *error = link_reference_of(link, section, reloc, rva, &ref);
     if (error) {
         link_report(link, error);
+        return;
+    }
+    if (is_restore(link, section, reloc, &ref, place)) {
+        uint32_t field_off = toc_stubs_x86_64.restore_field_off;
+        toc_stubs_x86_64.write_restore(place - field_off, rva - field_off, link->toc_rva);
         return;
     }
     bool is_moving;
@@ -238,7 +256,7 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
         if (output->segment == CRATE_SEGMENT_COUNT || output->type == SHT_NOBITS)
             continue;
         if (output->segment == CRATE_SEGMENT_TEXT)
-            memset(image + output->rva, TEXT_FILLER, output->size);
+            memset(image + output->rva, link_is_init_text(output) ? INIT_FILLER : TEXT_FILLER, output->size);
         for (size_t k = 0; k < output->sections.count; k++)
             if (output->sections.at[k]->type != SHT_NOBITS)
                 emit_section(link, output->sections.at[k], image);

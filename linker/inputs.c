@@ -238,6 +238,9 @@ static void add_defaults(struct link *link)
         const char *name;
         bool is_as_needed;
     } defaults[] = {{"gcc", false}, {"gcc_s", true}, {"c", false}};
+    /* libgcc has a __morestack of its own, which does not know crates. */
+    if (link->options->support_archive)
+        link_report(link, add_file(link, link->options->support_archive, (struct input_mode){0}));
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         link_report(link, add_library(link, defaults[i].name,
                                       (struct input_mode){.is_as_needed = defaults[i].is_as_needed}));

@@ -26,7 +26,8 @@ enum {
 #define PREFERRED_LOW_COUNT (UINT64_C(0x30000000) >> HASH_GRAIN_LOG2)
 
 /* Bytes kept free behind an image for modules that are reloaded at a fresh address. */
-#define RESERVE_SIZE UINT64_C(0x4000000)
+#define RESERVE_SIZE     UINT64_C(0x1000000)
+#define RESERVE_LOW_SIZE UINT64_C(0x200000) /* below 2 GiB there is less room */
 
 /* Order of output sections within their segment. */
 enum link_rank {
@@ -248,6 +249,12 @@ static int init_order(const struct link_section *section)
     return (int)(is_reversed ? 65535 - number : number);
 }
 
+static int init_part_order(const struct link_section *section)
+{
+    static const int orders[] = {[LINK_INIT_PROLOGUE] = 0, [LINK_INIT_PIECE] = 1, [LINK_INIT_EPILOGUE] = 2};
+    return orders[section->init_part];
+}
+
 struct keyed_section {
     int key;
     uint32_t position;
@@ -278,14 +285,20 @@ static struct crateld_error *sort_sections(struct link_output *output,
     return NULL;
 }
 
-/* Places the input sections within their output. */
-static struct crateld_error *place_sections(struct link *link, struct link_output *output)
+bool link_is_init_text(const struct link_output *output)
 {
-    (void)link;
+    return output->rank == RANK_TEXT_OTHER && (!strcmp(output->name, ".init") || !strcmp(output->name, ".fini"));
+}
+
+/* Places the input sections within their output. */
+static struct crateld_error *place_sections(struct link_output *output)
+{
     if (output->rank == RANK_TEXT)
         TRY(sort_sections(output, text_order));
     if (output->rank == RANK_ARRAYS)
         TRY(sort_sections(output, init_order));
+    if (link_is_init_text(output))
+        TRY(sort_sections(output, init_part_order));
     for (size_t i = 0; i < output->sections.count; i++) {
         struct link_section *section = output->sections.at[i];
         uint8_t align_log2 = section->align_log2;
@@ -459,9 +472,8 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
     if (start > CRATE_MAX_SIZE)
         return error_create(CRATELD_ERROR_RANGE, "%s: the crate would take %llu bytes, more than pc-relative code reaches",
                             link->options->output, (unsigned long long)start);
-    image->header.reserve_size = start + RESERVE_SIZE <= CRATE_MAX_SIZE ? RESERVE_SIZE : 0;
-    if (!link->options->keep_relink)
-        image->header.reserve_size = 0;
+    uint64_t reserve = link->flags & CRATE_FLAG_LOW ? RESERVE_LOW_SIZE : RESERVE_SIZE;
+    image->header.reserve_size = link->options->keep_relink && start + reserve <= CRATE_MAX_SIZE ? reserve : 0;
     place_tls(link);
     link->toc_rva = rva_of(link, ".toc");
     link->stubs_rva = rva_of(link, ".crate.imports");
@@ -492,7 +504,7 @@ struct crateld_error *link_layout(struct link *link, struct link_image *image)
     sort_outputs(link);
     for (size_t i = 0; i < link->outputs.count; i++)
         if (link->outputs.at[i]->sections.count)
-            TRY(place_sections(link, link->outputs.at[i]));
+            TRY(place_sections(link->outputs.at[i]));
     align_tls(link);
     link_own_place(link);
     TRY(link_tables_count(link, image)); /* after this the tables' sizes are known, but for RELR's */

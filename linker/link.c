@@ -14,7 +14,9 @@
 #include "linker/gc.h"
 #include "linker/inputs.h"
 #include "linker/layout.h"
+#include "linker/leaked.h"
 #include "linker/lto_pass.h"
+#include "linker/map.h"
 #include "linker/merge.h"
 #include "linker/own.h"
 #include "linker/resolve.h"
@@ -211,6 +213,8 @@ static struct crateld_error *write_crate(struct link *link)
     if (!error)
         error = link_take_errors(link);
     if (!error)
+        error = link_write_map(link);
+    if (!error)
         error = link_write_file(link, &image);
     crate_tables_deinit(&image.tables);
     return error;
@@ -238,11 +242,14 @@ static const struct pass passes[] = {
     {"add compiled objects", link_add_compiled_objects, false},
     {"read inputs", link_read_inputs, true},
     {"resolve", resolve, true},
-    {"settle symbols", link_settle_symbols, true},
+    {"settle symbols", link_settle_symbols, false},
+    {"refuse allocators", link_refuse_allocators, true},
     {"read TOC records", link_function_read_records, false},
     {"take unwind tables apart", link_eh_frame_parse, true},
     {"collect garbage", link_collect_garbage, false},
+    {"wrap .init and .fini", link_own_init, false},
     {"merge sections", link_merge_sections, false},
+    {"find leaked addresses", link_find_leaked, false},
     {"scan", link_scan, false},
     {"report undefined", link_report_undefined, true},
     {"write", write_crate, true},

@@ -69,7 +69,8 @@ struct link_function {
     uint32_t stack_arguments; /* bytes; TOC code */
     uint64_t varargs_entry;   /* offset in the section */
     bool is_varargs;
-    bool has_record;   /* TOC code with a record: may be entered */
+    bool has_record;        /* TOC code with a record: may be entered */
+    bool is_leaked;         /* its address is in code without a relocation: it has no entry stub */
     uint32_t stub_off; /* offset of its entry stub within the entry stubs */
 };
 
@@ -92,6 +93,13 @@ struct link_output {
     uint64_t size;
     uint64_t rva; /* not loaded: 0 */
     uint64_t off; /* in the file */
+};
+
+/* Symbols that relocations of the linker's own sections refer to, in link.own.symbols. */
+enum link_own_symbol {
+    LINK_OWN_SYMBOL_INIT = 1, /* the function in .init */
+    LINK_OWN_SYMBOL_FINI,
+    LINK_OWN_SYMBOL_COUNT,
 };
 
 /* What a symbol of the linker's own points to. */

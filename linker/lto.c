@@ -200,11 +200,12 @@ static struct crateld_error *read_symtabs(const struct sections *sections, struc
 static struct crateld_error *keep_symbols(const struct symbols *symbols, struct arena *arena,
                                           struct lto_object *object)
 {
+    if (!symbols->at.count)
+        return NULL;
     object->symbols = arena_alloc_array(arena, symbols->at.count, sizeof *object->symbols);
     if (!object->symbols)
         return error_memory();
-    if (symbols->at.count)
-        memcpy(object->symbols, symbols->at.at, symbols->at.count * sizeof *object->symbols);
+    memcpy(object->symbols, symbols->at.at, symbols->at.count * sizeof *object->symbols);
     object->symbol_count = (uint32_t)symbols->at.count;
     return NULL;
 }

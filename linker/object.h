@@ -29,6 +29,13 @@ enum link_section_kind {
     LINK_SECTION_TOC_RECORDS, /* .crateld.toc */
 };
 
+/* Order within .init and .fini. */
+enum link_init_part {
+    LINK_INIT_PIECE, /* of an object */
+    LINK_INIT_PROLOGUE,
+    LINK_INIT_EPILOGUE,
+};
+
 struct link_section {
     struct link_object *object; /* borrowed; never NULL */
     const char *name;           /* borrowed */
@@ -48,6 +55,7 @@ struct link_section {
     bool is_relocs_sorted;
     bool is_reversed; /* .ctors, .dtors: its words are put down from the last to the first */
     bool is_relocated_at_load; /* read-only data with addresses in it: goes to .data.rel.ro */
+    uint8_t init_part; /* enum link_init_part; sections .init and .fini */
     uint32_t entry_size;            /* sh_entsize of merge sections */
     struct link_output *output;     /* borrowed; where it goes, from layout on */
     uint64_t out_off;               /* offset within `output` */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "toc/stubs.h"
 
 static const struct {
     const char *name;
@@ -130,13 +131,22 @@ static struct crateld_error *define_one(struct link *link, const char *definitio
     return NULL;
 }
 
+/* Whether the linker's definition of one of its symbols counts: where no object has one. Objects of TOC code bring a weak
+ * _TOC_, which is for programs that are no crates. */
+static bool is_own_definition_wanted(const struct link_symbol *symbol)
+{
+    if (symbol->state == LINK_SYMBOL_DEFINED && symbol->binding == STB_WEAK)
+        return !strcmp(symbol->name, "_TOC_");
+    return symbol->state == LINK_SYMBOL_UNDEFINED;
+}
+
 struct crateld_error *link_own_symbols(struct link *link)
 {
     for (size_t i = 0; i < link->options->defsym_count; i++)
         TRY(define_one(link, link->options->defsyms[i]));
     for (size_t i = 0; i < sizeof own_symbols / sizeof *own_symbols; i++) {
         struct link_symbol *symbol = link_symbol_table_find(&link->symbols, own_symbols[i].name);
-        if (!symbol || symbol->state != LINK_SYMBOL_UNDEFINED)
+        if (!symbol || !is_own_definition_wanted(symbol))
             continue;
         struct link_marker marker = {.place = own_symbols[i].place};
         TRY(define_marker(link, symbol, &marker));
@@ -181,6 +191,71 @@ struct crateld_error *link_own_bounds(struct link *link)
         };
         TRY(define_marker(link, symbol, &marker));
     }
+    return NULL;
+}
+
+static bool has_live_pieces(const struct link *link, const char *name)
+{
+    for (size_t i = 0; i < link->objects.count; i++)
+        for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++) {
+            const struct link_section *section = &link->objects.at[i]->sections[k];
+            if (section->kind == LINK_SECTION_PLAIN && section->is_live && section->size &&
+                !strcmp(section->name, name))
+                return true;
+        }
+    return false;
+}
+
+/* A section of the linker's own that holds the given bytes. */
+static struct crateld_error *add_bytes(struct link *link, const char *name, uint64_t flags, struct span bytes,
+                                       uint8_t align_log2, struct link_section **ret)
+{
+    TRY(link_own_section(link, name, SHT_PROGBITS, SHF_ALLOC | flags, bytes.size, align_log2, ret));
+    (*ret)->data = bytes;
+    return VEC_PUSH(&link->own_sections, *ret) ? NULL : error_memory();
+}
+
+/* Puts a function around the pieces in section `name`, and its address into `array`. `number` is that of its symbol. */
+static struct crateld_error *wrap_pieces(struct link *link, const char *name, const char *array, uint32_t type,
+                                         uint32_t number)
+{
+    static const uint8_t zeros[8];
+    struct span begin, end;
+    struct link_section *prologue, *epilogue, *pointer;
+    toc_stubs_x86_64.init_frame(&begin, &end);
+    TRY(add_bytes(link, name, SHF_EXECINSTR, begin, 4, &prologue));
+    TRY(add_bytes(link, name, SHF_EXECINSTR, end, 0, &epilogue));
+    TRY(add_bytes(link, array, SHF_WRITE, (struct span){zeros, sizeof zeros}, 3, &pointer));
+    pointer->type = type;
+    prologue->init_part = LINK_INIT_PROLOGUE;
+    epilogue->init_part = LINK_INIT_EPILOGUE;
+    Elf64_Rela *reloc = arena_alloc(&link->arena, sizeof *reloc);
+    struct link_symbol *symbol = arena_alloc(&link->arena, sizeof *symbol);
+    if (!reloc || !symbol)
+        return error_memory();
+    *reloc = (Elf64_Rela){.r_info = ELF64_R_INFO(number, R_X86_64_64)};
+    *symbol = (struct link_symbol){.name = name,
+                                   .object = &link->own,
+                                   .section = prologue,
+                                   .provider = UINT32_MAX,
+                                   .state = LINK_SYMBOL_DEFINED,
+                                   .type = STT_FUNC,
+                                   .is_local = true};
+    link->own.symbols[number] = symbol;
+    pointer->relocs = reloc;
+    pointer->reloc_count = 1;
+    return NULL;
+}
+
+struct crateld_error *link_own_init(struct link *link)
+{
+    link->own.symbols = arena_alloc_array(&link->arena, LINK_OWN_SYMBOL_COUNT, sizeof *link->own.symbols);
+    if (!link->own.symbols)
+        return error_memory();
+    if (has_live_pieces(link, ".init"))
+        TRY(wrap_pieces(link, ".init", ".init_array.0", SHT_INIT_ARRAY, LINK_OWN_SYMBOL_INIT));
+    if (has_live_pieces(link, ".fini"))
+        TRY(wrap_pieces(link, ".fini", ".fini_array.0", SHT_FINI_ARRAY, LINK_OWN_SYMBOL_FINI));
     return NULL;
 }
 

@@ -19,6 +19,10 @@ MUST_CHECK struct crateld_error *link_own_symbols(struct link *link);
 /* Defines __start_x and __stop_x for input sections called x. Call when no object will be added any more. */
 MUST_CHECK struct crateld_error *link_own_bounds(struct link *link);
 
+/* Makes functions of the pieces that sections .init and .fini are (crti.o and crtn.o are not linked into crates), and has them
+ * run before all other initialisers and after all other finalisers. Call when it is known which sections are live. */
+MUST_CHECK struct crateld_error *link_own_init(struct link *link);
+
 /* If `section` is the place of a __start_x or __stop_x symbol: x. Else NULL. */
 const char *link_own_bounds_name(const struct link *link, const struct link_section *section);
 

@@ -54,10 +54,8 @@ static struct span target_of(const struct link_section *section, const Elf64_Rel
 {
     const struct link_object *object = section->object;
     uint32_t i = (uint32_t)ELF64_R_SYM(reloc->r_info);
-    const char *name = object->symbols[i]->name;
-    uint32_t index = link_object_symbol_section(object, i);
-    if (!*name && index < LINK_RESERVED)
-        name = object->sections[index].name;
+    const struct link_symbol *symbol = object->symbols[i];
+    const char *name = !*symbol->name && symbol->section ? symbol->section->name : symbol->name;
     return (struct span){(const uint8_t *)name, strlen(name)};
 }
 
@@ -143,6 +141,8 @@ static uint32_t symbol_flags(const struct link *link, const struct link_symbol *
     const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
     if (function && function->is_varargs)
         flags |= RELINK_SYMBOL_VARARGS;
+    if (function && function->is_leaked)
+        flags |= RELINK_SYMBOL_LEAKED;
     return flags;
 }
 
@@ -210,6 +210,9 @@ static struct crateld_error *add_own_module(struct link *link, struct relink_bui
         TRY(add_symbol(link, builder, symbol));
         section->relink_symbol = symbol->relink;
     }
+    for (uint32_t i = LINK_OWN_SYMBOL_INIT; i < LINK_OWN_SYMBOL_COUNT; i++)
+        if (link->own.symbols[i])
+            TRY(add_symbol(link, builder, link->own.symbols[i]));
     for (size_t i = 0; i < link->symbols.count; i++) {
         struct link_symbol *symbol = link->symbols.at[i];
         bool is_own = symbol->state != LINK_SYMBOL_DEFINED && symbol->state != LINK_SYMBOL_ABSOLUTE;
@@ -296,6 +299,9 @@ static struct crateld_error *add_reloc(struct link *link, struct relink_builder 
 
 static struct crateld_error *add_relocs(struct link *link, struct relink_builder *builder)
 {
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        for (uint32_t j = 0; j < link->own_sections.at[i]->reloc_count; j++)
+            TRY(add_reloc(link, builder, link->own_sections.at[i], &link->own_sections.at[i]->relocs[j]));
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++) {

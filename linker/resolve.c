@@ -353,7 +353,8 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
         return false;
     if (symbol->section && symbol->section->object == &link->own && symbol->state == LINK_SYMBOL_DEFINED)
         return false;
-    return version_script_scope(link->scripts, symbol->name) != VERSION_LOCAL;
+    enum version_scope scope = version_script_scope(link->scripts, symbol->name);
+    return scope == VERSION_GLOBAL || (scope == VERSION_UNSPECIFIED && !link->options->export_count);
 }
 
 /* A provider that defines a vague symbol too: at run time an ELF library's copy wins. */
@@ -384,6 +385,22 @@ struct crateld_error *link_settle_symbols(struct link *link)
         symbol->is_vague = is_vague(symbol);
         if (symbol->is_vague)
             TRY(find_other_definition(link, symbol));
+    }
+    return NULL;
+}
+
+struct crateld_error *link_refuse_allocators(struct link *link)
+{
+    static const char *const names[] = {"malloc",         "free",     "calloc", "realloc", "memalign",
+                                        "aligned_alloc", "posix_memalign"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct link_symbol *symbol = link_symbol_table_find(&link->symbols, names[i]);
+        if (!symbol || symbol->state != LINK_SYMBOL_DEFINED || symbol->object == &link->own)
+            continue;
+        link_report(link, error_create(CRATELD_ERROR_UNSUPPORTED,
+                                       "%s: defines '%s', but libc and the ELF libraries keep their own: memory of one would "
+                                       "be freed by the other; rename it (objcopy --redefine-sym %s=my_%s)",
+                                       symbol->object->path, names[i], names[i], names[i]));
     }
     return NULL;
 }

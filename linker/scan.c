@@ -162,7 +162,7 @@ static struct crateld_error *need_tls_block(struct link *link, uint32_t *slot)
 
 bool link_function_has_stub(const struct link *link, const struct link_function *function)
 {
-    return function->section->is_toc ? function->has_record : link->options->keep_relink;
+    return function->section->is_toc ? function->has_record : link->options->keep_relink && !function->is_leaked;
 }
 
 /* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function, which
@@ -636,6 +636,8 @@ static struct crateld_error *for_each_scanned(struct link *link,
             if (object->sections[k].kind == LINK_SECTION_PLAIN && object->sections[k].is_live)
                 TRY(visit(link, &object->sections[k]));
     }
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        TRY(visit(link, link->own_sections.at[i]));
     return NULL;
 }
 
@@ -695,6 +697,7 @@ struct crateld_error *link_scan(struct link *link)
 {
     TRY(scan_exports(link));
     TRY(for_each_scanned(link, prepare_section));
+    TRY(link_eh_frame_for_each(link, prepare_section));
     TRY(for_each_scanned(link, scan_section));
     TRY(link_eh_frame_scan(link));
     TRY(scan_vague(link));

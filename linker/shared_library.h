@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/hash_index.h"
 #include "base/span.h"
+#include "base/vec.h"
 
 struct shared_symbol {
     const char *name;    /* borrowed from the library */
@@ -59,17 +60,16 @@ struct shared_library {
     struct span data; /* the file's bytes */
     struct shared_segment *segments;
     uint32_t segment_count;
-    struct span symbols;  /* Elf64_Sym[symbol_count] */
-    struct span strings;  /* DT_STRTAB */
-    struct span versions; /* Elf64_Half[symbol_count], or empty */
-    const char *
-        *version_names; /* borrowed from the arena; by version index, all 2^15; NULL: there are no versions */
-    uint32_t version_name_count; /* entries of the file's version tables */
-    struct span gnu_hash;        /* from its header on; empty: use `index` */
-    struct hash_index index;     /* owned; of index_symbols by name, when there is no usable DT_GNU_HASH */
-    uint32_t *index_symbols;     /* borrowed from the arena */
-    struct arena arena;          /* owned */
-    struct file file;            /* owned; zeroed after shared_library_init */
+    struct span symbols;             /* Elf64_Sym[symbol_count] */
+    struct span strings;             /* DT_STRTAB */
+    struct span versions;            /* Elf64_Half[symbol_count], or empty */
+    VEC(const char *) version_names; /* owned array; by version index; NULL: there is no such version */
+    uint32_t version_count;          /* entries of the file's version tables */
+    struct span gnu_hash;            /* from its header on; empty: use `index` */
+    struct hash_index index; /* owned; of index_symbols by name, when there is no usable DT_GNU_HASH */
+    uint32_t *index_symbols; /* borrowed from the arena */
+    struct arena arena;      /* owned */
+    struct file file;        /* owned; zeroed after shared_library_init */
 };
 
 /* Maps and reads the library at `path`, which must be ELF64, little-endian, ET_DYN, of EM_* `machine`.

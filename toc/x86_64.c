@@ -326,6 +326,19 @@ static uint32_t entry_toc_cfi(uint8_t *at, uint32_t stack_arguments, bool is_var
     return e.cfi_size;
 }
 
+static void init_frame(struct span *begin, struct span *end)
+{
+    static const uint8_t prologue[] = {
+        0x48, 0x83, 0xec, 0x08, /* sub $8, %rsp */
+    };
+    static const uint8_t epilogue[] = {
+        0x48, 0x83, 0xc4, 0x08, /* add $8, %rsp */
+        0xc3,                   /* ret */
+    };
+    *begin = (struct span){prologue, sizeof prologue};
+    *end = (struct span){epilogue, sizeof epilogue};
+}
+
 const struct toc_stub_ops toc_stubs_x86_64 = {
     .import_plain_size = IMPORT_PLAIN_SIZE,
     .import_toc_size = IMPORT_TOC_SIZE,
@@ -339,6 +352,7 @@ const struct toc_stub_ops toc_stubs_x86_64 = {
     .write_entry_plain = write_entry_plain,
     .entry_toc_size = entry_toc_size,
     .write_entry_toc = write_entry_toc,
+    .init_frame = init_frame,
     .restore_size = sizeof lea_rip_r15 + 4,
     .restore_field_off = sizeof lea_rip_r15,
     .is_restore = is_restore,

@@ -1,6 +1,7 @@
 /* Stands in for libFuzzer: feeds a fuzzer with whole files, with each of them cut off at every byte of its
- * first and its last 4 KiB, and with every bit of its first 4 KiB flipped. Every input lies in memory of
- * exactly its size, so that AddressSanitizer sees the first byte read beyond it. */
+ * first and its last 4 KiB, and with each byte of its first 4 KiB changed to what is most likely to hurt.
+ * Every input lies in memory of exactly its size, so that AddressSanitizer sees the first byte read beyond
+ * it. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,14 +28,16 @@ static void feed_truncated(const uint8_t *data, size_t size)
             feed(data, length);
 }
 
-static void feed_flipped(uint8_t *data, size_t size)
+static void feed_changed(uint8_t *data, size_t size)
 {
     for (size_t i = 0; i < size && i < EDGE_SIZE; i++) {
-        for (unsigned bit = 0; bit < 8; bit++) {
-            data[i] ^= (uint8_t)(1u << bit);
+        uint8_t original = data[i];
+        const uint8_t values[] = {0, 0xff, original ^ 0x80, (uint8_t)(original + 1)};
+        for (size_t v = 0; v < sizeof values; v++) {
+            data[i] = values[v];
             feed(data, size);
-            data[i] ^= (uint8_t)(1u << bit);
         }
+        data[i] = original;
     }
 }
 
@@ -69,7 +72,7 @@ int main(int argc, char **argv)
             return 1;
         }
         feed_truncated(data, size);
-        feed_flipped(data, size);
+        feed_changed(data, size);
         free(data);
     }
     return 0;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds small inputs of a kind and replays a fuzzer over them.  replay.sh <kind> <fuzzer>
 set -eu
-kind=$1 fuzzer=$2
+here=$(realpath "$(dirname "$0")") kind=$1 fuzzer=$(realpath "$2")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 cd "$dir"
@@ -42,7 +42,7 @@ END
     set -- x.map x.list
     ;;
 shared_library)
-    echo 'V1 { f; }; V2 { f; data; alias; local: *; } V1;' > x.map
+    echo 'V1 { f; }; V2 { global: f; data; alias; local: *; } V1;' > x.map
     cat > x.c <<'END'
 __asm__(".symver f1,f@V1"); __asm__(".symver f2,f@@V2");
 int f1(void){return 1;}
@@ -50,15 +50,31 @@ int f2(void){return 2;}
 int data; extern int alias __attribute__((alias("data")));
 extern int wanted(void); int (*use)(void) = wanted;
 END
-    for style in gnu sysv both; do
+    for style in gnu sysv; do
         gcc -shared -fPIC -nostartfiles -Wl,--version-script=x.map -Wl,--hash-style=$style -Wl,-z,noseparate-code \
             -Wl,-soname,libx.so.1 -s x.c -o $style.so
     done
-    set -- gnu.so sysv.so both.so
+    set -- gnu.so sysv.so
     ;;
 lto)
     echo 'int f(void); int c; static int d; int g(void){return f() + d;}' | gcc -flto -fcommon -O2 -c -x c - -o slim.o
     set -- slim.o
+    ;;
+object)
+    . "$here/seed_objects.sh"
+    seed_objects
+    set -- *.o
+    ;;
+crate)
+    objects
+    echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
+    "$TOOL" link --name shapes -o full.crate f.o m.o
+    "$TOOL" strip -o small.crate full.crate > strip.txt
+    set -- full.crate small.crate
+    ;;
+relink)
+    "$SEED_RELINK" > x.relink
+    set -- x.relink
     ;;
 *)
     echo "unknown kind $kind" >&2

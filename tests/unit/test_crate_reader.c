@@ -216,7 +216,9 @@ static const struct entry_fault entry_faults[] = {
     {CRATE_TABLE_DATA_RELOCS, ENTRY(crate_data_reloc, 0, import), 1, "import 1 of 5, wanted one of kind 3"},
     {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 0, place_rva), 0x100,
      "fixups[0]: place 0x100 is not within the image"},
-    {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), 3, "fixups[1]: import 3 of 5, wanted one of kind 4"},
+    {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), 9, "fixups[1]: unknown kind 9"},
+    {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), CRATE_FIXUP_TPOFF32,
+     "fixups[1]: import 3 of 5, wanted one of kind 4"},
 };
 
 Test(crate_reader, each_fault_of_an_entry_is_named)

@@ -1,0 +1,4 @@
+/* How often the clock was asked, for what it is worth. */
+#pragma once
+
+int clock_asked(void);

@@ -1,0 +1,10 @@
+/* A file in memory. */
+#pragma once
+
+#include <stddef.h>
+#include "arena.h"
+struct text {
+    const char *at;
+    size_t size;
+};
+struct text text_read(struct arena *arena, const char *path);

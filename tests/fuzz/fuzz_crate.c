@@ -1,0 +1,78 @@
+/* Crate files: whatever opens must be safe to use, whatever its entries say, and to strip. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "crate/build_id.h"
+#include "crate/check.h"
+#include "crate/strip.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint32_t limit(uint32_t count)
+{
+    return count < 4096 ? count : 4096;
+}
+
+/* Looks at each entry by itself, even where others are bad. */
+static void read_entries(const struct crate_view *view)
+{
+    struct crate_needed needed;
+    struct crate_import import;
+    struct crate_export export;
+    struct crate_data_reloc reloc;
+    struct crate_fixup fixup;
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_NEEDED)); i++)
+        crateld_error_destroy(crate_view_needed(view, i, &needed));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_IMPORTS)); i++)
+        crateld_error_destroy(crate_view_import(view, i, &import));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_EXPORTS)); i++) {
+        crateld_error_destroy(crate_view_export(view, i, &export));
+        if (i < crate_view_count(view, CRATE_TABLE_EXPORTS))
+            crate_view_find_export(view, view->exports[i].hash, crate_view_name(view));
+    }
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_DATA_RELOCS)); i++)
+        crateld_error_destroy(crate_view_data_reloc(view, i, &reloc));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_FIXUPS)); i++)
+        crateld_error_destroy(crate_view_fixup(view, i, &fixup));
+}
+
+static void strip_and_open(struct span file, unsigned what)
+{
+    struct crate_stripped stripped;
+    struct crate_view view;
+    struct crateld_error *error = crate_strip("fuzz.crate", file, what, &stripped);
+    if (error) {
+        crateld_error_destroy(error);
+        return;
+    }
+    error = crate_view_open("fuzz.crate", (struct span){stripped.bytes, stripped.size}, &view);
+    if (error)
+        abort(); /* stripping a crate makes a crate */
+    free(stripped.bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t *copy = malloc(size ? size : 1); /* aligned */
+    if (!copy)
+        return 0;
+    memcpy(copy, data, size);
+    struct span file = {copy, size}, relink;
+    struct crate_view view;
+    struct crateld_error *error = crate_view_open("fuzz.crate", file, &view);
+    if (!error) {
+        uint64_t off;
+        uint8_t id[CRATE_BUILD_ID_SIZE];
+        crateld_error_destroy(crate_view_relink(&view, file, &relink));
+        crateld_error_destroy(crate_view_check_all(&view));
+        read_entries(&view);
+        if (crate_header_find("fuzz.crate", file, &off))
+            abort();
+        crate_build_id(file, off, &view.header, id);
+        strip_and_open(file, CRATE_STRIP_ALL);
+        strip_and_open(file, CRATE_STRIP_DEBUG);
+    }
+    crateld_error_destroy(error);
+    free(copy);
+    return 0;
+}
