@@ -1,4 +1,5 @@
 /* crateld link: the command line of a link, in the manner of ld and of compiler drivers. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,13 +272,30 @@ static void take_flag(struct gathering *g, enum option_kind kind)
     }
 }
 
+/* -Wl,-x,y: compiler drivers' way to hand -x y to the linker. */
+static struct crateld_error *split_driver_option(struct arguments *arguments, int i)
+{
+    char *text = arena_strndup(&arguments->arena, arguments->at[i] + 4, strlen(arguments->at[i] + 4));
+    size_t more = 0;
+    if (!text)
+        return error_memory();
+    for (const char *comma = text; (comma = strchr(comma, ',')); comma++)
+        more++;
+    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count + 1, more, sizeof *arguments->at))
+        return error_memory();
+    memmove(arguments->at + i + 1 + more, arguments->at + i + 1, (size_t)(arguments->count - i) * sizeof *arguments->at);
+    arguments->count += (int)more;
+    for (char *part; (part = strsep(&text, ",")); i++)
+        arguments->at[i] = part;
+    return NULL;
+}
+
 /* Takes argv[*i] and what belongs to it. `*is_help` is set when help was asked for. */
 static struct crateld_error *take_argument(struct gathering *g, int argc, char **argv, int *i, bool *is_help)
 {
     const char *argument = argv[*i], *value;
     if (argument[0] != '-' || !argument[1])
         return add_input(g, LINK_ARGUMENT_FILE, argument);
-    /* Compiler drivers' spelling: -Wl,-x,y. Long options also with one dash, as ld takes them. */
     for (size_t row = 0; row < sizeof option_rows / sizeof *option_rows; row++) {
         if (!matches(row, argument, &value))
             continue;
@@ -296,12 +314,15 @@ static struct crateld_error *take_argument(struct gathering *g, int argc, char *
     return usage("unknown option '%s'", argument);
 }
 
-static struct crateld_error *gather(struct gathering *g, int argc, char **argv, bool *is_help)
+static struct crateld_error *gather(struct gathering *g, struct arguments *arguments, bool *is_help)
 {
     g->options = (struct link_options){
         .entry = "main", .collect_garbage = true, .keep_relink = true, .has_default_libraries = true};
-    for (int i = 1; i < argc && !*is_help; i++)
-        TRY(take_argument(g, argc, argv, &i, is_help));
+    for (int i = 1; i < arguments->count && !*is_help; i++) {
+        if (!strncmp(arguments->at[i], "-Wl,", 4))
+            TRY(split_driver_option(arguments, i));
+        TRY(take_argument(g, arguments->count, arguments->at, &i, is_help));
+    }
     if (*is_help)
         return NULL;
     if (!g->options.output)
@@ -352,7 +373,7 @@ int cmd_link(int argc, char **argv)
     if (error)
         return command_failed(error);
     char *support = NULL, *self = NULL;
-    error = gather(&g, expanded.count, expanded.at, &is_help);
+    error = gather(&g, &expanded, &is_help);
     if (!error && !is_help)
         error = find_own_files(&support, &self);
     char *toc_compiler[] = {self, (char[]){"cc"}, NULL};

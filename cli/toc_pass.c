@@ -23,6 +23,8 @@ struct pass {
     bool is_out_of_memory;
     enum pending pending;
     struct asm_slice call_target; /* of PENDING_CALL */
+    uint32_t function;            /* whose label came last, cold parts aside; TOC_SCAN_NONE: none */
+    uint32_t has_adapter;         /* the function that has got its varargs adapter last */
     uint32_t separate; /* the open function that stands in a section of its own; TOC_SCAN_NONE: none */
 };
 
@@ -122,6 +124,8 @@ static struct crateld_error *pass_labels(struct pass *p)
             put_text(p, " ");
             put_record_label(p, symbol->function);
             put_text(p, ": ");
+            if (p->scan.functions.at[symbol->function].parent == TOC_SCAN_NONE)
+                p->function = symbol->function;
         } else if (symbol->flags & TOC_SYMBOL_RECEIVER && p->pending == PENDING_NONE) {
             p->pending = PENDING_RECEIVER;
         }
@@ -188,6 +192,53 @@ static void pass_own_address(struct pass *p)
     put_text(p, "-4");
 }
 
+/* `cmpq %fs:112, …` in the prologue of an ifunc's resolver: in a static program it runs before there is a
+ * thread pointer. Equal operands never branch to the call of __morestack. */
+static bool pass_limit_check(struct pass *p)
+{
+    const struct asm_statement *statement = &p->walk.statement;
+    if (p->function == TOC_SCAN_NONE || !asm_is(statement->op, "cmpq") ||
+        !asm_is(asm_operand(statement->operands, 0), "%fs:112"))
+        return false;
+    const struct toc_symbol *symbol = toc_scan_find(&p->scan, p->scan.functions.at[p->function].name);
+    if (!symbol || !(symbol->flags & TOC_SYMBOL_RESOLVER))
+        return false;
+    put_text(p, "\tcmpq %rsp, %rsp");
+    return true;
+}
+
+/* Whether the function is to be entered, for variable arguments, by a piece of its own: gcc renamed the
+ * register. */
+static bool has_varargs_adapter(const struct toc_function *function)
+{
+    return function->is_varargs && !asm_is(function->varargs_register, "%r11");
+}
+
+static void put_adapter_label(struct pass *p, uint32_t function)
+{
+    put_text(p, ".Lcrateld_varargs");
+    put_number(p, function);
+}
+
+/* That piece, behind the jump to the varargs entry. */
+static void pass_varargs_adapter(struct pass *p)
+{
+    const struct asm_statement *statement = &p->walk.statement;
+    if (p->function == TOC_SCAN_NONE || !asm_is(statement->op, "jmp"))
+        return;
+    const struct toc_function *function = &p->scan.functions.at[p->function];
+    if (!has_varargs_adapter(function) || !asm_equal(statement->operands, function->varargs_entry) ||
+        p->has_adapter == p->function)
+        return;
+    p->has_adapter = p->function;
+    put_text(p, "; ");
+    put_adapter_label(p, p->function);
+    put_text(p, ": movq %r11, ");
+    put_slice(p, function->varargs_register);
+    put_text(p, "; jmp ");
+    put_slice(p, function->varargs_entry);
+}
+
 static void pass_instruction(struct pass *p)
 {
     const struct asm_statement *statement = &p->walk.statement;
@@ -202,9 +253,10 @@ static void pass_instruction(struct pass *p)
         put_restore(p);
         put_text(p, "; ");
     }
-    if (!pass_got_branch(p))
+    if (!pass_got_branch(p) && !pass_limit_check(p))
         put_slice(p, body);
     pass_own_address(p);
+    pass_varargs_adapter(p);
     if (!toc_is_call(statement) || asm_begins(statement->operands, "__morestack@PLT") ||
         asm_is(statement->operands, "__morestack"))
         return;
@@ -331,7 +383,9 @@ static void put_record(struct pass *p, uint32_t number)
     }
     put_record_label(p, number);
     put_text(p, ", ");
-    if (function->is_varargs)
+    if (has_varargs_adapter(function))
+        put_adapter_label(p, number);
+    else if (function->is_varargs)
         put_slice(p, function->varargs_entry);
     else
         put_text(p, "0");
@@ -377,7 +431,7 @@ static struct crateld_error *pass_text(struct pass *p)
 
 struct crateld_error *toc_pass(struct asm_slice text, struct toc_text *ret)
 {
-    struct pass p = {.separate = TOC_SCAN_NONE};
+    struct pass p = {.function = TOC_SCAN_NONE, .has_adapter = TOC_SCAN_NONE, .separate = TOC_SCAN_NONE};
     struct crateld_error *error = toc_scan(&p.scan, text);
     if (!error)
         error = asm_walk_init(&p.walk, text, &p.scan.sections);

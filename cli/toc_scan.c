@@ -227,14 +227,15 @@ static void scan_resumption(struct scanner *s, struct toc_function *function)
         return;
     if (asm_is(instruction->op, "movq") && asm_is(first, "%rax") && asm_is(second, "%r10"))
         return;
-    if (asm_is(instruction->op, "leaq") && asm_is(first, "24(%rbp)") && asm_is(second, "%r11")) {
+    if (asm_is(instruction->op, "leaq") && asm_is(first, "24(%rbp)") && !function->is_varargs) {
         function->is_varargs = true;
+        function->varargs_register = second;
         return;
     }
     function->prologue = TOC_PROLOGUE_DONE;
     if (asm_is(instruction->op, "jmp"))
         function->varargs_entry = first;
-    else if (function->is_varargs || asm_holds(first, "24(%rbp)"))
+    else if (function->is_varargs)
         fault(s, "the split-stack prologue of a function with variable arguments has an unknown form");
 }
 
@@ -337,6 +338,9 @@ static struct crateld_error *scan_label(struct scanner *s, struct asm_slice labe
         if (function->prologue == TOC_PROLOGUE_RESUMED) {
             function->prologue = TOC_PROLOGUE_DONE;
             function->varargs_entry = label;
+            if (function->is_varargs && !asm_is(function->varargs_register, "%r11"))
+                fault(s,
+                      "the split-stack prologue of a function with variable arguments has an unknown form");
         } else if (function->prologue == TOC_PROLOGUE_NONE) {
             s->r11 = -1;
         }
@@ -359,6 +363,13 @@ static struct crateld_error *scan_call_site(struct scanner *s)
     return NULL;
 }
 
+static struct crateld_error *scan_type(struct scanner *s, struct asm_slice name, struct asm_slice type)
+{
+    if (asm_is(type, "@function"))
+        return flag_symbol(s->scan, name, TOC_SYMBOL_FUNCTION);
+    return asm_is(type, "@gnu_indirect_function") ? flag_symbol(s->scan, name, TOC_SYMBOL_IFUNC) : NULL;
+}
+
 static struct crateld_error *scan_directive(struct scanner *s)
 {
     const struct asm_statement *statement = &s->walk.statement;
@@ -367,8 +378,13 @@ static struct crateld_error *scan_directive(struct scanner *s)
         return NULL;
     if (asm_is(statement->op, ".uleb128") && s->call_site_field >= 0)
         return scan_call_site(s);
-    if (asm_is(statement->op, ".type") && asm_is(asm_operand(statement->operands, 1), "@function"))
-        return flag_symbol(s->scan, first, TOC_SYMBOL_FUNCTION);
+    if (asm_is(statement->op, ".type"))
+        return scan_type(s, first, asm_operand(statement->operands, 1));
+    if (asm_is(statement->op, ".set")) {
+        const struct toc_symbol *symbol = toc_scan_find(s->scan, first);
+        if (symbol && symbol->flags & TOC_SYMBOL_IFUNC)
+            return flag_symbol(s->scan, asm_operand(statement->operands, 1), TOC_SYMBOL_RESOLVER);
+    }
     if (asm_is(statement->op, ".globl") || asm_is(statement->op, ".global") ||
         asm_is(statement->op, ".weak")) {
         for (unsigned i = 0; i < asm_operand_count(statement->operands); i++)

@@ -52,7 +52,7 @@ static struct crateld_error *check_elf_header(const char *path, struct span star
     if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB)
         return error_create(CRATELD_ERROR_FORMAT, "%s: not a crate: it is no little-endian 64-bit ELF file",
                             path);
-    if (ehdr.e_phentsize != sizeof(Elf64_Phdr) || ehdr.e_phnum > MAX_PHNUM)
+    if (ehdr.e_phnum && (ehdr.e_phentsize != sizeof(Elf64_Phdr) || ehdr.e_phnum > MAX_PHNUM))
         return FAULT(path, "ELF header", "%u program headers of %u bytes, wanted at most %d of %zu",
                      ehdr.e_phnum, ehdr.e_phentsize, MAX_PHNUM, sizeof(Elf64_Phdr));
     *ret = ehdr;

@@ -96,6 +96,18 @@ static int64_t slot_value(const struct link *link, const struct link_reference *
     return (int64_t)(slot + (uint64_t)addend - rva);
 }
 
+/* Whether the place is the field of a restore in TOC code (toc/stubs.h). */
+static bool is_restore(const struct link *link, const struct link_section *section, const Elf64_Rela *reloc,
+                       const struct link_reference *ref, const uint8_t *place)
+{
+    const struct toc_stub_ops *ops = &toc_stubs_x86_64;
+    uint32_t field_off = ops->restore_field_off;
+    return section->is_toc && ref->action == LINK_ACTION_VALUE && ref->symbol->object == &link->own &&
+           ref->howto->formula == RELOC_RELATIVE && reloc->r_offset >= field_off &&
+           reloc->r_offset - field_off + ops->restore_size <= section->size && ops->is_restore(place - field_off) &&
+           !strcmp(ref->symbol->name, "_TOC_");
+}
+
 /* Writes the value, or reports by how much it does not fit. */
 static void put(struct link *link, const struct link_section *section, const Elf64_Rela *reloc,
                 const struct link_reference *ref, uint8_t *place, int64_t value)
@@ -115,6 +127,11 @@ void link_emit_reloc(struct link *link, struct link_section *section, const Elf6
     struct crateld_error *error = link_reference_of(link, section, reloc, rva, &ref);
     if (error) {
         link_report(link, error);
+        return;
+    }
+    if (is_restore(link, section, reloc, &ref, place)) {
+        uint32_t field_off = toc_stubs_x86_64.restore_field_off;
+        toc_stubs_x86_64.write_restore(place - field_off, rva - field_off, link->toc_rva);
         return;
     }
     bool is_moving;

@@ -16,6 +16,7 @@
 #include "linker/layout.h"
 #include "linker/leaked.h"
 #include "linker/lto_pass.h"
+#include "linker/map.h"
 #include "linker/merge.h"
 #include "linker/own.h"
 #include "linker/resolve.h"
@@ -211,6 +212,8 @@ static struct crateld_error *write_crate(struct link *link)
     struct crateld_error *error = link_layout(link, &image);
     if (!error)
         error = link_take_errors(link);
+    if (!error)
+        error = link_write_map(link);
     if (!error)
         error = link_write_file(link, &image);
     crate_tables_deinit(&image.tables);

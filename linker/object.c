@@ -1,10 +1,11 @@
 #include "linker/object.h"
 
-#include <gelf.h>
+#include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crateld/toc_record.h"
+#include "linker/compressed.h"
 
 /* The ELF header, as far as it decides whether this is an object for us. */
 static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header)
@@ -77,22 +78,14 @@ static bool has_base_name(const char *name, const char *base)
 }
 
 /* Expands a section of SHF_COMPRESSED into the arena. */
-static struct crateld_error *decompress(struct reading *r, struct link_section *section)
+static struct crateld_error *expand(struct reading *r, struct link_section *section)
 {
-    Elf_Scn *scn = elf_getscn(r->elf, section->index);
-    GElf_Shdr header;
-    if (!scn || elf_compress(scn, 0, 0) < 0 || !gelf_getshdr(scn, &header))
-        return section_error(r, section->index, "compressed contents are damaged or of an unknown kind");
-    Elf_Data *data = elf_rawdata(scn, NULL);
-    if (!data || data->d_size != header.sh_size)
-        return section_error(r, section->index, "compressed contents are damaged");
-    uint8_t *copy = arena_alloc(r->arena, data->d_size);
-    if (!copy)
-        return error_memory();
-    memcpy(copy, data->d_buf, data->d_size);
-    section->data = (struct span){copy, data->d_size};
-    section->size = data->d_size;
-    section->align_log2 = (uint8_t)(header.sh_addralign > 1 ? __builtin_ctzll(header.sh_addralign) : 0);
+    uint64_t align;
+    struct crateld_error *error = compressed_expand(r->arena, section->data, &section->data, &align);
+    if (error)
+        return error_prefix(error, "%s: section %u (%s)", r->object->path, section->index, section->name);
+    section->size = section->data.size;
+    section->align_log2 = (uint8_t)__builtin_ctzll(align);
     section->flags &= ~(uint64_t)SHF_COMPRESSED;
     return NULL;
 }
@@ -122,7 +115,7 @@ static struct crateld_error *read_section(struct reading *r, uint32_t i)
     if (section->size > (UINT64_C(1) << 40))
         return section_error(r, i, "its size is absurd");
     if ((section->flags & SHF_COMPRESSED) && section->kind != LINK_SECTION_DROPPED)
-        TRY(decompress(r, section));
+        TRY(expand(r, section));
     section->is_reversed = section->kind == LINK_SECTION_PLAIN && section->size % 8 == 0 &&
                            (has_base_name(section->name, ".ctors") || has_base_name(section->name, ".dtors"));
     if (section->kind == LINK_SECTION_MERGE && section->size % section->entry_size)

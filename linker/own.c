@@ -131,13 +131,22 @@ static struct crateld_error *define_one(struct link *link, const char *definitio
     return NULL;
 }
 
+/* Whether the linker's definition of one of its symbols counts: where no object has one. Objects of TOC code bring a weak
+ * _TOC_, which is for programs that are no crates. */
+static bool is_own_definition_wanted(const struct link_symbol *symbol)
+{
+    if (symbol->state == LINK_SYMBOL_DEFINED && symbol->binding == STB_WEAK)
+        return !strcmp(symbol->name, "_TOC_");
+    return symbol->state == LINK_SYMBOL_UNDEFINED;
+}
+
 struct crateld_error *link_own_symbols(struct link *link)
 {
     for (size_t i = 0; i < link->options->defsym_count; i++)
         TRY(define_one(link, link->options->defsyms[i]));
     for (size_t i = 0; i < sizeof own_symbols / sizeof *own_symbols; i++) {
         struct link_symbol *symbol = link_symbol_table_find(&link->symbols, own_symbols[i].name);
-        if (!symbol || symbol->state != LINK_SYMBOL_UNDEFINED)
+        if (!symbol || !is_own_definition_wanted(symbol))
             continue;
         struct link_marker marker = {.place = own_symbols[i].place};
         TRY(define_marker(link, symbol, &marker));

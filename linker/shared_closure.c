@@ -21,8 +21,7 @@ struct closure {
     uint16_t machine;
 };
 
-/* Started in every process, or no library at all. */
-static bool is_always_there(const char *soname)
+bool shared_closure_is_resident(const char *soname)
 {
     return strncmp(soname, "libc.so.", strlen("libc.so.")) == 0 ||
            strncmp(soname, "ld-linux", strlen("ld-linux")) == 0 ||
@@ -71,7 +70,7 @@ static bool is_known(const struct closure *closure, const char *name)
     for (size_t i = 0; i < closure->entries.count; i++)
         if (strcmp(closure->entries.at[i].name, name) == 0)
             return true;
-    return is_always_there(name);
+    return shared_closure_is_resident(name);
 }
 
 /* Adds what `library` needs. */

@@ -8,6 +8,9 @@
 #include "linker/search.h"
 #include "linker/shared_library.h"
 
+/* Whether every process has the library `soname`, started, before any crate runs: libc and ld.so. */
+bool shared_closure_is_resident(const char *soname);
+
 /* Sets *ret to whether `library`, or a library that it needs, directly or not, has initialisers. libc and
  * ld.so do not count, for they are initialised in every process. Needed libraries are looked for as ld.so
  * does, best effort: beside DT_RUNPATH and `search`'s folders; one that is not found or can not be read

@@ -29,9 +29,10 @@ static bool uses_exports(const struct link *link, const struct shared_library *l
 static struct crateld_error *fill_elf_needed(struct link *link, const struct link_provider *provider,
                                              struct crate_needed *needed)
 {
-    bool has_initialisers;
-    TRY(shared_closure_has_initialisers(&provider->library, &link->search, &has_initialisers));
+    bool has_initialisers = false;
     needed->kind = CRATE_NEEDED_ELF;
+    if (!shared_closure_is_resident(provider->name))
+        TRY(shared_closure_has_initialisers(&provider->library, &link->search, &has_initialisers));
     if (has_initialisers)
         needed->flags |= CRATE_NEEDED_FLAG_EAGER;
     if (uses_exports(link, &provider->library))

@@ -170,14 +170,13 @@ struct crateld_error *export_object_build(const char *soname, const struct expor
     return NULL;
 }
 
-/* Has ld.so open the object, from a file without a name. */
-static struct crateld_error *open_bytes(const uint8_t *bytes, size_t size, int mode, void **ret)
+struct crateld_error *export_object_load(const void *bytes, size_t size, int mode, void **ret)
 {
-    int fd AUTO_CLOSE = memfd_create("crateld-exports", MFD_CLOEXEC);
+    int fd AUTO_CLOSE = memfd_create("crateld", MFD_CLOEXEC);
     if (fd < 0)
         return error_errno(errno, "cannot make a file in memory");
     for (size_t done = 0; done < size;) {
-        ssize_t written = write(fd, bytes + done, size - done);
+        ssize_t written = write(fd, (const char *)bytes + done, size - done);
         if (written < 0 && errno != EINTR)
             return error_errno(errno, "cannot write to a file in memory");
         done += written < 0 ? 0 : (size_t)written;
@@ -185,7 +184,7 @@ static struct crateld_error *open_bytes(const uint8_t *bytes, size_t size, int m
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     *ret = dlopen(path, mode);
-    return *ret ? NULL : error_create(CRATELD_ERROR_NOT_FOUND, "ld.so does not open the crates' exports: %s", dlerror());
+    return *ret ? NULL : error_create(CRATELD_ERROR_NOT_FOUND, "%s", dlerror());
 }
 
 /* All exports of all crates, those of earlier crates first: a name that is there already is left out by ld.so's
@@ -233,7 +232,7 @@ struct crateld_error *export_object_open(void)
     struct crateld_error *error = NULL;
     if (!is_open && !(error = collect(process, &symbols, &count)) &&
         !(error = export_object_build("crateld-exports", symbols, count, &bytes, &size)))
-        error = open_bytes(bytes, size, RTLD_NOW | RTLD_GLOBAL, &handle);
+        error = export_object_load(bytes, size, RTLD_NOW | RTLD_GLOBAL, &handle);
     is_open |= !error;
     process_unlock(process);
     if (!error)
@@ -248,7 +247,7 @@ void export_object_cycle(void)
     void *handle = NULL;
     struct crateld_error *error = export_object_build("crateld-notice", NULL, 0, &bytes, &size);
     if (!error)
-        error = open_bytes(bytes, size, RTLD_NOW | RTLD_LOCAL, &handle);
+        error = export_object_load(bytes, size, RTLD_NOW | RTLD_LOCAL, &handle);
     if (handle)
         dlclose(handle);
     crateld_error_destroy(error);

@@ -25,6 +25,9 @@ MUST_CHECK struct crateld_error *export_object_build(const char *soname, const s
  * knows are activated for it. Errors: IO, NOT_FOUND, MEMORY, and those of activation. */
 MUST_CHECK struct crateld_error *export_object_open(void);
 
+/* Has ld.so load the ELF file in memory, with dlopen's `mode`; *ret is its handle. Errors: IO, NOT_FOUND. */
+MUST_CHECK struct crateld_error *export_object_load(const void *bytes, size_t size, int mode, void **ret);
+
 /* Opens and closes an empty object, for a debugger that wants to see something happen. */
 void export_object_cycle(void);
 

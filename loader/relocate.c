@@ -69,14 +69,12 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
 /* A thread-local, wherever it is defined. */
 struct thread_local {
     struct tls_index index;
-    uint64_t tp_offset;
-    bool is_static;
+    const struct loaded_crate *crate; /* whose it is; NULL: an ELF library's, or nobody's */
 };
 
 static struct thread_local own_thread_local(const struct loaded_crate *crate, uint64_t offset)
 {
-    struct tls_index index = tls_index_of(crate, offset);
-    return (struct thread_local){index, index.offset, tls_is_static(crate)};
+    return (struct thread_local){tls_index_of(crate, offset), crate};
 }
 
 static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, const struct crate_import *import,
@@ -93,16 +91,11 @@ static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, co
         *ret = own_thread_local(resolved.provider, resolved.export.rva);
         return NULL;
     }
-    if (!resolved.address) { /* weak: its address is not looked at */
-        *ret = (struct thread_local){.is_static = true};
+    if (!resolved.address) /* weak: its address is not looked at */
         return NULL;
-    }
     struct elf_library *library = crate->needed[import->needed].library;
     TRY(elf_library_open(library)); /* a resident one has no handle before */
-    struct crateld_error *error =
-        tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index,
-                         &ret->tp_offset, &ret->is_static);
-    return error ? error_prefix(error, "%s", crate->path) : NULL;
+    return tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index);
 }
 
 static struct crateld_error *find_thread_local(struct loaded_crate *crate, const struct crate_import *import,
@@ -120,6 +113,20 @@ static struct crateld_error *find_thread_local(struct loaded_crate *crate, const
     return NULL;
 }
 
+/* Whether an ELF library provides the import. */
+static bool is_from_library(const struct loaded_crate *crate, const struct crate_import *import)
+{
+    return import->needed != CRATE_NONE && crate->needed[import->needed].library;
+}
+
+static struct crateld_error *library_tp_offset(struct loaded_crate *crate, const struct crate_import *import,
+                                               uint64_t *ret)
+{
+    TRY(elf_library_open(crate->needed[import->needed].library));
+    struct crateld_error *error = tls_offset_of_elf(import_name(crate, import), import->flags & CRATE_IMPORT_FLAG_WEAK, ret);
+    return error ? error_prefix(error, "%s", crate->path) : NULL;
+}
+
 struct crateld_error *relocate_import(struct loaded_crate *crate, const struct crate_import *import)
 {
     if (import->kind == CRATE_IMPORT_ADDRESS)
@@ -129,18 +136,24 @@ struct crateld_error *relocate_import(struct loaded_crate *crate, const struct c
                             import_name(crate, import), import->kind);
     struct thread_local variable = {0};
     uint64_t *slot = &loaded_global_slots(crate)[import->slot];
-    TRY(find_thread_local(crate, import, &variable));
+    if (import->kind == CRATE_IMPORT_TLS_OFFSET && is_from_library(crate, import))
+        return library_tp_offset(crate, import, slot);
+    struct crateld_error *error = find_thread_local(crate, import, &variable);
+    if (error)
+        return error_prefix(error, "%s", crate->path);
     if (import->kind == CRATE_IMPORT_TLS_INDEX) {
         slot[0] = variable.index.module;
         slot[1] = variable.index.offset;
         return NULL;
     }
-    if (!variable.is_static)
+    if (!variable.crate)
+        return NULL; /* weak, and nobody defines it: the slot stays 0 */
+    if (!tls_is_static(variable.crate))
         return error_create(CRATELD_ERROR_RANGE,
                             "%s: thread-local '%s' is not at a fixed distance from the thread pointer: compile what "
                             "uses it with -fPIC",
                             crate->path, import_name(crate, import));
-    *slot = variable.tp_offset;
+    *slot = variable.index.offset;
     return NULL;
 }
 

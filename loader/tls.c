@@ -14,6 +14,8 @@
 #include <sys/single_threaded.h>
 #include <unistd.h>
 
+#include "loader/export_object.h"
+
 /* ld.so's own, for the modules that are not ours. */
 extern void *__tls_get_addr(const struct tls_index *index);
 
@@ -22,8 +24,6 @@ extern void *__tls_get_addr(const struct tls_index *index);
 enum {
     TLS_LATE_ROUNDS = 3, /* PTHREAD_DESTRUCTOR_ITERATIONS - 1: rounds that we let pass before we free */
 };
-
-enum { TLS_STATIC_REACH = 64 << 10 };
 
 /* In .tdata, although it is zero: then the template has all of its bytes, and ld.so copies them. */
 static __thread char pool[TLS_POOL_SIZE] __attribute__((section(".tdata"), aligned(TLS_POOL_ALIGN)));
@@ -257,8 +257,7 @@ struct crateld_error *tls_publish(struct loaded_crate *crate)
     return NULL;
 }
 
-struct crateld_error *tls_index_of_elf(void *handle, const char *name, const void *address, struct tls_index *ret,
-                                       uint64_t *tp_offset, bool *is_static)
+struct crateld_error *tls_index_of_elf(void *handle, const char *name, const void *address, struct tls_index *ret)
 {
     size_t module = 0;
     void *block = NULL;
@@ -266,9 +265,74 @@ struct crateld_error *tls_index_of_elf(void *handle, const char *name, const voi
         dlinfo(handle, RTLD_DI_TLS_DATA, &block) != 0 || !block || (const char *)address < (const char *)block)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "thread-local '%s' is not where its library keeps them", name);
     *ret = (struct tls_index){module, (uint64_t)((const char *)address - (const char *)block)};
-    *tp_offset = (uint64_t)((const char *)address - (const char *)__builtin_thread_pointer());
-    /* ld.so does not tell. Its static blocks lie right below the thread pointer, within the size of our pool and some;
-     * dynamic ones are in the heap or in mappings of their own. */
-    *is_static = -*tp_offset < TLS_STATIC_REACH;
+    return NULL;
+}
+
+enum { PROBE_DYNAMIC_COUNT = 8, PROBE_NAME_SIZE = 512 };
+
+/* An ELF object whose one word ld.so relocates to the offset of a thread-local: it tells it to nobody else. */
+struct probe {
+    Elf64_Ehdr ehdr;
+    Elf64_Phdr phdrs[2];
+    Elf64_Sym symbols[2]; /* none, and the variable */
+    Elf64_Rela rela;
+    Elf64_Dyn dynamic[PROBE_DYNAMIC_COUNT];
+    uint64_t word;
+    char strings[PROBE_NAME_SIZE]; /* "", the name */
+};
+
+static void make_probe(struct probe *ret, const char *name, bool is_weak)
+{
+    *ret = (struct probe){
+        .ehdr = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+                 .e_type = ET_DYN,
+                 .e_machine = EM_X86_64,
+                 .e_version = EV_CURRENT,
+                 .e_phoff = offsetof(struct probe, phdrs),
+                 .e_ehsize = sizeof(Elf64_Ehdr),
+                 .e_phentsize = sizeof(Elf64_Phdr),
+                 .e_phnum = 2},
+        .phdrs = {{.p_type = PT_LOAD,
+                   .p_flags = PF_R | PF_W,
+                   .p_filesz = sizeof *ret,
+                   .p_memsz = sizeof *ret,
+                   .p_align = CRATE_PAGE_SIZE},
+                  {.p_type = PT_DYNAMIC,
+                   .p_flags = PF_R | PF_W,
+                   .p_offset = offsetof(struct probe, dynamic),
+                   .p_vaddr = offsetof(struct probe, dynamic),
+                   .p_filesz = sizeof ret->dynamic,
+                   .p_memsz = sizeof ret->dynamic,
+                   .p_align = 8}},
+        .symbols = {{0}, {.st_name = 1, .st_info = ELF64_ST_INFO(is_weak ? STB_WEAK : STB_GLOBAL, STT_TLS)}},
+        .rela = {.r_offset = offsetof(struct probe, word), .r_info = ELF64_R_INFO(1, R_X86_64_TPOFF64)},
+        .dynamic = {{DT_SYMTAB, {offsetof(struct probe, symbols)}},
+                    {DT_SYMENT, {sizeof(Elf64_Sym)}},
+                    {DT_STRTAB, {offsetof(struct probe, strings)}},
+                    {DT_STRSZ, {sizeof ret->strings}},
+                    {DT_RELA, {offsetof(struct probe, rela)}},
+                    {DT_RELASZ, {sizeof(Elf64_Rela)}},
+                    {DT_RELAENT, {sizeof(Elf64_Rela)}},
+                    {DT_NULL, {0}}},
+    };
+    memcpy(ret->strings + 1, name, strlen(name) + 1);
+}
+
+struct crateld_error *tls_offset_of_elf(const char *name, bool is_weak, uint64_t *ret)
+{
+    struct probe probe;
+    void *handle = NULL;
+    struct link_map *map;
+    if (strlen(name) > PROBE_NAME_SIZE - 2)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "thread-local '%s': its name is too long", name);
+    make_probe(&probe, name, is_weak);
+    /* The object stays: closing it would free nothing of the static block. */
+    struct crateld_error *error = export_object_load(&probe, sizeof probe, RTLD_NOW | RTLD_LOCAL, &handle);
+    if (error)
+        return error_prefix(error, "thread-local '%s' is not to be had at a fixed distance from the thread pointer "
+                                   "(compile what uses it with -fPIC)", name);
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "thread-local '%s': ld.so knows no link map", name);
+    memcpy(ret, (const char *)(uintptr_t)map->l_addr + offsetof(struct probe, word), sizeof *ret);
     return NULL;
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds small inputs of a kind and replays a fuzzer over them.  replay.sh <kind> <fuzzer>
 set -eu
-kind=$1 fuzzer=$(realpath "$2")
+here=$(realpath "$(dirname "$0")") kind=$1 fuzzer=$(realpath "$2")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 cd "$dir"
@@ -59,6 +59,11 @@ END
 lto)
     echo 'int f(void); int c; static int d; int g(void){return f() + d;}' | gcc -flto -fcommon -O2 -c -x c - -o slim.o
     set -- slim.o
+    ;;
+object)
+    . "$here/seed_objects.sh"
+    seed_objects
+    set -- *.o
     ;;
 crate)
     objects
