@@ -142,18 +142,22 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
     return NULL;
 }
 
-struct crateld_error *link_eh_frame_parse(struct link *link)
+struct crateld_error *link_eh_frame_for_each(struct link *link,
+                                             struct crateld_error *(*visit)(struct link *, struct link_section *))
 {
-    link->eh_frame = calloc(1, sizeof *link->eh_frame);
-    if (!link->eh_frame)
-        return error_memory();
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++)
             if (object->sections[k].kind == LINK_SECTION_EH_FRAME)
-                TRY(parse_section(link, &object->sections[k]));
+                TRY(visit(link, &object->sections[k]));
     }
     return NULL;
+}
+
+struct crateld_error *link_eh_frame_parse(struct link *link)
+{
+    link->eh_frame = calloc(1, sizeof *link->eh_frame);
+    return link->eh_frame ? link_eh_frame_for_each(link, parse_section) : error_memory();
 }
 
 void link_eh_frame_visit(struct link *link, const struct link_section *section,

@@ -26,7 +26,8 @@ enum {
 #define PREFERRED_LOW_COUNT (UINT64_C(0x30000000) >> HASH_GRAIN_LOG2)
 
 /* Bytes kept free behind an image for modules that are reloaded at a fresh address. */
-#define RESERVE_SIZE UINT64_C(0x4000000)
+#define RESERVE_SIZE     UINT64_C(0x1000000)
+#define RESERVE_LOW_SIZE UINT64_C(0x200000) /* below 2 GiB there is less room */
 
 /* Order of output sections within their segment. */
 enum link_rank {
@@ -471,9 +472,8 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
     if (start > CRATE_MAX_SIZE)
         return error_create(CRATELD_ERROR_RANGE, "%s: the crate would take %llu bytes, more than pc-relative code reaches",
                             link->options->output, (unsigned long long)start);
-    image->header.reserve_size = start + RESERVE_SIZE <= CRATE_MAX_SIZE ? RESERVE_SIZE : 0;
-    if (!link->options->keep_relink)
-        image->header.reserve_size = 0;
+    uint64_t reserve = link->flags & CRATE_FLAG_LOW ? RESERVE_LOW_SIZE : RESERVE_SIZE;
+    image->header.reserve_size = link->options->keep_relink && start + reserve <= CRATE_MAX_SIZE ? reserve : 0;
     place_tls(link);
     link->toc_rva = rva_of(link, ".toc");
     link->stubs_rva = rva_of(link, ".crate.imports");

@@ -697,6 +697,7 @@ struct crateld_error *link_scan(struct link *link)
 {
     TRY(scan_exports(link));
     TRY(for_each_scanned(link, prepare_section));
+    TRY(link_eh_frame_for_each(link, prepare_section));
     TRY(for_each_scanned(link, scan_section));
     TRY(link_eh_frame_scan(link));
     TRY(scan_vague(link));

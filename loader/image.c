@@ -127,6 +127,27 @@ struct crateld_error *image_map(struct loaded_crate *crate, int fd, bool has_asl
     return NULL;
 }
 
+struct crateld_error *image_move(struct loaded_crate *crate, bool is_low)
+{
+    const struct crate_header header = crate->view.header;
+    size_t size = header.image_size + header.reserve_size;
+    if (header.flags & CRATE_FLAG_LOW || (uint64_t)(uintptr_t)crate->base != header.preferred_base)
+        return NULL;
+    void *place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | (is_low ? MAP_32BIT : 0), -1, 0);
+    if (place == MAP_FAILED)
+        return error_errno(errno, "%s: cannot map 0x%zx bytes%s", crate->path, size, is_low ? " below 2 GiB" : "");
+    if (mremap(crate->base, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+        int reason = errno;
+        munmap(place, size);
+        return error_errno(reason, "%s: cannot move", crate->path);
+    }
+    crate->base = place;
+    crate->toc = (struct crateld_toc *)(crate->base + header.toc_rva);
+    LOG(LOG_LOAD, "%s: moved to %p, into the reach of others", crate->path, (void *)crate->base);
+    return crate_view_init(crate->path, (struct span){place, header.segments[CRATE_SEGMENT_META].file_size}, &header,
+                           &crate->view);
+}
+
 void image_keep_file(struct loaded_crate *crate, int fd)
 {
     if (crate->view.header.flags & CRATE_FLAG_HAS_RELINK && crate->fd < 0)

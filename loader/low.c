@@ -2,6 +2,8 @@
 #include "loader/low.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,16 +31,28 @@ static struct crateld_error *needs_twin(const struct loaded_crate *crate, bool *
     return NULL;
 }
 
-/* Executes the twin with the arguments that this program got. */
+/* Executes the twin in `folder`, which is relative to this program's; returns only if that is not possible. */
+static void execute_twin(const char *folder, const struct start_args *args)
+{
+    char self[PATH_MAX], path[2 * PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0)
+        return;
+    self[length] = 0;
+    char *slash = strrchr(self, '/');
+    snprintf(path, sizeof path, "%.*s/%scrateld-low", slash ? (int)(slash - self) : 0, self, folder);
+    execve(path, args->own_argv, args->envp);
+}
+
+/* Executes the twin with the arguments that this program got. In the build folder it stands beside this program. */
 static struct crateld_error *hand_over(const struct loaded_crate *crate, const struct start_args *args)
 {
-    const char *twin = secure_getenv("CRATELD_LOW");
-    if (!twin)
-        twin = CRATELD_LOW_PATH;
-    LOG(LOG_LOAD, "%s: addresses variables of ELF libraries with 32 bits: handing over to %s", crate->path, twin);
-    execve(twin, args->own_argv, args->envp);
-    return error_errno(errno, "%s: addresses variables of ELF libraries with 32 bits (-fno-pie), which needs %s",
-                       crate->path, twin);
+    LOG(LOG_LOAD, "%s: addresses variables of ELF libraries with 32 bits: handing over to crateld-low", crate->path);
+    execute_twin("", args);
+    if (errno == ENOENT)
+        execute_twin(CRATELD_TOOL_FOLDER "/", args);
+    return error_errno(errno, "%s: addresses variables of ELF libraries with 32 bits (-fno-pie), which needs crateld-low",
+                       crate->path);
 }
 
 struct crateld_error *low_check(struct process *process, const struct start_args *args)

@@ -296,6 +296,20 @@ struct loaded_crate *process_find_file(const struct process *process, const char
     return stat(path, &status) == 0 ? find_file(process, &status) : NULL;
 }
 
+/* Crates of position-dependent code address each other's variables with 32 bits: where one such crate is, all of those from
+ * index `first` on, which have just been mapped, are put near it. */
+static struct crateld_error *gather_crates(struct process *process, size_t first)
+{
+    uint32_t flags = 0;
+    for (size_t i = 0; i < process->crates.count; i++)
+        flags |= process->crates.at[i]->view.header.flags;
+    if (!(flags & (CRATE_FLAG_NEAR | CRATE_FLAG_LOW)))
+        return NULL;
+    for (size_t i = first; i < process->crates.count; i++)
+        TRY(image_move(process->crates.at[i], flags & CRATE_FLAG_LOW));
+    return NULL;
+}
+
 struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret)
 {
     int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
@@ -315,6 +329,8 @@ struct crateld_error *process_load(struct process *process, const char *path, st
     struct crateld_error *errors = NULL;
     for (size_t i = before; i < process->crates.count; i++)
         errors = error_join(errors, find_needed(process, process->crates.at[i]));
+    if (!errors)
+        errors = gather_crates(process, before);
     if (errors) {
         drop_crates(process, before);
         return errors;

@@ -45,7 +45,8 @@ static inline bool varint_read(struct span bytes, uint64_t *off, uint64_t *ret)
 /* Signed to unsigned and back: 0, -1, 1, -2 are 0, 1, 2, 3. */
 static inline uint64_t varint_fold(int64_t value)
 {
-    return ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
+    uint64_t doubled = (uint64_t)value << 1;
+    return value < 0 ? ~doubled : doubled;
 }
 
 static inline int64_t varint_unfold(uint64_t value)
