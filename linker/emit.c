@@ -227,11 +227,12 @@ static void emit_stubs(const struct link *link, uint8_t *image)
         const struct link_function *function = link->func_refs.at[i];
         uint64_t place = link_entry_stub_rva(link, function);
         uint64_t ref = link->toc_rva + toc_func_ref_off(&link->toc, i);
+        uint64_t start = link_section_rva(function->section, function->value);
         if (function->section->is_toc)
-            ops->write_entry_toc(image + place, place, ref, link->toc_rva, function->stack_arguments,
+            ops->write_entry_toc(image + place, place, start, ref, link->toc_rva, function->stack_arguments,
                                  function->is_varargs);
         else
-            ops->write_entry_plain(image + place, place, ref);
+            ops->write_entry_plain(image + place, place, start);
     }
 }
 
