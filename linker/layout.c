@@ -344,8 +344,8 @@ static uint64_t place_import_stubs(struct link *link)
     uint64_t end = 0;
     for (size_t i = 0; i < link->function_imports.count; i++) {
         struct link_import *import = &link->function_imports.at[i];
-        uint32_t size = import->kind == CRATE_IMPORT_CALL_TOC ? toc_stubs_x86_64.import_toc_size
-                                                              : toc_stubs_x86_64.import_plain_size;
+        uint32_t size = import->kind == CRATE_IMPORT_CALL_TOC ? link->machine->stubs->import_toc_size
+                                                              : link->machine->stubs->import_plain_size;
         end = align_up(end, import->kind == CRATE_IMPORT_CALL_TOC ? 16 : 8);
         import->stub_off = (uint32_t)end;
         end += size;
@@ -363,8 +363,8 @@ static uint64_t place_entry_stubs(struct link *link)
         if (is_toc)
             end = align_up(end, TOC_ENTRY_TOC_ALIGN);
         function->stub_off = (uint32_t)end;
-        end += is_toc ? toc_stubs_x86_64.entry_toc_size(function->stack_arguments, function->is_varargs)
-                      : toc_stubs_x86_64.entry_plain_size;
+        end += is_toc ? link->machine->stubs->entry_toc_size(function->stack_arguments, function->is_varargs)
+                      : link->machine->stubs->entry_plain_size;
     }
     return end;
 }
@@ -372,8 +372,8 @@ static uint64_t place_entry_stubs(struct link *link)
 static struct crateld_error *add_stub_sections(struct link *link)
 {
     uint64_t flags = SHF_ALLOC | SHF_EXECINSTR;
-    uint64_t lazy = link->function_imports.count ? toc_stubs_x86_64.lazy_head_size +
-                                                       link->lazy_count * (uint64_t)toc_stubs_x86_64.lazy_size
+    uint64_t lazy = link->function_imports.count ? link->machine->stubs->lazy_head_size +
+                                                       link->lazy_count * (uint64_t)link->machine->stubs->lazy_size
                                                  : 0;
     TRY(add_synthetic(link, ".crate.imports", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, place_import_stubs(link)));
     TRY(add_synthetic(link, ".crate.lazy", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, lazy));

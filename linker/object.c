@@ -8,15 +8,15 @@
 #include "linker/compressed.h"
 
 /* The ELF header, as far as it decides whether this is an object for us. */
-static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header)
+static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header, uint16_t machine)
 {
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
         return error_create(CRATELD_ERROR_MISMATCH,
                             "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian", path,
                             header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
-    if (header->e_machine != EM_X86_64)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted x86-64 (%u)", path,
-                            header->e_machine, EM_X86_64);
+    if (header->e_machine != machine)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted %u", path, header->e_machine,
+                            machine);
     if (header->e_type != ET_REL)
         return error_create(CRATELD_ERROR_FORMAT, "%s: ELF type %u, wanted a relocatable object (%u)", path,
                             header->e_type, ET_REL);
@@ -26,6 +26,7 @@ static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *he
 struct reading {
     struct arena *arena;
     struct link_object *object;
+    uint16_t machine;
     Elf *elf;
     const Elf64_Shdr *headers; /* points into the image, or an aligned copy that libelf made */
     struct span section_names;
@@ -342,7 +343,7 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     const Elf64_Ehdr *header = r->elf ? elf64_getehdr(r->elf) : NULL;
     if (!header)
         return error_create(CRATELD_ERROR_FORMAT, "%s: damaged ELF header: %s", object->path, elf_errmsg(-1));
-    TRY(check_header(object->path, header));
+    TRY(check_header(object->path, header, r->machine));
     size_t count, names_index;
     if (elf_getshdrnum(r->elf, &count) < 0 || elf_getshdrstrndx(r->elf, &names_index) < 0 || !count ||
         count > UINT32_MAX / 2 || names_index >= count)
@@ -367,12 +368,12 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     return read_all_sections(r);
 }
 
-struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
+struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image, uint16_t machine,
                                        struct link_object *ret)
 {
     *ret = (struct link_object){.path = path, .image = image};
     elf_version(EV_CURRENT);
-    struct reading reading = {.arena = arena, .object = ret};
+    struct reading reading = {.arena = arena, .object = ret, .machine = machine};
     /* libelf takes a writable pointer and does not write to images opened for reading. */
     reading.elf = elf_memory((char *)(uintptr_t)image.data, image.size);
     struct crateld_error *error = read_with_libelf(&reading);

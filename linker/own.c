@@ -224,7 +224,7 @@ static struct crateld_error *wrap_pieces(struct link *link, const char *name, co
     static const uint8_t zeros[8];
     struct span begin, end;
     struct link_section *prologue, *epilogue, *pointer;
-    toc_stubs_x86_64.init_frame(&begin, &end);
+    link->machine->stubs->init_frame(&begin, &end);
     TRY(add_bytes(link, name, SHF_EXECINSTR, begin, 4, &prologue));
     TRY(add_bytes(link, name, SHF_EXECINSTR, end, 0, &epilogue));
     TRY(add_bytes(link, array, SHF_WRITE, (struct span){zeros, sizeof zeros}, 3, &pointer));
@@ -235,7 +235,7 @@ static struct crateld_error *wrap_pieces(struct link *link, const char *name, co
     struct link_symbol *symbol = arena_alloc(&link->arena, sizeof *symbol);
     if (!reloc || !symbol)
         return error_memory();
-    *reloc = (Elf64_Rela){.r_info = ELF64_R_INFO(number, R_X86_64_64)};
+    *reloc = (Elf64_Rela){.r_info = ELF64_R_INFO(number, link->machine->type_word)};
     *symbol = (struct link_symbol){.name = name,
                                    .object = &link->own,
                                    .section = prologue,

@@ -209,7 +209,7 @@ struct crateld_error *link_add_object(struct link *link, const char *path, struc
     if (!object)
         return error_memory();
     TRY(align_image(link, &image));
-    TRY(link_object_read(&link->arena, path, image, object));
+    TRY(link_object_read(&link->arena, path, image, link->machine->elf_machine, object));
     if (object->is_lto)
         return link_add_lto_object(link, object);
     object->priority = (uint32_t)link->objects.count;
