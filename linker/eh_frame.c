@@ -110,11 +110,12 @@ static struct crateld_error *add_fde(struct link_eh_frame *eh, struct link_secti
 }
 
 /* Whether all of the places that `count` relocations from `first` on patch lie within [off, off + size). */
-static bool has_places(const struct link_section *section, uint32_t first, uint32_t count, uint64_t off, uint64_t size)
+static bool has_places(const struct link *link, const struct link_section *section, uint32_t first, uint32_t count,
+                       uint64_t off, uint64_t size)
 {
     for (uint32_t i = first; i < first + count; i++) {
         const Elf64_Rela *reloc = &section->relocs[i];
-        uint64_t patched = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info))->size;
+        uint64_t patched = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info))->size;
         if (reloc->r_offset < off || patched > size || reloc->r_offset - off > size - patched)
             return false;
     }
@@ -142,7 +143,7 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
         uint32_t first = reloc;
         while (reloc < section->reloc_count && section->relocs[reloc].r_offset < off + 4 + length)
             reloc++;
-        if (!has_places(section, first, reloc - first, off, (uint64_t)length + 4))
+        if (!has_places(link, section, first, reloc - first, off, (uint64_t)length + 4))
             return entry_error(section, off, "a relocation reaches out of an entry");
         if (!id) {
             struct cie cie = {section, (uint32_t)off, length + 4, first, reloc - first, 0, 0, false, false};
