@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/hash.h"
 #include "linker/eh_frame.h"
 #include "linker/elf_file.h"
 #include "linker/function.h"
@@ -22,6 +21,7 @@
 #include "linker/resolve.h"
 #include "linker/scan.h"
 #include "linker/undefined.h"
+#include "linker/wanted.h"
 
 enum { MAX_REPORTED = 200 };
 
@@ -143,7 +143,8 @@ static void deinit(struct link *link)
                      link->sources.at,       link->own_sections.at,   link->markers.at,        link->lto_objects.at,
                      link->group_signatures.at, link->functions.at,   link->function_imports.at, link->ifunc_imports.at,
                      link->global_imports.at, link->constant_slots.at, link->data_relocs.at,   link->fixups.at,
-                     link->relr_places.at,   link->func_refs.at,      link->undefined.at,      link->outputs.at};
+                     link->relr_places.at,   link->func_refs.at,      link->undefined.at,      link->outputs.at,
+                     link->wanted.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     arena_deinit(&link->arena);
@@ -175,24 +176,22 @@ static struct crateld_error *read_options(struct link *link)
 }
 
 /* The symbols that are wanted without an object that refers to them. */
-static struct crateld_error *request(struct link *link, const char *name, struct link_symbol **ret)
+static struct crateld_error *request(struct link *link, const char *name, bool is_weak, struct link_symbol **ret)
 {
-    *ret = link_symbol_table_enter(&link->symbols, &link->arena, name, hash_string(name));
+    *ret = link_symbol_table_enter(&link->symbols, &link->arena, name, NULL);
     if (!*ret)
         return error_memory();
-    (*ret)->is_referenced = true;
-    return NULL;
+    return link_refer(link, *ret, is_weak);
 }
 
 static struct crateld_error *request_symbols(struct link *link)
 {
-    TRY(request(link, link->options->entry, &link->entry));
+    TRY(request(link, link->options->entry, true, &link->entry));
     for (size_t i = 0; i < link->options->undefined_count; i++) {
         struct link_symbol *symbol;
-        TRY(request(link, link->options->undefined[i], &symbol));
-        symbol->is_strongly_referenced = true;
+        TRY(request(link, link->options->undefined[i], false, &symbol));
     }
-    return NULL;
+    return link_own_begin_defsyms(link);
 }
 
 static struct crateld_error *check_entry(struct link *link)
@@ -229,6 +228,7 @@ static struct crateld_error *resolve(struct link *link)
     TRY(link_resolve_undefined(link));
     TRY(link_own_symbols(link));
     TRY(link_own_bounds(link));
+    TRY(link_own_finish_defsyms(link));
     return check_entry(link);
 }
 
