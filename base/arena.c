@@ -1,6 +1,7 @@
 #include "base/arena.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 enum {
     ARENA_ALIGN = 16,
+    ARENA_FIRST_SIZE = 8 << 10, /* most arenas stay small; each further block is twice as big */
     ARENA_BLOCK_SIZE = 256 << 10,
 };
 
@@ -35,7 +37,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 {
     if (size > SIZE_MAX - sizeof(struct arena_block) - ARENA_ALIGN)
         return NULL;
-    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    size = size ? (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : ARENA_ALIGN;
     if (size <= arena->left) {
         void *result = arena->next;
         arena->next += size;
@@ -43,15 +45,19 @@ void *arena_alloc(struct arena *arena, size_t size)
         return memset(result, 0, size);
     }
     /* Big requests get a block of their own, and the current block stays current. */
-    int is_big = size > ARENA_BLOCK_SIZE / 4;
-    size_t block_size = is_big ? size : ARENA_BLOCK_SIZE;
-    struct arena_block *block = is_big ? calloc(1, sizeof *block + block_size) : malloc(sizeof *block + block_size);
+    if (!arena->block_size)
+        arena->block_size = ARENA_FIRST_SIZE;
+    bool is_big = size > arena->block_size / 4;
+    size_t block_size = is_big ? size : arena->block_size;
+    struct arena_block *block = is_big ? calloc(1, sizeof *block + size) : malloc(sizeof *block + block_size);
     if (!block)
         return NULL;
     block->older = arena->blocks;
     arena->blocks = block;
     if (is_big)
         return block->bytes;
+    if (arena->block_size < ARENA_BLOCK_SIZE)
+        arena->block_size *= 2;
     arena->next = block->bytes + size;
     arena->left = block_size - size;
     return memset(block->bytes, 0, size);

@@ -10,6 +10,7 @@ struct arena {
     struct arena_block *blocks; /* owned; newest first */
     char *next;                 /* free bytes of the newest block */
     size_t left;
+    size_t block_size; /* of the next block; 0: none yet */
 };
 
 /* An arena that owns nothing yet; never fails. */

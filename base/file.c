@@ -14,7 +14,8 @@
 
 struct crateld_error *file_open(const char *path, struct file *ret)
 {
-    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+    /* Nonblocking: a FIFO is to be refused below, not waited for. */
+    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return error_errno(errno, "%s: cannot open", path);
     struct stat status;

@@ -396,7 +396,17 @@ static void put_record(struct pass *p, uint32_t number)
     put_text(p, "\n");
 }
 
-/* The records, and a definition of _TOC_ for programs that are no crates. */
+/* Whether the text carries intermediate code for link-time optimisation. */
+static bool has_lto_sections(const struct pass *p)
+{
+    for (size_t i = 0; i < p->scan.sections.list.count; i++)
+        if (asm_begins(p->scan.sections.list.at[i].name, ".gnu.lto_"))
+            return true;
+    return false;
+}
+
+/* The records, and a definition of _TOC_ for programs that are no crates. Intermediate code gets a section of
+ * no records: it tells the linker to compile it to TOC code. */
 static void put_records(struct pass *p)
 {
     bool has_toc_code = false;
@@ -408,6 +418,8 @@ static void put_records(struct pass *p)
         put_record(p, i);
         has_toc_code = true;
     }
+    if (has_lto_sections(p))
+        put_text(p, "\t.section " CRATELD_TOC_RECORD_SECTION ",\"e\",@progbits\n");
     if (has_toc_code)
         put_text(p, "\t.bss\n\t.weak _TOC_\n\t.hidden _TOC_\n_TOC_:\n");
 }

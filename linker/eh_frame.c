@@ -61,13 +61,19 @@ static struct crateld_error *entry_error(const struct link_section *section, uin
                         (unsigned long long)off, what);
 }
 
-/* The CIE of `section` at `off`; NO_ENTRY if there is none. */
-static uint32_t find_cie(const struct link_eh_frame *eh, const struct link_section *section, uint64_t off,
-                         size_t first)
+/* The CIE at `off` of the section whose CIEs are those from `first` on; NO_ENTRY if there is none. */
+static uint32_t find_cie(const struct link_eh_frame *eh, uint64_t off, size_t first)
 {
-    for (size_t i = eh->cies.count; i-- > first;)
-        if (eh->cies.at[i].section == section && eh->cies.at[i].off == off)
-            return (uint32_t)i;
+    size_t low = first, high = eh->cies.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (eh->cies.at[middle].off == off)
+            return (uint32_t)middle;
+        if (eh->cies.at[middle].off < off)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return NO_ENTRY;
 }
 
@@ -80,18 +86,17 @@ static struct link_section *described_section(const struct link_section *section
     /* An FDE describes its own object's copy of a function, even where another object's definition was
      * chosen. */
     uint32_t index = link_object_symbol_section(section->object, (uint32_t)ELF64_R_SYM(reloc->r_info));
-    if (index && index < LINK_RESERVED)
-        return section->object->sections[index].kind == LINK_SECTION_DROPPED
-                   ? NULL
-                   : &section->object->sections[index];
-    return NULL;
+    if (!index || index >= LINK_RESERVED)
+        return NULL;
+    struct link_section *target = &section->object->sections[index];
+    return target->kind == LINK_SECTION_PLAIN && (target->flags & SHF_EXECINSTR) ? target : NULL;
 }
 
 static struct crateld_error *add_fde(struct link_eh_frame *eh, struct link_section *section, struct fde *fde,
                                      uint32_t id, size_t first_cie)
 {
     uint64_t id_off = fde->off + 4;
-    fde->cie = id <= id_off ? find_cie(eh, section, id_off - id, first_cie) : NO_ENTRY;
+    fde->cie = id <= id_off ? find_cie(eh, id_off - id, first_cie) : NO_ENTRY;
     if (fde->cie == NO_ENTRY)
         return entry_error(section, fde->off, "an FDE whose CIE does not exist before it");
     fde->target = described_section(section, fde);
@@ -102,6 +107,19 @@ static struct crateld_error *add_fde(struct link_eh_frame *eh, struct link_secti
         return error_memory();
     fde->target->first_fde = (uint32_t)eh->fdes.count;
     return NULL;
+}
+
+/* Whether all of the places that `count` relocations from `first` on patch lie within [off, off + size). */
+static bool has_places(const struct link *link, const struct link_section *section, uint32_t first, uint32_t count,
+                       uint64_t off, uint64_t size)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        const Elf64_Rela *reloc = &section->relocs[i];
+        uint64_t patched = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info))->size;
+        if (reloc->r_offset < off || patched > size || reloc->r_offset - off > size - patched)
+            return false;
+    }
+    return true;
 }
 
 /* Cuts one input section into entries. */
@@ -125,6 +143,8 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
         uint32_t first = reloc;
         while (reloc < section->reloc_count && section->relocs[reloc].r_offset < off + 4 + length)
             reloc++;
+        if (!has_places(link, section, first, reloc - first, off, (uint64_t)length + 4))
+            return entry_error(section, off, "a relocation reaches out of an entry");
         if (!id) {
             struct cie cie = {section, (uint32_t)off, length + 4, first, reloc - first, 0, 0, false, false};
             if (!VEC_PUSH(&eh->cies, cie))
@@ -220,7 +240,7 @@ static struct crateld_error *share_cies(struct link_eh_frame *eh)
 
 static bool is_kept(const struct fde *fde)
 {
-    return fde->target && fde->target->is_live && fde->target->kind != LINK_SECTION_DROPPED;
+    return fde->target && fde->target->is_live;
 }
 
 static struct crateld_error *scan_entry(struct link *link, struct link_section *section, uint32_t first,
@@ -249,24 +269,31 @@ struct crateld_error *link_eh_frame_scan(struct link *link)
     return NULL;
 }
 
-/* The CIE of entry stubs: code alignment 1, data alignment -8, return address in column 16, pc-relative
- * 32-bit addresses; at entry the CFA is %rsp + 8 (x86-64 psABI §3.7; DWARF 5 §6.4.1). */
-static const uint8_t stub_cie[] = {
-    20,   0,    0,   0, /* length */
-    0,    0,    0,   0, /* id of a CIE */
-    1,    'z',  'R', 0, /* version, augmentation */
-    1,    0x78, 16,     /* code alignment, data alignment, return address column */
-    1,    0x1b,         /* augmentation data: DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
-    0x0c, 7,    8,      /* DW_CFA_def_cfa: %rsp + 8 */
-    0x90, 1,            /* DW_CFA_offset: the return address at CFA - 8 */
-    0,    0,            /* DW_CFA_nop */
-};
-_Static_assert(sizeof stub_cie == 24, "the length field counts what follows it");
+enum { STUB_CIE_SIZE = 24 };
+
+/* The CIE of entry stubs: pc-relative 32-bit addresses, and what the CPU says of a function's entry (DWARF 5 §6.4.1). */
+static void write_stub_cie(const struct link *link, uint8_t *at)
+{
+    const struct toc_cfi *cfi = &link->machine->stubs->cfi;
+    uint8_t cie[STUB_CIE_SIZE] = {
+        STUB_CIE_SIZE - 4,         0,   0,   0, /* length */
+        0,                         0,   0,   0, /* id of a CIE */
+        1,                         'z', 'R', 0, /* version, augmentation */
+        cfi->code_align,                        /* LEB128 of one byte, as the next one */
+        (uint8_t)(cfi->data_align & 0x7f),
+        cfi->return_register,
+        1,    /* bytes of augmentation data */
+        0x1b, /* DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
+    };
+    _Static_assert(17 + sizeof cfi->initial >= STUB_CIE_SIZE, "the rest is DW_CFA_nop");
+    memcpy(cie + 17, cfi->initial, cfi->initial_size);
+    memcpy(at, cie, sizeof cie);
+}
 
 /* Bytes of the FDE of an entry stub of TOC code. */
-static uint32_t stub_fde_size(const struct link_function *function)
+static uint32_t stub_fde_size(const struct link *link, const struct link_function *function)
 {
-    uint32_t cfi = toc_stubs_x86_64.entry_toc_cfi(NULL, function->stack_arguments, function->is_varargs);
+    uint32_t cfi = link->machine->stubs->entry_toc_cfi(NULL, function->stack_arguments, function->is_varargs);
     return (4 + 4 + 4 + 4 + 1 + cfi + 7) & ~UINT32_C(7);
 }
 
@@ -284,8 +311,8 @@ static void place_stub_entries(struct link *link)
         if (!has_toc_stub(link->func_refs.at[i]))
             continue;
         if (eh->size == eh->stub_off)
-            eh->size += sizeof stub_cie;
-        eh->size += stub_fde_size(link->func_refs.at[i]);
+            eh->size += STUB_CIE_SIZE;
+        eh->size += stub_fde_size(link, link->func_refs.at[i]);
         eh->live_count++;
     }
 }
@@ -363,25 +390,25 @@ static struct table_row *write_stub_entries(struct link *link, uint8_t *image, u
                                             struct table_row *row)
 {
     uint64_t cie = base + link->eh_frame->stub_off;
-    uint64_t at = cie + sizeof stub_cie;
+    uint64_t at = cie + STUB_CIE_SIZE;
     bool is_any = false;
     for (size_t i = 0; i < link->func_refs.count; i++) {
         const struct link_function *function = link->func_refs.at[i];
         if (!has_toc_stub(function))
             continue;
-        uint32_t size = stub_fde_size(function);
+        uint32_t size = stub_fde_size(link, function);
         uint64_t stub = link->entry_stubs_rva + function->stub_off;
         int32_t words[4] = {
             (int32_t)(size - 4), (int32_t)(at + 4 - cie), (int32_t)(stub - (at + 8)),
-            (int32_t)toc_stubs_x86_64.entry_toc_size(function->stack_arguments, function->is_varargs)};
+            (int32_t)link->machine->stubs->entry_toc_size(function->stack_arguments, function->is_varargs)};
         memcpy(image + at, words, sizeof words);
-        toc_stubs_x86_64.entry_toc_cfi(image + at + 17, function->stack_arguments, function->is_varargs);
+        link->machine->stubs->entry_toc_cfi(image + at + 17, function->stack_arguments, function->is_varargs);
         *row++ = (struct table_row){(int32_t)(stub - hdr), (int32_t)(at - hdr)};
         at += size;
         is_any = true;
     }
     if (is_any)
-        memcpy(image + cie, stub_cie, sizeof stub_cie);
+        write_stub_cie(link, image + cie);
     return row;
 }
 

@@ -146,7 +146,7 @@ static void write_elf_header(const struct link *link, const struct link_image *i
     Elf64_Ehdr header = {
         .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT, ELFOSABI_SYSV},
         .e_type = ET_DYN,
-        .e_machine = EM_X86_64,
+        .e_machine = link->machine->elf_machine,
         .e_version = EV_CURRENT,
         .e_entry = image->header.entry_rva ? link->preferred_base + image->header.entry_rva : 0,
         .e_phoff = sizeof(Elf64_Ehdr),

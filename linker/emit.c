@@ -8,12 +8,6 @@
 #include "linker/tables.h"
 #include "toc/stubs.h"
 
-enum {
-    TEXT_FILLER = 0xcc, /* int3, between functions */
-    INIT_FILLER = 0x90, /* nop, between the pieces of .init */
-    MOV_TO_LEA = 0x8d,
-};
-
 /* What S means for a reference: an rva, or a plain value. */
 struct pointee {
     uint64_t value;
@@ -61,29 +55,22 @@ static int64_t formula_value(const struct link *link, const struct link_referenc
     }
 }
 
-/* Rewrites a load from a slot into lea (x86-64 psABI §B.2). */
+/* Rewrites a load from a slot into the computation of the address. */
 static int64_t relax_load(const struct link *link, const struct link_reference *ref, int64_t addend, uint8_t *place,
                           uint64_t rva)
 {
-    place[-2] = MOV_TO_LEA;
+    link->machine->relax_load(place);
     return (int64_t)(pointee_of(link, ref, addend).value - rva);
 }
 
-/* Rewrites an indirect call or jump through a slot into a direct one. */
-static int64_t relax_call(const struct link *link, const struct link_reference *ref, int64_t addend, uint8_t *place,
-                          uint64_t rva, uint8_t **ret_place)
+/* Rewrites an indirect call or jump through a slot into a direct one, whose field is at *place then. */
+static int64_t relax_call(const struct link *link, const struct link_reference *ref, int64_t addend, uint8_t **place,
+                          uint64_t rva)
 {
-    uint64_t to = pointee_of(link, ref, addend).value;
-    *ret_place = place;
-    if (place[-1] == 0x15) {
-        place[-2] = 0x67; /* addr32 call: the prefix fills the sixth byte */
-        place[-1] = 0xe8;
-        return (int64_t)(to - rva);
-    }
-    place[-2] = 0xe9; /* jmp rel32; nop: the operand moves one byte down */
-    place[3] = 0x90;
-    *ret_place = place - 1;
-    return (int64_t)(to - (rva - 1));
+    uint8_t *moved = link->machine->relax_branch(*place);
+    int64_t value = (int64_t)(pointee_of(link, ref, addend).value - (rva + (uint64_t)(moved - *place)));
+    *place = moved;
+    return value;
 }
 
 static int64_t slot_value(const struct link *link, const struct link_reference *ref, int64_t addend, uint64_t rva)
@@ -100,7 +87,7 @@ static int64_t slot_value(const struct link *link, const struct link_reference *
 static bool is_restore(const struct link *link, const struct link_section *section, const Elf64_Rela *reloc,
                        const struct link_reference *ref, const uint8_t *place)
 {
-    const struct toc_stub_ops *ops = &toc_stubs_x86_64;
+    const struct toc_stub_ops *ops = link->machine->stubs;
     uint32_t field_off = ops->restore_field_off;
     return section->is_toc && ref->action == LINK_ACTION_VALUE && ref->symbol->object == &link->own &&
            ref->howto->formula == RELOC_RELATIVE && reloc->r_offset >= field_off &&
@@ -130,8 +117,8 @@ void link_emit_reloc(struct link *link, struct link_section *section, const Elf6
         return;
     }
     if (is_restore(link, section, reloc, &ref, place)) {
-        uint32_t field_off = toc_stubs_x86_64.restore_field_off;
-        toc_stubs_x86_64.write_restore(place - field_off, rva - field_off, link->toc_rva);
+        uint32_t field_off = link->machine->stubs->restore_field_off;
+        link->machine->stubs->write_restore(place - field_off, rva - field_off, link->toc_rva);
         return;
     }
     bool is_moving;
@@ -153,16 +140,15 @@ void link_emit_reloc(struct link *link, struct link_section *section, const Elf6
         put(link, section, reloc, &ref, place, relax_load(link, &ref, reloc->r_addend, place, rva));
         break;
     case LINK_ACTION_RELAX_CALL:
-        value = relax_call(link, &ref, reloc->r_addend, place, rva, &place);
+        value = relax_call(link, &ref, reloc->r_addend, &place, rva);
         put(link, section, reloc, &ref, place, value);
         break;
     case LINK_ACTION_TLS_DESC:
-        place[-2] = 0x8b; /* lea x@tlsdesc(%rip), %rax -> mov slot(%rip), %rax */
+        link->machine->relax_tls_desc(place);
         put(link, section, reloc, &ref, place, slot_value(link, &ref, reloc->r_addend, rva));
         break;
     case LINK_ACTION_TLS_DESC_CALL:
-        place[0] = 0x66; /* call *x@tlscall(%rax) -> xchg %ax, %ax */
-        place[1] = 0x90;
+        link->machine->relax_tls_desc_call(place);
         break;
     case LINK_ACTION_LOADER:
         if (ref.howto->formula == RELOC_TLS_LE && ref.symbol->state == LINK_SYMBOL_DEFINED && !ref.symbol->is_vague)
@@ -200,8 +186,8 @@ static void emit_toc(const struct link *link, uint8_t *image)
     put_word(image, link->toc_rva + offsetof(struct crateld_toc, magic), CRATELD_TOC_MAGIC);
     for (uint32_t i = 0; i < link->lazy_count; i++)
         put_word(image, link_function_slot_rva(link, i),
-                 link->preferred_base + link->lazy_rva + toc_stubs_x86_64.lazy_head_size +
-                     i * (uint64_t)toc_stubs_x86_64.lazy_size);
+                 link->preferred_base + link->lazy_rva + link->machine->stubs->lazy_head_size +
+                     i * (uint64_t)link->machine->stubs->lazy_size);
     for (size_t i = 0; i < link->constant_slots.count; i++) {
         const struct link_constant_slot *constant = &link->constant_slots.at[i];
         uint64_t value = 0;
@@ -223,7 +209,7 @@ static void emit_toc(const struct link *link, uint8_t *image)
 
 static void emit_stubs(const struct link *link, uint8_t *image)
 {
-    const struct toc_stub_ops *ops = &toc_stubs_x86_64;
+    const struct toc_stub_ops *ops = link->machine->stubs;
     for (uint32_t i = 0; i < link->function_imports.count; i++) {
         uint64_t place = link_import_stub_rva(link, i), slot = link_function_slot_rva(link, i);
         if (link->function_imports.at[i].kind == CRATE_IMPORT_CALL_TOC)
@@ -241,11 +227,12 @@ static void emit_stubs(const struct link *link, uint8_t *image)
         const struct link_function *function = link->func_refs.at[i];
         uint64_t place = link_entry_stub_rva(link, function);
         uint64_t ref = link->toc_rva + toc_func_ref_off(&link->toc, i);
+        uint64_t start = link_section_rva(function->section, function->value);
         if (function->section->is_toc)
-            ops->write_entry_toc(image + place, place, ref, link->toc_rva, function->stack_arguments,
+            ops->write_entry_toc(image + place, place, start, ref, link->toc_rva, function->stack_arguments,
                                  function->is_varargs);
         else
-            ops->write_entry_plain(image + place, place, ref);
+            ops->write_entry_plain(image + place, place, start);
     }
 }
 
@@ -256,7 +243,7 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
         if (output->segment == CRATE_SEGMENT_COUNT || output->type == SHT_NOBITS)
             continue;
         if (output->segment == CRATE_SEGMENT_TEXT)
-            memset(image + output->rva, link_is_init_text(output) ? INIT_FILLER : TEXT_FILLER, output->size);
+            memset(image + output->rva, link_is_init_text(output) ? link->machine->init_filler : link->machine->filler, output->size);
         for (size_t k = 0; k < output->sections.count; k++)
             if (output->sections.at[k]->type != SHT_NOBITS)
                 emit_section(link, output->sections.at[k], image);
@@ -292,7 +279,7 @@ static void emit_debug_section(struct link *link, struct link_section *section, 
         memcpy(at, section->data.data, section->data.size);
     for (uint32_t i = 0; i < section->reloc_count; i++) {
         const Elf64_Rela *reloc = &section->relocs[i];
-        const struct reloc_howto *howto = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info));
+        const struct reloc_howto *howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info));
         const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
         bool is_known = howto->formula == RELOC_ABSOLUTE || howto->formula == RELOC_RELATIVE ||
                         howto->formula == RELOC_TLS_BLOCK || howto->formula == RELOC_SIZE;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "toc/stubs.h"
+
 static uint64_t place_hash(const struct link_section *section, uint64_t value)
 {
     uint64_t mixed =
@@ -111,14 +113,14 @@ static struct crateld_error *record_error(const struct link_section *section, ui
 }
 
 /* The place in this object that a relocation of a record names; *section is NULL if it was dropped. */
-static struct crateld_error *record_place(const struct link_section *records, const Elf64_Rela *reloc,
+static struct crateld_error *record_place(const struct link *link, const struct link_section *records, const Elf64_Rela *reloc,
                                           struct link_section **section, uint64_t *value)
 {
     struct link_object *object = records->object;
     uint32_t i = (uint32_t)ELF64_R_SYM(reloc->r_info);
     uint32_t index = link_object_symbol_section(object, i);
-    if (ELF64_R_TYPE(reloc->r_info) != R_X86_64_64 || !index || index >= LINK_RESERVED)
-        return record_error(records, reloc->r_offset, "wanted R_X86_64_64 against a place in this object");
+    if (ELF64_R_TYPE(reloc->r_info) != link->machine->type_word || !index || index >= LINK_RESERVED)
+        return record_error(records, reloc->r_offset, "wanted a 64-bit address of a place in this object");
     *section = &object->sections[index];
     *value = object->elf_symbols[i].st_value + (uint64_t)reloc->r_addend;
     if ((*section)->kind == LINK_SECTION_DROPPED)
@@ -138,10 +140,10 @@ static struct crateld_error *read_record(struct link *link, const struct link_se
          ++*next_reloc) {
         const Elf64_Rela *reloc = &records->relocs[*next_reloc];
         if (reloc->r_offset == off + offsetof(struct crateld_toc_record, function)) {
-            TRY(record_place(records, reloc, &section, &value));
+            TRY(record_place(link, records, reloc, &section, &value));
             has_function = true;
         } else if (reloc->r_offset == off + offsetof(struct crateld_toc_record, varargs_entry)) {
-            TRY(record_place(records, reloc, &varargs_section, &varargs_value));
+            TRY(record_place(link, records, reloc, &varargs_section, &varargs_value));
             is_varargs = true;
         } else {
             return record_error(records, reloc->r_offset, "a relocation on a field that takes none");
@@ -151,11 +153,15 @@ static struct crateld_error *read_record(struct link *link, const struct link_se
         return record_error(records, off, "a record without a function");
     if (!section)
         return NULL;
+    if (!(section->flags & SHF_EXECINSTR) || value > section->size)
+        return record_error(records, off, "a function that is not in code");
     section->is_toc = true;
     if (record.kind != CRATELD_TOC_FUNCTION)
         return NULL;
-    if (is_varargs && varargs_section != section)
-        return record_error(records, off, "a varargs entry in another section than the function");
+    if (is_varargs && (varargs_section != section || varargs_value > section->size))
+        return record_error(records, off, "a varargs entry outside the function's section");
+    if (record.stack_arguments > TOC_STACK_ARGUMENTS_MAX || record.stack_arguments % 8)
+        return record_error(records, off, "stack arguments of an impossible size");
     struct link_function *function;
     TRY(link_function_enter(link, section, value, &function));
     function->has_record = true;

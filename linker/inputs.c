@@ -61,7 +61,7 @@ static struct crateld_error *add_shared(struct link *link, const char *path, str
     struct link_provider *provider = new_provider(link, LINK_PROVIDER_ELF, path);
     if (!provider)
         return error_memory();
-    TRY(shared_library_open(path, EM_X86_64, &provider->library));
+    TRY(shared_library_open(path, link->machine->elf_machine, &provider->library));
     provider->name = provider->library.soname;
     provider->is_as_needed = mode.is_as_needed;
     if (has_provider(link, LINK_PROVIDER_ELF, provider->name)) {
@@ -176,7 +176,7 @@ static struct crateld_error *add_script(struct link *link, const char *path, str
         return error_create(CRATELD_ERROR_FORMAT, "%s: linker scripts name each other more than %d deep",
                             path, MAX_SCRIPT_DEPTH);
     struct ldscript script;
-    TRY(ldscript_parse(text, path, "elf64-x86-64", &script));
+    TRY(ldscript_parse(text, path, link->machine->ld_format, &script));
     struct crateld_error *error = add_script_inputs(link, path, &script, mode);
     ldscript_deinit(&script);
     return error;

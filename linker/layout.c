@@ -316,6 +316,11 @@ static struct crateld_error *place_sections(struct link_output *output)
         uint8_t align_log2 = section->align_log2;
         if (output->rank == RANK_TEXT && align_log2 < MIN_TEXT_ALIGN_LOG2)
             align_log2 = MIN_TEXT_ALIGN_LOG2;
+        if (output->rank == RANK_ARRAYS && align_log2 < 3)
+            align_log2 = 3;
+        if (output->rank == RANK_ARRAYS && section->size % 8)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: section %s: %llu bytes are no array of pointers",
+                                section->object->path, section->name, (unsigned long long)section->size);
         if (align_log2 > output->align_log2)
             output->align_log2 = align_log2;
         section->out_off = align_up(output->size, UINT64_C(1) << align_log2);
@@ -351,8 +356,8 @@ static uint64_t place_import_stubs(struct link *link)
     uint64_t end = 0;
     for (size_t i = 0; i < link->function_imports.count; i++) {
         struct link_import *import = &link->function_imports.at[i];
-        uint32_t size = import->kind == CRATE_IMPORT_CALL_TOC ? toc_stubs_x86_64.import_toc_size
-                                                              : toc_stubs_x86_64.import_plain_size;
+        uint32_t size = import->kind == CRATE_IMPORT_CALL_TOC ? link->machine->stubs->import_toc_size
+                                                              : link->machine->stubs->import_plain_size;
         end = align_up(end, import->kind == CRATE_IMPORT_CALL_TOC ? 16 : 8);
         import->stub_off = (uint32_t)end;
         end += size;
@@ -370,8 +375,8 @@ static uint64_t place_entry_stubs(struct link *link)
         if (is_toc)
             end = align_up(end, TOC_ENTRY_TOC_ALIGN);
         function->stub_off = (uint32_t)end;
-        end += is_toc ? toc_stubs_x86_64.entry_toc_size(function->stack_arguments, function->is_varargs)
-                      : toc_stubs_x86_64.entry_plain_size;
+        end += is_toc ? link->machine->stubs->entry_toc_size(function->stack_arguments, function->is_varargs)
+                      : link->machine->stubs->entry_plain_size;
     }
     return end;
 }
@@ -379,8 +384,8 @@ static uint64_t place_entry_stubs(struct link *link)
 static struct crateld_error *add_stub_sections(struct link *link)
 {
     uint64_t flags = SHF_ALLOC | SHF_EXECINSTR;
-    uint64_t lazy = link->function_imports.count ? toc_stubs_x86_64.lazy_head_size +
-                                                       link->lazy_count * (uint64_t)toc_stubs_x86_64.lazy_size
+    uint64_t lazy = link->function_imports.count ? link->machine->stubs->lazy_head_size +
+                                                       link->lazy_count * (uint64_t)link->machine->stubs->lazy_size
                                                  : 0;
     TRY(add_synthetic(link, ".crate.imports", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, place_import_stubs(link)));
     TRY(add_synthetic(link, ".crate.lazy", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, lazy));
@@ -409,16 +414,19 @@ static struct crateld_error *add_synthetics(struct link *link)
 /* Gives the outputs of one segment their rvas from `start` (page-aligned) on. */
 static void place_segment(struct link *link, uint8_t kind, uint64_t start, struct crate_segment *ret)
 {
-    uint64_t end = start, file_end = start;
+    uint64_t end = start, file_end = start, tbss_end = start;
     for (size_t i = 0; i < link->outputs.count; i++) {
         struct link_output *output = link->outputs.at[i];
         if (output->segment != kind)
             continue;
-        output->rva = align_up(end, UINT64_C(1) << output->align_log2);
+        bool is_tbss = output->rank == RANK_TBSS;
+        output->rva = align_up(is_tbss && tbss_end > end ? tbss_end : end, UINT64_C(1) << output->align_log2);
         output->off = output->rva;
         /* .tbss takes no space: its bytes exist per thread only. */
-        if (output->rank == RANK_TBSS)
+        if (is_tbss) {
+            tbss_end = output->rva + output->size;
             continue;
+        }
         end = output->rva + output->size;
         if (output->type != SHT_NOBITS)
             file_end = end;
@@ -427,7 +435,7 @@ static void place_segment(struct link *link, uint8_t kind, uint64_t start, struc
 }
 
 /* Where thread-locals are: the outputs of SHF_TLS, which are neighbours. */
-static void place_tls(struct link *link)
+static struct crateld_error *place_tls(struct link *link)
 {
     uint64_t first = UINT64_MAX, end = 0;
     link->tls_align = 1;
@@ -445,6 +453,11 @@ static void place_tls(struct link *link)
     }
     link->tls_rva = end ? first : 0;
     link->tls_mem_size = end ? end - first : 0;
+    if (link->tls_mem_size > CRATE_MAX_SIZE || link->tls_align > CRATE_MAX_TLS_ALIGN)
+        return error_create(CRATELD_ERROR_RANGE, "%s: %llu bytes of thread-locals, aligned to %llu, are too many",
+                            link->options->output, (unsigned long long)link->tls_mem_size,
+                            (unsigned long long)link->tls_align);
+    return NULL;
 }
 
 static uint64_t rva_of(const struct link *link, const char *name)
@@ -486,7 +499,7 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
                             link->options->output, (unsigned long long)start);
     uint64_t reserve = link->flags & CRATE_FLAG_LOW ? RESERVE_LOW_SIZE : RESERVE_SIZE;
     image->header.reserve_size = link->options->keep_relink && start + reserve <= CRATE_MAX_SIZE ? reserve : 0;
-    place_tls(link);
+    TRY(place_tls(link));
     link->toc_rva = rva_of(link, ".toc");
     link->stubs_rva = rva_of(link, ".crate.imports");
     link->lazy_rva = rva_of(link, ".crate.lazy");

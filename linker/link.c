@@ -98,7 +98,7 @@ static const char *default_name(struct link *link)
 
 static struct crateld_error *init(struct link *link, const struct link_options *options, struct link_lto *lto)
 {
-    *link = (struct link){.options = options, .lto = lto};
+    *link = (struct link){.options = options, .machine = &reloc_machine_x86_64, .lto = lto};
     arena_init(&link->arena);
     search_init(&link->search);
     link_symbol_table_init(&link->symbols);
@@ -170,7 +170,7 @@ static struct crateld_error *read_options(struct link *link)
         TRY(version_script_add_export(link->scripts, options->exports[i]));
     for (size_t i = 0; i < options->library_dir_count; i++)
         TRY(search_add_dir(&link->search, options->library_dirs[i]));
-    return search_add_defaults(&link->search, "x86_64-linux-gnu");
+    return search_add_defaults(&link->search, link->machine->triplet);
 }
 
 /* The symbols that are wanted without an object that refers to them. */
@@ -195,11 +195,12 @@ static struct crateld_error *request_symbols(struct link *link)
 static struct crateld_error *check_entry(struct link *link)
 {
     struct link_symbol *entry = link->entry;
-    if (entry->state == LINK_SYMBOL_DEFINED)
+    if (entry->state == LINK_SYMBOL_DEFINED && link_section_is_loaded(entry->section) &&
+        (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;
     link->entry = NULL;
     if (link->options->is_entry_required)
-        link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s'",
+        link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s', a function",
                                        link->options->output, link->options->entry));
     return NULL;
 }

@@ -21,6 +21,7 @@
 #include "linker/shared_library.h"
 #include "linker/symbol.h"
 #include "linker/version_script.h"
+#include "reloc/machine.h"
 #include "toc/shape.h"
 
 struct link_eh_frame;
@@ -166,7 +167,8 @@ struct link_undefined {
 };
 
 struct link {
-    const struct link_options *options; /* borrowed */
+    const struct link_options *options;   /* borrowed */
+    const struct reloc_machine *machine;  /* the CPU */
     const char *name;                   /* the crate's identity */
     struct arena arena;
     struct crateld_error *errors; /* collected */

@@ -142,6 +142,9 @@ static struct crateld_error *cut_section(struct link *link, struct link_section 
         uint32_t number = enter_piece(merge->table, (struct span){rest.data, size});
         if (number == HASH_INDEX_NONE)
             return error_memory();
+        if (merge->table->size > CRATE_MAX_SIZE)
+            return error_create(CRATELD_ERROR_RANGE, "%s: section %s grows beyond all reach", section->object->path,
+                                section->name);
         merge->pieces[i] = (struct merge_piece){(uint32_t)(rest.data - section->data.data), number};
         rest = span_from(rest, size);
     }

@@ -8,15 +8,15 @@
 #include "linker/compressed.h"
 
 /* The ELF header, as far as it decides whether this is an object for us. */
-static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header)
+static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header, uint16_t machine)
 {
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
         return error_create(CRATELD_ERROR_MISMATCH,
                             "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian", path,
                             header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
-    if (header->e_machine != EM_X86_64)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted x86-64 (%u)", path,
-                            header->e_machine, EM_X86_64);
+    if (header->e_machine != machine)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted %u", path, header->e_machine,
+                            machine);
     if (header->e_type != ET_REL)
         return error_create(CRATELD_ERROR_FORMAT, "%s: ELF type %u, wanted a relocatable object (%u)", path,
                             header->e_type, ET_REL);
@@ -26,6 +26,7 @@ static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *he
 struct reading {
     struct arena *arena;
     struct link_object *object;
+    uint16_t machine;
     Elf *elf;
     const Elf64_Shdr *headers; /* points into the image, or an aligned copy that libelf made */
     struct span section_names;
@@ -64,7 +65,7 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
         return LINK_SECTION_DROPPED;
     if (!strcmp(name, ".eh_frame"))
         return LINK_SECTION_EH_FRAME;
-    if ((header->sh_flags & SHF_MERGE) && header->sh_entsize && header->sh_size &&
+    if ((header->sh_flags & SHF_MERGE) && header->sh_entsize && header->sh_entsize <= UINT32_MAX && header->sh_size &&
         !(header->sh_flags & SHF_WRITE) && header->sh_type != SHT_NOBITS)
         return LINK_SECTION_MERGE;
     return is_alloc ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
@@ -114,6 +115,9 @@ static struct crateld_error *read_section(struct reading *r, uint32_t i)
     section->kind = kind_of(header, section->name);
     if (section->size > (UINT64_C(1) << 40))
         return section_error(r, i, "its size is absurd");
+    if ((section->flags & SHF_TLS) && section->kind != LINK_SECTION_DROPPED &&
+        (section->flags & (SHF_ALLOC | SHF_EXECINSTR)) != SHF_ALLOC)
+        return section_error(r, i, "thread-locals that are code, or not loaded");
     if ((section->flags & SHF_COMPRESSED) && section->kind != LINK_SECTION_DROPPED)
         TRY(expand(r, section));
     section->is_reversed = section->kind == LINK_SECTION_PLAIN && section->size % 8 == 0 &&
@@ -148,35 +152,63 @@ static struct crateld_error *read_symbols(struct reading *r, uint32_t i)
     return NULL;
 }
 
+static struct crateld_error *symbol_error(const struct link_object *object, uint32_t i, const char *what)
+{
+    return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u (%s): %s", object->path, i,
+                        link_object_symbol_name(object, i), what);
+}
+
+/* What a symbol's type promises of its section. */
+static struct crateld_error *check_type(const struct link_object *object, uint32_t i)
+{
+    const Elf64_Sym *symbol = &object->elf_symbols[i];
+    const struct link_section *section = &object->sections[link_object_symbol_section(object, i)];
+    uint8_t type = ELF64_ST_TYPE(symbol->st_info);
+    bool is_function = type == STT_FUNC || type == STT_GNU_IFUNC;
+    if (type == STT_TLS && !(section->flags & SHF_TLS))
+        return symbol_error(object, i, "a thread-local symbol in a section without thread-locals");
+    if (type == STT_GNU_IFUNC && !(section->flags & SHF_EXECINSTR))
+        return symbol_error(object, i, "an indirect function that is no code");
+    if ((is_function || type == STT_TLS) && symbol->st_value > section->size)
+        return symbol_error(object, i, "it lies outside its section");
+    return NULL;
+}
+
+/* Symbol `i`: its name, and its section's index. */
+static struct crateld_error *check_symbol(const struct link_object *object, uint32_t i)
+{
+    const Elf64_Sym *symbol = &object->elf_symbols[i];
+    if (symbol->st_name >= object->symbol_names.size && symbol->st_name)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: its name lies outside the string table", object->path,
+                            i);
+    uint8_t binding = ELF64_ST_BIND(symbol->st_info), type = ELF64_ST_TYPE(symbol->st_info);
+    if ((i < object->first_global) != (binding == STB_LOCAL))
+        return symbol_error(object, i, "a local symbol among the global ones, or a global one among the local");
+    if ((binding > STB_WEAK && binding != STB_GNU_UNIQUE) || (type > STT_TLS && type != STT_GNU_IFUNC))
+        return symbol_error(object, i, "its binding or its type is unknown");
+    if (i >= object->first_global && !*link_object_symbol_name(object, i))
+        return symbol_error(object, i, "a global symbol without a name");
+    uint32_t section = symbol->st_shndx;
+    if (section == SHN_XINDEX) {
+        if (!object->symbol_shndx)
+            return symbol_error(object, i, "SHN_XINDEX without an index table");
+        section = object->symbol_shndx[i];
+    } else if (section >= SHN_LORESERVE) {
+        if (section == SHN_ABS || section == SHN_COMMON)
+            return NULL;
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: symbol %u (%s): unknown section index 0x%x", object->path, i,
+                            link_object_symbol_name(object, i), section);
+    }
+    if (section >= object->section_count)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: section index %u, and there are %u sections",
+                            object->path, i, section, object->section_count);
+    return section ? check_type(object, i) : NULL;
+}
+
 static struct crateld_error *check_symbols(const struct reading *r)
 {
-    const struct link_object *object = r->object;
-    for (uint32_t i = 0; i < object->symbol_count; i++) {
-        const Elf64_Sym *symbol = &object->elf_symbols[i];
-        if (symbol->st_name >= object->symbol_names.size && symbol->st_name)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: its name lies outside the string table",
-                                object->path, i);
-        uint32_t section = symbol->st_shndx;
-        if (section == SHN_XINDEX) {
-            if (!object->symbol_shndx)
-                return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: SHN_XINDEX without an index table",
-                                    object->path, i);
-            section = object->symbol_shndx[i];
-        } else if (section >= SHN_LORESERVE) {
-            if (section != SHN_ABS && section != SHN_COMMON)
-                return error_create(CRATELD_ERROR_UNSUPPORTED,
-                                    "%s: symbol %u (%s): unknown section index 0x%x", object->path, i,
-                                    link_object_symbol_name(object, i), section);
-            continue;
-        }
-        if (section >= object->section_count)
-            return error_create(CRATELD_ERROR_FORMAT,
-                                "%s: symbol %u: section index %u, and there are %u sections", object->path, i,
-                                section, object->section_count);
-        if (i >= object->first_global && ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: a local symbol among the global ones",
-                                object->path, i);
-    }
+    for (uint32_t i = 0; i < r->object->symbol_count; i++)
+        TRY(check_symbol(r->object, i));
     return NULL;
 }
 
@@ -206,6 +238,9 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
                                 "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist", r->object->path,
                                 relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
                                 (unsigned long long)ELF64_R_SYM(target->relocs[k].r_info));
+    for (uint32_t k = 0; k < target->reloc_count && target->is_reversed; k++)
+        if (target->relocs[k].r_offset % 8)
+            return section_error(r, target->index, "initialisers with a relocation that is not on one of them");
     /* Merging pieces would tear relocated contents apart. */
     if (target->reloc_count && target->kind == LINK_SECTION_MERGE)
         target->kind = (target->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
@@ -269,9 +304,25 @@ static void chain_linked(struct link_object *object)
     }
 }
 
+/* Sections that share bytes would let a small file ask for any amount of work and memory. */
+static struct crateld_error *check_overlap(const struct reading *r)
+{
+    uint64_t left = r->object->image.size;
+    for (uint32_t i = 1; i < r->object->section_count; i++) {
+        if (r->headers[i].sh_type == SHT_NOBITS || r->headers[i].sh_type == SHT_NULL)
+            continue;
+        if (r->headers[i].sh_size > left)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: its sections overlap, or lie outside the file (truncated?)",
+                                r->object->path);
+        left -= r->headers[i].sh_size;
+    }
+    return NULL;
+}
+
 static struct crateld_error *read_all_sections(struct reading *r)
 {
     struct link_object *object = r->object;
+    TRY(check_overlap(r));
     for (uint32_t i = 1; i < object->section_count; i++) {
         TRY(read_section(r, i));
         const char *name = object->sections[i].name;
@@ -305,7 +356,7 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     const Elf64_Ehdr *header = r->elf ? elf64_getehdr(r->elf) : NULL;
     if (!header)
         return error_create(CRATELD_ERROR_FORMAT, "%s: damaged ELF header: %s", object->path, elf_errmsg(-1));
-    TRY(check_header(object->path, header));
+    TRY(check_header(object->path, header, r->machine));
     size_t count, names_index;
     if (elf_getshdrnum(r->elf, &count) < 0 || elf_getshdrstrndx(r->elf, &names_index) < 0 || !count ||
         count > UINT32_MAX / 2 || names_index >= count)
@@ -330,12 +381,12 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     return read_all_sections(r);
 }
 
-struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
+struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image, uint16_t machine,
                                        struct link_object *ret)
 {
     *ret = (struct link_object){.path = path, .image = image};
     elf_version(EV_CURRENT);
-    struct reading reading = {.arena = arena, .object = ret};
+    struct reading reading = {.arena = arena, .object = ret, .machine = machine};
     /* libelf takes a writable pointer and does not write to images opened for reading. */
     reading.elf = elf_memory((char *)(uintptr_t)image.data, image.size);
     struct crateld_error *error = read_with_libelf(&reading);

@@ -1,6 +1,6 @@
 /* A relocatable ELF object as the linker sees it: sections with their relocations, symbols, COMDAT groups.
  *
- * Reading (x86-64, ELF64, little-endian; gABI ch. 4) checks everything that later passes rely on: section bounds,
+ * Reading (ELF64, little-endian; gABI ch. 4) checks everything that later passes rely on: section bounds,
  * string offsets, symbol and section indices, relocation offsets. After link_object_read() succeeds no index in
  * the object needs another check. Nothing is copied: sections borrow the file's bytes, but for those of misaligned
  * archive members and compressed sections.
@@ -100,9 +100,10 @@ struct link_object {
     bool has_exec_stack;
 };
 
-/* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `path` and `image` must
+/* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `machine` is the
+ * EM_* that it must be of; `path` and `image` must
  * outlive it. Symbols are left to link_object_symbols(). Errors: FORMAT, UNSUPPORTED, MEMORY. */
-MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
+MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image, uint16_t machine,
                                                   struct link_object *ret);
 
 /* The members of archives are only 2-aligned, ELF structures want 8: makes *image an aligned copy where it has to be. Error:
@@ -119,6 +120,13 @@ enum {
 /* The section index of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined), LINK_SHN_ABS or
  * LINK_SHN_COMMON. */
 uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i);
+
+/* Whether the section, or what merging makes of it, has a place in memory that symbols can mean. */
+static inline bool link_section_is_loaded(const struct link_section *section)
+{
+    return (section->flags & SHF_ALLOC) &&
+           (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE);
+}
 
 /* The name of symbol `i`, "" for section symbols without one. */
 const char *link_object_symbol_name(const struct link_object *object, uint32_t i);

@@ -92,6 +92,7 @@ static struct crateld_error *define_marker(struct link *link, struct link_symbol
     };
     symbol->state = LINK_SYMBOL_DEFINED;
     symbol->binding = STB_GLOBAL;
+    symbol->type = STT_NOTYPE; /* whatever references say */
     symbol->visibility = STV_HIDDEN;
     symbol->object = &link->own;
     symbol->section = &marker->section;
@@ -269,7 +270,7 @@ static struct crateld_error *wrap_pieces(struct link *link, const char *name, co
     static const uint8_t zeros[8];
     struct span begin, end;
     struct link_section *prologue, *epilogue, *pointer;
-    toc_stubs_x86_64.init_frame(&begin, &end);
+    link->machine->stubs->init_frame(&begin, &end);
     TRY(add_bytes(link, name, SHF_EXECINSTR, begin, 4, &prologue));
     TRY(add_bytes(link, name, SHF_EXECINSTR, end, 0, &epilogue));
     TRY(add_bytes(link, array, SHF_WRITE, (struct span){zeros, sizeof zeros}, 3, &pointer));
@@ -280,7 +281,7 @@ static struct crateld_error *wrap_pieces(struct link *link, const char *name, co
     struct link_symbol *symbol = arena_alloc(&link->arena, sizeof *symbol);
     if (!reloc || !symbol)
         return error_memory();
-    *reloc = (Elf64_Rela){.r_info = ELF64_R_INFO(number, R_X86_64_64)};
+    *reloc = (Elf64_Rela){.r_info = ELF64_R_INFO(number, link->machine->type_word)};
     *symbol = (struct link_symbol){.name = name,
                                    .object = &link->own,
                                    .section = prologue,

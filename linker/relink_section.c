@@ -257,15 +257,15 @@ static struct crateld_error *add_module(struct link *link, struct relink_builder
 }
 
 /* The type under which a relocation was applied. */
-static uint32_t applied_type(const struct link_reference *ref, const Elf64_Rela *reloc)
+static uint32_t applied_type(const struct link *link, const struct link_reference *ref, const Elf64_Rela *reloc)
 {
     switch (ref->action) {
     case LINK_ACTION_RELAX_LOAD:
-        return R_X86_64_PC32;
+        return link->machine->type_relative;
     case LINK_ACTION_RELAX_CALL:
-        return R_X86_64_PLT32;
+        return link->machine->type_branch;
     case LINK_ACTION_TLS_DESC:
-        return R_X86_64_GOTTPOFF;
+        return link->machine->type_tls_offset;
     default:
         return (uint32_t)ELF64_R_TYPE(reloc->r_info);
     }
@@ -278,13 +278,15 @@ static struct crateld_error *add_reloc(struct link *link, struct relink_builder 
     TRY(link_reference_of(link, section, reloc, LINK_PEEKING, &ref));
     if (ref.action == LINK_ACTION_NONE || ref.action == LINK_ACTION_TLS_DESC_CALL || !ref.symbol->relink)
         return NULL;
-    bool is_jump = ref.action == LINK_ACTION_RELAX_CALL && section->data.data[reloc->r_offset - 1] == 0x25;
+    int shift = ref.action == LINK_ACTION_RELAX_CALL
+                    ? link->machine->relax_branch_shift(section->data, reloc->r_offset)
+                    : 0;
     uint64_t off = section->is_reversed ? section->size - 8 - reloc->r_offset : reloc->r_offset;
     struct relink_reloc record = {
         .section = section->relink,
-        .off = (uint32_t)off - is_jump,
+        .off = (uint32_t)(off + (uint64_t)(int64_t)shift),
         .symbol = ref.symbol->relink - 1,
-        .type = applied_type(&ref, reloc),
+        .type = applied_type(link, &ref, reloc),
         .addend = reloc->r_addend,
     };
     const struct link_section *target = ref.symbol->section;

@@ -71,6 +71,11 @@ static void describe_definition(struct link_object *object, uint32_t i, struct l
         ret->section = &object->sections[section];
         /* A symbol of a dropped section refers to the copy that was kept, by name. */
         ret->state = ret->section->kind == LINK_SECTION_DROPPED ? LINK_SYMBOL_UNDEFINED : LINK_SYMBOL_DEFINED;
+        /* Assembly may leave types out, or lie. */
+        if ((ret->section->flags & SHF_TLS) && ret->type != STT_SECTION)
+            ret->type = STT_TLS;
+        else if (ret->type == STT_FUNC && !(ret->section->flags & SHF_EXECINSTR))
+            ret->type = STT_OBJECT;
     }
 }
 
@@ -191,7 +196,7 @@ struct crateld_error *link_add_object(struct link *link, const char *path, struc
     if (!object)
         return error_memory();
     TRY(link_object_align(&link->arena, &image));
-    TRY(link_object_read(&link->arena, path, image, object));
+    TRY(link_object_read(&link->arena, path, image, link->machine->elf_machine, object));
     if (object->is_lto)
         return link_add_lto_object(link, object);
     object->priority = (uint32_t)link->objects.count;
@@ -223,7 +228,8 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
         return false;
     if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL || symbol->bound_version)
         return false;
-    if (symbol->section && symbol->section->object == &link->own && symbol->state == LINK_SYMBOL_DEFINED)
+    if (symbol->state == LINK_SYMBOL_DEFINED &&
+        (symbol->section->object == &link->own || !link_section_is_loaded(symbol->section)))
         return false;
     enum version_scope scope = version_script_scope(link->scripts, symbol->name);
     return scope == VERSION_GLOBAL || (scope == VERSION_UNSPECIFIED && !link->options->export_count);
@@ -275,6 +281,9 @@ struct crateld_error *link_settle_symbols(struct link *link)
         if (symbol->state == LINK_SYMBOL_IMPORTED && symbol->visibility != STV_DEFAULT)
             symbol->state = LINK_SYMBOL_UNDEFINED;
         symbol->is_exported = is_exported(link, symbol);
+        if (symbol->is_exported && symbol->state == LINK_SYMBOL_DEFINED && symbol->value > symbol->section->size)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: '%s' lies outside its section %s", symbol->object->path,
+                                symbol->name, symbol->section->name);
         if (symbol->state == LINK_SYMBOL_COMMON)
             TRY(link_own_common(link, symbol));
         symbol->is_vague = is_vague(symbol);

@@ -20,26 +20,10 @@ static struct crateld_error *place_error(const struct scanning *s, enum crateld_
                         (unsigned long long)s->reloc->r_offset, s->ref->howto->name, s->ref->symbol->name, what);
 }
 
-/* The byte `back` bytes before the relocated place, 0 if there is none. */
-static uint8_t byte_before(const struct scanning *s, unsigned back)
-{
-    uint64_t off = s->reloc->r_offset;
-    return off >= back && off - back < s->section->data.size ? s->section->data.data[off - back] : 0;
-}
-
-/* Whether the place is the operand of a direct call, jump or conditional jump. The byte before a 32-bit pc-relative memory
- * operand is a ModRM byte with mod 00 and r/m 101, which is none of these opcodes. */
+/* Whether the place is the operand of a direct call, jump or conditional jump. */
 static bool is_branch_operand(const struct scanning *s)
 {
-    uint8_t opcode = byte_before(s, 1);
-    return opcode == 0xe8 || opcode == 0xe9 || (opcode >= 0x80 && opcode <= 0x8f && byte_before(s, 2) == 0x0f);
-}
-
-/* Whether the place is the memory operand of an indirect call (ff /2) or jump (ff /4) through it. */
-static bool is_indirect_branch(const struct scanning *s)
-{
-    uint8_t modrm = byte_before(s, 1);
-    return byte_before(s, 2) == 0xff && (modrm == 0x15 || modrm == 0x25);
+    return s->link->machine->is_branch(s->section->data, s->reloc->r_offset);
 }
 
 /* Imports. */
@@ -291,6 +275,11 @@ static bool is_function_type(const struct link_symbol *symbol)
     return symbol->type == STT_FUNC || symbol->type == STT_GNU_IFUNC;
 }
 
+static bool is_thread_local(const struct link_symbol *symbol)
+{
+    return symbol->state == LINK_SYMBOL_DEFINED && (symbol->section->flags & SHF_TLS);
+}
+
 static bool is_local_ifunc(const struct link_symbol *symbol)
 {
     return symbol->state == LINK_SYMBOL_DEFINED && symbol->type == STT_GNU_IFUNC;
@@ -312,7 +301,7 @@ static struct crateld_error *scan_branch(const struct scanning *s)
     s->ref->action = LINK_ACTION_VALUE;
     /* Plain code enters TOC code by the entry that preserves the TOC register. */
     if (!s->section->is_toc && symbol->state == LINK_SYMBOL_DEFINED && symbol->section->is_toc) {
-        TRY(stubbed_function(s, 4, &s->ref->function));
+        TRY(stubbed_function(s, s->link->machine->operand_bias, &s->ref->function));
         if (s->ref->function)
             s->ref->action = LINK_ACTION_ENTRY_STUB;
     }
@@ -347,7 +336,7 @@ static struct crateld_error *scan_relative(const struct scanning *s)
     }
     s->ref->action = LINK_ACTION_VALUE;
     if (is_code && s->ref->howto->size == 4)
-        TRY(stubbed_function(s, 4, &s->ref->function));
+        TRY(stubbed_function(s, s->link->machine->operand_bias, &s->ref->function));
     if (s->ref->function)
         s->ref->action = LINK_ACTION_ENTRY_STUB;
     else if (symbol->state == LINK_SYMBOL_ABSOLUTE)
@@ -429,7 +418,7 @@ static struct crateld_error *scan_indirect_branch(const struct scanning *s)
     }
     s->ref->action = LINK_ACTION_RELAX_CALL;
     if (!s->section->is_toc && symbol->section->is_toc) {
-        TRY(stubbed_function(s, 4, &s->ref->function));
+        TRY(stubbed_function(s, s->link->machine->operand_bias, &s->ref->function));
         s->ref->uses_stub = s->ref->function != NULL;
     }
     return NULL;
@@ -438,12 +427,15 @@ static struct crateld_error *scan_indirect_branch(const struct scanning *s)
 static struct crateld_error *scan_slot(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
-    bool is_load = byte_before(s, 2) == 0x8b && s->ref->howto->formula == RELOC_SLOT_RELAX;
-    if (s->reloc->r_addend == -4 && is_indirect_branch(s))
+    const struct reloc_machine *machine = s->link->machine;
+    bool means_symbol = s->reloc->r_addend == -machine->operand_bias;
+    bool is_load = s->ref->howto->formula == RELOC_SLOT_RELAX &&
+                   machine->is_slot_load(s->section->data, s->reloc->r_offset);
+    if (means_symbol && machine->is_slot_branch(s->section->data, s->reloc->r_offset))
         return scan_indirect_branch(s);
-    if (is_load && s->reloc->r_addend == -4 && symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague &&
+    if (is_load && means_symbol && symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague &&
         !is_local_ifunc(symbol)) {
-        TRY(stubbed_function(s, 4, &s->ref->function));
+        TRY(stubbed_function(s, s->link->machine->operand_bias, &s->ref->function));
         s->ref->uses_stub = s->ref->function != NULL;
         s->ref->action = LINK_ACTION_RELAX_LOAD;
         return NULL;
@@ -476,6 +468,9 @@ static struct crateld_error *scan_local_exec(const struct scanning *s)
 static struct crateld_error *scan_tls(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
+    bool is_own = symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE;
+    if (is_own && s->ref->howto->formula != RELOC_TLS_LD && !is_thread_local(symbol))
+        return place_error(s, CRATELD_ERROR_FORMAT, "it is defined as no thread-local");
     s->ref->action = LINK_ACTION_SLOT;
     switch (s->ref->howto->formula) {
     case RELOC_TLS_LD:
@@ -486,9 +481,9 @@ static struct crateld_error *scan_tls(const struct scanning *s)
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC:
         s->ref->action = LINK_ACTION_TLS_DESC;
-        /* Any register: gcc moves it to %rax for the call. */
-        if ((byte_before(s, 3) & 0xfb) != 0x48 || byte_before(s, 2) != 0x8d || (byte_before(s, 1) & 0xc7) != 0x05)
-            return place_error(s, CRATELD_ERROR_UNSUPPORTED, "wanted the instruction lea x@tlsdesc(%rip), %reg");
+        if (!s->link->machine->is_tls_desc(s->section->data, s->reloc->r_offset))
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                               "the instruction is not one that takes the address of a descriptor");
         return need_tls_offset(s->link, symbol, &s->ref->slot);
     case RELOC_TLS_DESC_CALL:
         s->ref->action = LINK_ACTION_TLS_DESC_CALL;
@@ -538,7 +533,7 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
 {
     struct scanning s = {link, section, reloc, rva, ret};
     *ret = (struct link_reference){
-        .howto = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info)),
+        .howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info)),
         .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
         .action = LINK_ACTION_NONE,
     };
@@ -548,12 +543,16 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
         return place_error(&s, CRATELD_ERROR_FORMAT, "the place lies outside the section");
     if (section->type == SHT_NOBITS)
         return place_error(&s, CRATELD_ERROR_FORMAT, "a section without contents is relocated");
+    if (ret->symbol->state == LINK_SYMBOL_DEFINED && !link_section_is_loaded(ret->symbol->section))
+        return place_error(&s, CRATELD_ERROR_UNSUPPORTED, "it is in a section that is not loaded");
     bool is_undefined;
     TRY(check_undefined(&s, &is_undefined));
     if (is_undefined)
         return NULL;
     if (is_tls_formula(ret->howto->formula))
         return scan_tls(&s);
+    if (is_thread_local(ret->symbol) && ret->howto->formula != RELOC_SIZE)
+        return place_error(&s, CRATELD_ERROR_FORMAT, "it is defined as a thread-local");
     switch (ret->howto->formula) {
     case RELOC_ABSOLUTE:
         return scan_absolute(&s);
@@ -607,7 +606,7 @@ static void find_canonical_stubs(struct link *link, struct link_section *section
     for (uint32_t i = 0; i < section->reloc_count; i++) {
         const Elf64_Rela *reloc = &section->relocs[i];
         struct link_reference ref = {
-            .howto = reloc_howto_x86_64((uint32_t)ELF64_R_TYPE(reloc->r_info)),
+            .howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info)),
             .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
         };
         struct scanning s = {link, section, reloc, LINK_SCANNING, &ref};

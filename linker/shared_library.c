@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "linker/start_files.h"
+#include "reloc/start_files.h"
 
 enum {
     VERSION_INDEX_MASK = 0x7fff, /* of a DT_VERSYM entry; the bit above says hidden */

@@ -80,7 +80,7 @@ static struct crateld_error *add_stubs(const struct link *link, struct link_symt
             .st_info = ELF64_ST_INFO(STB_LOCAL, STT_FUNC),
             .st_shndx = (Elf64_Section)text->index,
             .st_value = link->preferred_base + link_import_stub_rva(link, i),
-            .st_size = is_toc ? toc_stubs_x86_64.import_toc_size : toc_stubs_x86_64.import_plain_size,
+            .st_size = is_toc ? link->machine->stubs->import_toc_size : link->machine->stubs->import_plain_size,
         };
         TRY(add(symtab, import->symbol->name, is_toc ? "@toc" : "@plt", stub));
     }

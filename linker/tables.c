@@ -272,7 +272,7 @@ static void fill_import(const struct link *link, const struct link_import *from,
 static struct crate_array array_of(const struct link *link, const char *name)
 {
     const struct link_output *output = link_find_output(link, name);
-    if (!output || output->segment != CRATE_SEGMENT_DATA)
+    if (!output || output->segment != CRATE_SEGMENT_DATA || output->type == SHT_NOBITS || (output->flags & SHF_TLS))
         return (struct crate_array){0};
     return (struct crate_array){(uint32_t)output->rva, (uint32_t)(output->size / 8)};
 }
@@ -292,7 +292,7 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->magic = CRATE_MAGIC;
     header->abi_major = CRATE_ABI_MAJOR;
     header->abi_minor = CRATE_ABI_MINOR;
-    header->machine = EM_X86_64;
+    header->machine = link->machine->elf_machine;
     header->header_size = sizeof *header;
     header->flags = link->flags;
     if (link->options->keep_relink)
@@ -303,7 +303,7 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->imported_globals = link->global_slot_count;
     header->func_refs = (uint32_t)link->func_refs.count;
     if (link->lazy_count)
-        header->lazy_stubs_rva = (uint32_t)link->lazy_rva + toc_stubs_x86_64.lazy_head_size;
+        header->lazy_stubs_rva = (uint32_t)link->lazy_rva + link->machine->stubs->lazy_head_size;
     else if (link->function_imports.count)
         header->lazy_stubs_rva = (uint32_t)link->stubs_rva;
     header->preinit_array = array_of(link, ".preinit_array");

@@ -74,7 +74,7 @@ static struct crateld_error *is_worth_taking(struct link *link, struct link_arch
         return NULL;
     TRY(open_member(link, archive, idx, &data, &path));
     TRY(link_object_align(&link->arena, &data));
-    TRY(link_object_read(&link->arena, path, data, &object));
+    TRY(link_object_read(&link->arena, path, data, link->machine->elf_machine, &object));
     for (uint32_t i = object.first_global; i < object.symbol_count && !*ret; i++)
         *ret = is_initialised(&object, i, symbol);
     return NULL;

@@ -4,7 +4,6 @@
 #include "base/vec.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
-#include "loader/debugger.h"
 #include "loader/image.h"
 #include "loader/log.h"
 #include "loader/process.h"
@@ -152,8 +151,6 @@ struct crateld_error *activate_crate(struct loaded_crate *crate)
         atomic_store_explicit(&done->state, error ? LOADED_FAILED : LOADED_ACTIVE, memory_order_release);
         LOG(LOG_LOAD, "%s: %s", done->path, error ? "failed" : "active");
         log_state.crates_active += !error;
-        if (!error)
-            debugger_add(done);
     }
     free(activation.crates.at);
     return error;

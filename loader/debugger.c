@@ -59,21 +59,19 @@ static void chain(void)
     __atomic_store_n(&theirs->base.r_version, 2, __ATOMIC_RELEASE);
 }
 
-/* An absolute path, since a debugger may have another working folder. */
-static char *absolute_path(struct loaded_crate *crate)
+/* The crate's path as debuggers want it: absolute, since they may have another working folder, which `folder` is. */
+static char *absolute_path(const struct loaded_crate *crate, const char *folder)
 {
-    char *folder = *crate->path == '/' ? NULL : getcwd(NULL, 0);
-    char *path = folder ? arena_printf(&crate->process->arena, "%s/%s", folder, crate->path) : NULL;
-    free(folder);
+    char *path = *crate->path == '/' || !folder ? NULL : arena_printf(&crate->process->arena, "%s/%s", folder, crate->path);
     return path ? path : (char *)crate->path;
 }
 
-void debugger_add(struct loaded_crate *crate)
+static void show(struct loaded_crate *crate, const char *folder)
 {
     struct link_map *map = &crate->link_map;
     *map = (struct link_map){
         .l_addr = loaded_address(crate, 0) - crate->view.header.preferred_base,
-        .l_name = absolute_path(crate),
+        .l_name = absolute_path(crate, folder),
         .l_prev = last,
     };
     if (last)
@@ -83,6 +81,16 @@ void debugger_add(struct loaded_crate *crate)
     if (!last)
         chain();
     last = map;
+}
+
+void debugger_show(struct process *process)
+{
+    char *folder = getcwd(NULL, 0);
+    for (size_t i = 0; i < process->crates.count; i++) {
+        if (!process->crates.at[i]->link_map.l_name)
+            show(process->crates.at[i], folder);
+    }
+    free(folder);
 }
 
 void debugger_notify(void)

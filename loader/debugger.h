@@ -6,14 +6,15 @@
 #include "loader/loaded.h"
 
 struct link_map;
+struct process;
 
-/* Shows the crate; called under the process's lock, once it is active. */
-void debugger_add(struct loaded_crate *crate);
+/* Shows those of the process's crates that are not shown yet. Called under the process's lock. */
+void debugger_show(struct process *process);
 
 /* Tells a debugger that is watching that crates were added: it reads the list anew. Does nothing without one. */
 void debugger_notify(void);
 
-/* The crate's link map; NULL before it is active. */
+/* The crate's link map; NULL before it is shown. */
 struct link_map *debugger_link_map(const struct loaded_crate *crate);
 
 #endif

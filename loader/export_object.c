@@ -17,7 +17,7 @@
 #include "loader/log.h"
 #include "loader/resolve.h"
 
-enum { DYNAMIC_COUNT = 7, PHDR_COUNT = 3, PAGE = 4096 };
+enum { DYNAMIC_COUNT = 7, PHDR_COUNT = 3, PAGE = 4096, NAME_SIZE = 128 };
 
 /* Where the parts lie in the object, which is one read-only segment; but for the dynamic section, which ld.so writes
  * to. */
@@ -170,6 +170,19 @@ struct crateld_error *export_object_build(const char *soname, const struct expor
     return NULL;
 }
 
+/* A path of the object open at `fd`. ld.so takes objects of one name for one, and descriptors are used again: so the name
+ * spells the count of objects, in parts of the path that mean nothing. Debuggers open the object by this name as well, and
+ * /proc/self would be their own. */
+static void name_object(char path[NAME_SIZE], int fd)
+{
+    static _Atomic uint32_t count;
+    uint32_t number = count++;
+    int length = snprintf(path, NAME_SIZE, "/proc/%d/fd/", (int)getpid());
+    for (; number; number >>= 1)
+        length += snprintf(path + length, NAME_SIZE - (size_t)length, "%s", number & 1 ? "./" : "/");
+    snprintf(path + length, NAME_SIZE - (size_t)length, "%d", fd);
+}
+
 struct crateld_error *export_object_load(const void *bytes, size_t size, int mode, void **ret)
 {
     int fd AUTO_CLOSE = memfd_create("crateld", MFD_CLOEXEC);
@@ -181,8 +194,8 @@ struct crateld_error *export_object_load(const void *bytes, size_t size, int mod
             return error_errno(errno, "cannot write to a file in memory");
         done += written < 0 ? 0 : (size_t)written;
     }
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char path[NAME_SIZE];
+    name_object(path, fd);
     *ret = dlopen(path, mode);
     return *ret ? NULL : error_create(CRATELD_ERROR_NOT_FOUND, "%s", dlerror());
 }

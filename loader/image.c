@@ -131,7 +131,8 @@ struct crateld_error *image_move(struct loaded_crate *crate, bool is_low)
 {
     const struct crate_header header = crate->view.header;
     size_t size = header.image_size + header.reserve_size;
-    if (header.flags & CRATE_FLAG_LOW || (uint64_t)(uintptr_t)crate->base != header.preferred_base)
+    uint64_t base = (uint64_t)(uintptr_t)crate->base;
+    if (is_low ? base + header.image_size <= LOW_LIMIT : base != header.preferred_base)
         return NULL;
     void *place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | (is_low ? MAP_32BIT : 0), -1, 0);
     if (place == MAP_FAILED)

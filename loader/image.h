@@ -22,8 +22,8 @@ enum image_place {
  * set; `fd` stays the caller's. Errors: IO, FORMAT, MISMATCH, UNSUPPORTED, MEMORY, RANGE (no address space). */
 MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int fd, bool has_aslr);
 
-/* Moves a mapped crate that has not been activated from its preferred base to where others reach it with 32 bits: near the ELF
- * libraries, or below 2 GiB. A crate that lies elsewhere stays. Errors: IO (no address space), FORMAT. */
+/* Moves a mapped crate that has not been activated to where others reach it with 32 bits: below 2 GiB, or, from its
+ * preferred base, near the ELF libraries. A crate that lies there stays. Errors: IO (no address space), FORMAT. */
 MUST_CHECK struct crateld_error *image_move(struct loaded_crate *crate, bool is_low);
 
 /* Keeps the file open at `fd` for those who ask for the relink section, if the crate has one; the descriptor that is

@@ -58,6 +58,7 @@ struct loaded_crate {
     uint64_t device, inode;    /* of the file */
     struct loaded_tls tls;     /* set by activation */
     struct link_map link_map;  /* for debuggers, in a list of its own; l_name NULL: not in it yet */
+    struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
     bool is_initialised;       /* its initialisers ran or are running */
     bool is_ordered;           /* visited by the pass that finds the order of initialisation */
 };

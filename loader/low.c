@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,15 @@
 
 #ifndef CRATELD_LOW
 
-/* Whether the crate lies in the low 2 GiB and refers from there to an ELF library's symbol. */
+#define LOW_LIMIT (UINT64_C(1) << 31)
+
+/* Whether the crate lies in the low 2 GiB, by itself or with a crate that has to, and refers from there to an ELF library's
+ * symbol. */
 static struct crateld_error *needs_twin(const struct loaded_crate *crate, bool *ret)
 {
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_FIXUPS);
     *ret = false;
-    if (!(crate->view.header.flags & CRATE_FLAG_LOW))
+    if ((uint64_t)(uintptr_t)crate->base >= LOW_LIMIT)
         return NULL;
     for (uint32_t i = 0; i < count && !*ret; i++) {
         struct crate_fixup fixup;

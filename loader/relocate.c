@@ -34,19 +34,44 @@ static const char *import_name(const struct loaded_crate *crate, const struct cr
     return crate_view_string(&crate->view, import->name);
 }
 
-/* The definition that a vague import is to use: a library's, or the one of the first crate that has it. */
-static struct crateld_error *vague_definition(struct loaded_crate *crate, const struct crate_import *import,
-                                              uint64_t own, struct vague_definition *ret)
+/* The definition that a vague import of `crate` offers: a library's if there is one, else the crate's own copy. */
+static struct crateld_error *vague_candidate(struct loaded_crate *crate, const struct crate_import *import,
+                                             struct vague_definition *ret)
 {
-    struct vague_definition candidate = {.name = import_name(crate, import), .crate = crate, .value = own};
-    if (import->needed != CRATE_NONE && crate->needed[import->needed].library && import->kind == CRATE_IMPORT_ADDRESS) {
+    struct vague_definition candidate = {.name = import_name(crate, import), .crate = crate};
+    bool is_address = import->kind == CRATE_IMPORT_ADDRESS;
+    candidate.value = is_address ? loaded_address(crate, import->fallback_rva) : import->fallback_rva;
+    if (import->needed != CRATE_NONE && crate->needed[import->needed].library && is_address) {
         void *address = NULL;
         TRY(elf_library_symbol(crate->needed[import->needed].library, candidate.name,
                                crate_view_string(&crate->view, import->version), &address));
         if (address)
             candidate = (struct vague_definition){.name = candidate.name, .value = (uint64_t)(uintptr_t)address};
     }
-    return vague_table_enter(&crate->process->vague, import->hash, &candidate, ret);
+    *ret = candidate;
+    return NULL;
+}
+
+/* The definition that a vague import is to use. The entry crate was loaded first, so what it offers comes before
+ * everything else, whatever is activated first. */
+static struct crateld_error *vague_definition(struct loaded_crate *crate, const struct crate_import *import,
+                                              struct vague_definition *ret)
+{
+    struct process *process = crate->process;
+    struct loaded_crate *entry = process->crates.at[0];
+    struct vague_definition candidate = {0};
+    struct crate_export export;
+    struct crate_import entry_import;
+    TRY(vague_candidate(crate, import, &candidate));
+    uint32_t i = entry == crate ? CRATE_NONE : crate_view_find_export(&entry->view, import->hash, candidate.name);
+    if (i != CRATE_NONE) {
+        TRY(crate_view_export(&entry->view, i, &export));
+        if (export.import != CRATE_NONE) {
+            TRY(crate_view_import(&entry->view, export.import, &entry_import));
+            TRY(vague_candidate(entry, &entry_import, &candidate));
+        }
+    }
+    return vague_table_enter(&process->vague, import->hash, &candidate, ret);
 }
 
 static struct crateld_error *relocate_address(struct loaded_crate *crate, const struct crate_import *import)
@@ -54,7 +79,7 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
     uint64_t *slot = &loaded_global_slots(crate)[import->slot];
     if (import->flags & CRATE_IMPORT_FLAG_VAGUE) {
         struct vague_definition definition = {0};
-        TRY(vague_definition(crate, import, loaded_address(crate, import->fallback_rva), &definition));
+        TRY(vague_definition(crate, import, &definition));
         *slot = definition.value;
         return NULL;
     }
@@ -103,7 +128,8 @@ static struct crateld_error *find_thread_local(struct loaded_crate *crate, const
 {
     if (import->flags & CRATE_IMPORT_FLAG_VAGUE) {
         struct vague_definition definition = {0};
-        TRY(vague_definition(crate, import, import->fallback_rva, &definition));
+        TRY(vague_definition(crate, import, &definition));
+        TRY(tls_reserve(definition.crate)); /* it may be activated after this one */
         *ret = own_thread_local(definition.crate, definition.value);
         return NULL;
     }

@@ -83,10 +83,11 @@ static void call_array(const struct loaded_crate *crate, struct crate_array arra
     }
 }
 
-/* An exit handler, one for each crate that has finalisers. */
-static void finish_crate(void *argument)
+/* Crates that were loaded while the program runs, newest first. */
+static struct loaded_crate *late_crates;
+
+static void call_finalisers(const struct loaded_crate *crate)
 {
-    const struct loaded_crate *crate = argument;
     LOG(LOG_INIT, "%s: finalisers", crate->path);
     for (uint32_t i = crate->view.header.fini_array.count; i > 0; i--) {
         initialiser *function = array_function(crate, crate->view.header.fini_array, i - 1);
@@ -95,17 +96,40 @@ static void finish_crate(void *argument)
     }
 }
 
-/* Runs the crate's initialisers, once. Its finalisers are registered before, so that they run after the handlers that
- * its constructors register (C++ destructors), and crates finish in reverse order: as with ld.so. */
+/* An exit handler of a crate that was started before the entry crate. */
+static void finish_library(void *argument)
+{
+    call_finalisers(argument);
+}
+
+/* The entry crate's exit handler. */
+static void finish_program(void *argument)
+{
+    for (const struct loaded_crate *crate = late_crates; crate; crate = crate->next_late)
+        call_finalisers(crate);
+    call_finalisers(argument);
+}
+
+/* Runs the crate's initialisers, once, and has its finalisers run where ld.so would. That is: at exit first the handlers
+ * that were registered (by atexit or C++) since the entry crate's start, its own constructors' among them; then the
+ * finalisers of crates that came later, and of the entry crate; then for each library, in reverse order, its finalisers
+ * and the handlers that its constructors registered. */
 static struct crateld_error *initialise(struct loaded_crate *crate)
 {
+    bool is_entry = crate == current_entry(), is_late = current_entry()->is_initialised && !is_entry;
     if (crate->is_initialised)
         return NULL;
     crate->is_initialised = true;
-    if (crate->view.header.fini_array.count && __cxa_atexit(finish_crate, crate, NULL) != 0)
+    if (is_entry && __cxa_atexit(finish_program, crate, NULL) != 0)
         return error_memory();
     LOG(LOG_INIT, "%s: initialisers", crate->path);
     call_array(crate, crate->view.header.init_array);
+    if (!crate->view.header.fini_array.count || is_entry)
+        return NULL;
+    if (!is_late)
+        return __cxa_atexit(finish_library, crate, NULL) == 0 ? NULL : error_memory();
+    crate->next_late = late_crates;
+    late_crates = crate;
     return NULL;
 }
 
@@ -162,6 +186,7 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
 {
     struct process *process = root->process;
     process_lock(process);
+    debugger_show(process); /* also crates that are activated later: their break points are set now */
     struct crateld_error *error = activate_items(items, count, root);
     if (!error && binds_now)
         error = bind_items(items, count);

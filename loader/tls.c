@@ -176,6 +176,8 @@ static struct crateld_error *reserve_dynamic(struct loaded_crate *crate)
 struct crateld_error *tls_reserve(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    if (crate->tls.module)
+        return NULL;
     /* Threads that run already have their copies of the pool, whose free part is zero. */
     bool can_fill = __libc_single_threaded || !has_values(crate);
     if (!(header->flags & CRATE_FLAG_STATIC_TLS)) {

@@ -27,7 +27,7 @@ enum {
     TLS_POOL_ALIGN = 64,
 };
 
-/* Gives the crate its block: sets crate->tls. The crate has thread-locals. Blocks are never given back. Called
+/* Gives the crate its block, unless it has one: sets crate->tls. The crate has thread-locals. Blocks are never given back. Called
  * under the process's lock. Errors: RANGE, when a crate that needs the static pool does not fit into it, or
  * threads run already and the image has initial values. */
 MUST_CHECK struct crateld_error *tls_reserve(struct loaded_crate *crate);

@@ -1,6 +1,6 @@
 /* One relocation: what it means, how wide its place is, and writing it with a range check.
  *
- * A table per CPU, from its psABI (x86-64 psABI 1.0, §4.4.1 table 4.9). In formulas S is the symbol's address, A the
+ * A table per CPU, from its psABI: see reloc/machine.h. In formulas S is the symbol's address, A the
  * addend, P the place, G the symbol's slot's offset in the table of global slots, GOT that table's base, L the
  * import stub, Z the size.
  */
@@ -47,9 +47,6 @@ struct reloc_howto {
     uint8_t size;    /* bytes patched: 0, 1, 2, 4 or 8 */
     uint8_t range;   /* enum reloc_range */
 };
-
-/* The row of `type` for x86-64; formula RELOC_UNKNOWN and name "R_X86_64_?" outside the table. */
-const struct reloc_howto *reloc_howto_x86_64(uint32_t type);
 
 /* Writes `value` at `place` (howto->size bytes, any alignment). Returns 0, or by how much the value is out of range (the
  * place is left alone then). */

@@ -50,18 +50,21 @@ struct toc_stub_ops {
      * register) to toc->resolver. */
     void (*write_lazy_head)(uint8_t *at, uint64_t place, uint64_t toc);
 
-    /* Entry stub of a function of plain code: jumps to func_ref->entry. Its address is the function's. */
-    void (*write_entry_plain)(uint8_t *at, uint64_t place, uint64_t func_ref);
+    /* Entry stub of a function of plain code: jumps to the function, directly, since a jump through func_ref
+     * would make each call through a pointer cost a cycle more. Its address is the function's. A function that
+     * moves has the stub written anew: only the jump's distance changes, within one aligned word of 8 bytes,
+     * so that threads may be in the stub. */
+    void (*write_entry_plain)(uint8_t *at, uint64_t place, uint64_t function);
 
     /* Bytes of write_entry_toc()'s stub: a multiple of TOC_ENTRY_TOC_ALIGN. */
     uint32_t (*entry_toc_size)(uint32_t stack_arguments, bool is_varargs);
 
-    /* Entry stub of a function of TOC code (the preserving entry): goes straight on to func_ref->entry if the
-     * TOC register is `toc` already; else saves the caller's, sets ours, copies `stack_arguments` bytes (a
-     * multiple of 8, at most TOC_STACK_ARGUMENTS_MAX), calls, and restores. For a function that calls
-     * va_start the callee is entered at func_ref->toc, which holds its varargs entry (its TOC is known here),
-     * with the scratch register telling where the caller's stack arguments are. */
-    void (*write_entry_toc)(uint8_t *at, uint64_t place, uint64_t func_ref, uint64_t toc,
+    /* Entry stub of a function of TOC code (the preserving entry): goes straight on to `function`, as above, if
+     * the TOC register is `toc` already; else saves the caller's, sets ours, copies `stack_arguments` bytes (a
+     * multiple of 8, at most TOC_STACK_ARGUMENTS_MAX), calls func_ref->entry, and restores. For a function that
+     * calls va_start the callee is entered at func_ref->toc, which holds its varargs entry (its TOC is known
+     * here), with the scratch register telling where the caller's stack arguments are. */
+    void (*write_entry_toc)(uint8_t *at, uint64_t place, uint64_t function, uint64_t func_ref, uint64_t toc,
                             uint32_t stack_arguments, bool is_varargs);
 
     /* Restores. Where TOC code has to set the TOC register again (after each call, at each landing pad) its

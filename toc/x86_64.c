@@ -152,7 +152,7 @@ static const uint8_t jmp_rel32[] = {0xe9};                     /* jmp rel32 */
 static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};           /* jmp *%r11 */
 static const uint8_t push_r11[] = {0x41, 0x53};                /* push %r11 */
 static const uint8_t cmp_r11_r15[] = {0x4d, 0x39, 0xdf};       /* cmp %r11,%r15 */
-static const uint8_t jne_over_jmp[] = {0x75, 6};               /* jne 1f; jmp_rip; 1: */
+static const uint8_t je_rel32[] = {0x0f, 0x84};                /* je rel32 */
 static const uint8_t push_r15[] = {0x41, 0x57};                /* push %r15 */
 static const uint8_t mov_r11_r15[] = {0x4d, 0x89, 0xdf};       /* mov %r11,%r15 */
 static const uint8_t sub_rsp[] = {0x48, 0x81, 0xec};           /* sub $imm32,%rsp */
@@ -214,10 +214,10 @@ static uint32_t lazy_head_cfi(uint8_t *at)
     return e.cfi_size;
 }
 
-static void write_entry_plain(uint8_t *at, uint64_t place, uint64_t func_ref)
+static void write_entry_plain(uint8_t *at, uint64_t place, uint64_t function)
 {
     struct emitter e = {.code = at, .place = place};
-    emit_rel32(&e, jmp_rip, sizeof jmp_rip, func_ref + offsetof(struct crateld_function, entry));
+    emit_rel32(&e, jmp_rel32, sizeof jmp_rel32, function);
     emit_padding(&e, ENTRY_PLAIN_SIZE);
 }
 
@@ -261,8 +261,8 @@ static void emit_copy(struct emitter *e, uint32_t stack_arguments)
     emit_cfi_uleb(e, distance);
 }
 
-static void emit_entry_toc(struct emitter *e, uint64_t func_ref, uint64_t toc, uint32_t stack_arguments,
-                           bool is_varargs)
+static void emit_entry_toc(struct emitter *e, uint64_t function, uint64_t func_ref, uint64_t toc,
+                           uint32_t stack_arguments, bool is_varargs)
 {
     assert(stack_arguments <= TOC_STACK_ARGUMENTS_MAX && stack_arguments % 8 == 0);
     uint64_t entry = func_ref + offsetof(struct crateld_function, entry);
@@ -271,8 +271,7 @@ static void emit_entry_toc(struct emitter *e, uint64_t func_ref, uint64_t toc, u
 
     emit_rel32(e, lea_rip_r11, sizeof lea_rip_r11, toc);
     emit(e, cmp_r11_r15, sizeof cmp_r11_r15);
-    emit(e, jne_over_jmp, sizeof jne_over_jmp);
-    emit_rel32(e, jmp_rip, sizeof jmp_rip, entry);
+    emit_rel32(e, je_rel32, sizeof je_rel32, function);
     emit(e, push_r15, sizeof push_r15);
     emit_cfa_offset(e, 16);
     emit_cfi_byte(e, CFA_OFFSET | DWARF_R15);
@@ -308,21 +307,21 @@ static void write_restore(uint8_t *at, uint64_t place, uint64_t toc)
 static uint32_t entry_toc_size(uint32_t stack_arguments, bool is_varargs)
 {
     struct emitter e = {0};
-    emit_entry_toc(&e, 0, 0, stack_arguments, is_varargs);
+    emit_entry_toc(&e, 0, 0, 0, stack_arguments, is_varargs);
     return e.size;
 }
 
-static void write_entry_toc(uint8_t *at, uint64_t place, uint64_t func_ref, uint64_t toc,
+static void write_entry_toc(uint8_t *at, uint64_t place, uint64_t function, uint64_t func_ref, uint64_t toc,
                             uint32_t stack_arguments, bool is_varargs)
 {
     struct emitter e = {.code = at, .place = place};
-    emit_entry_toc(&e, func_ref, toc, stack_arguments, is_varargs);
+    emit_entry_toc(&e, function, func_ref, toc, stack_arguments, is_varargs);
 }
 
 static uint32_t entry_toc_cfi(uint8_t *at, uint32_t stack_arguments, bool is_varargs)
 {
     struct emitter e = {.cfi = at};
-    emit_entry_toc(&e, 0, 0, stack_arguments, is_varargs);
+    emit_entry_toc(&e, 0, 0, 0, stack_arguments, is_varargs);
     return e.cfi_size;
 }
 

@@ -4,7 +4,8 @@
  * and one in each section group (COMDAT) that holds TOC code. Each is an array of these records, with
  * R_X86_64_64 relocations on `function` and, where there is one, on `varargs_entry`. The section that holds
  * `function` is TOC code, all of it; so are sections that hold only cold parts, for which a record of kind
- * PART names any place in the section.
+ * PART names any place in the section. An object of intermediate code (LTO) has the section without records:
+ * it is to be compiled to TOC code.
  */
 #ifndef CRATELD_TOC_RECORD_H
 #define CRATELD_TOC_RECORD_H

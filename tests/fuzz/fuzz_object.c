@@ -9,8 +9,11 @@
 #include "crate/check.h"
 #include "linker/link.h"
 #include "reloc/relink_reader.h"
+#include "tests/fuzz/mutate_object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+__attribute__((weak)) size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size); /* libFuzzer's own */
 
 enum { CHOICE_OFF = 15 }; /* the last byte of e_ident, which means nothing to anyone, chooses options */
 
@@ -92,4 +95,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     crateld_error_destroy(error);
     unlink(input_path);
     return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    if (LLVMFuzzerMutate && seed % 4 == 0)
+        return LLVMFuzzerMutate(data, size, max_size);
+    mutate_object(data, size, &random);
+    return size;
 }

@@ -76,6 +76,21 @@ relink)
     "$SEED_RELINK" > x.relink
     set -- x.relink
     ;;
+toc_pass)
+    cat > x.cc <<'END'
+struct D { ~D(); };
+int g(int, ...);
+void m(void (*)(int));
+struct A { virtual int v(int); };
+struct B { virtual int w(int, ...); };
+struct C : A, B { int v(int) override { D d; try { return g(1); } catch (int e) { return g(e); } }
+                  int w(int n, ...) override { __builtin_va_list l; __builtin_va_start(l, n); return __builtin_va_arg(l, int); } };
+static void h(int n) { asm("call g; nop # %0\n1: lea 1b(%%rip), %%rax" ::"r"(n)); m(h); }
+A *f(void) { h(1); return new C; }
+END
+    g++ -O1 -S -fPIC -ffixed-r15 -fsplit-stack -maccumulate-outgoing-args -fno-asynchronous-unwind-tables x.cc -o x.s
+    set -- x.s
+    ;;
 *)
     echo "unknown kind $kind" >&2
     exit 2

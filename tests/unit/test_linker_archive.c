@@ -164,7 +164,7 @@ Test(linker_archive, an_archive_that_contains_itself_is_refused)
 Test(linker_archive, bsd_long_names_are_read)
 {
     make_objects();
-    scratch_run(&scratch, "llvm-ar-14 rcS --format=bsd x.a a_name_longer_than_sixteen.o f.o");
+    scratch_run(&scratch, "llvm-ar rcS --format=bsd x.a a_name_longer_than_sixteen.o f.o");
     struct archive archive;
     require_success(archive_open(scratch_path(&scratch, "x.a"), &archive));
     cr_assert_eq(archive.member_count, 2);
@@ -177,7 +177,7 @@ Test(linker_archive, a_64_bit_index_is_read)
 {
     make_objects();
     /* llvm-ar writes /SYM64/ when asked to by this environment variable's threshold. */
-    scratch_run(&scratch, "SYM64_THRESHOLD=1 llvm-ar-14 rcs x.a f.o a_name_longer_than_sixteen.o; "
+    scratch_run(&scratch, "SYM64_THRESHOLD=1 llvm-ar rcs x.a f.o a_name_longer_than_sixteen.o; "
                           "head -c 16 x.a | grep -q SYM64");
     struct archive archive;
     require_success(archive_open(scratch_path(&scratch, "x.a"), &archive));

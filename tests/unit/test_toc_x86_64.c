@@ -241,12 +241,22 @@ Test(toc_x86_64, lazy_stub_hands_slot_and_toc_to_the_resolver)
     cr_assert_eq(seen.return_address, address(call_with_registers_return));
 }
 
+/* Entry stubs jump directly: this leads on from a place that is near enough. Returns its address. */
+static uint64_t make_way_to_callee(struct region *region)
+{
+    uint8_t *way = region->code + HALF - 64;
+    struct crateld_function *slot = region->slot + 1;
+    toc_stubs_x86_64.write_import_plain(way, address(way), address(slot));
+    slot->entry = address((const void *)ordinary_callee);
+    return address(way);
+}
+
 Test(toc_x86_64, entry_stub_of_plain_code_jumps_to_the_function)
 {
     struct region region = make_region();
-    toc_stubs_x86_64.write_entry_plain(region.code, address(region.code), address(region.slot));
+    uint64_t callee = make_way_to_callee(&region);
+    toc_stubs_x86_64.write_entry_plain(region.code, address(region.code), callee);
     make_executable(&region);
-    region.slot->entry = address((const void *)ordinary_callee);
     prepare(8, 0x1515);
     call_with_registers(region.code);
     check_arguments_and_results();
@@ -262,7 +272,8 @@ static struct region make_entry_stub(uint32_t stack_arguments, bool is_varargs)
     uint32_t size = toc_stubs_x86_64.entry_toc_size(stack_arguments, is_varargs);
     cr_assert_eq(size % TOC_ENTRY_TOC_ALIGN, 0);
     region.code[size] = 0x5a;
-    toc_stubs_x86_64.write_entry_toc(region.code, address(region.code), address(region.slot),
+    uint64_t callee = make_way_to_callee(&region);
+    toc_stubs_x86_64.write_entry_toc(region.code, address(region.code), callee, address(region.slot),
                                      address(region.toc), stack_arguments, is_varargs);
     cr_assert_eq(region.code[size], 0x5a, "wrote beyond its size");
     make_executable(&region);
@@ -322,6 +333,36 @@ Test(toc_x86_64, preserving_entry_of_a_varargs_function_tells_where_the_argument
         cr_assert_eq(seen.r11, before.rsp);
         cr_assert_eq(after.r15, 0x1515);
         cr_assert_eq(seen.rsp % 16, 8);
+    }
+}
+
+/* A function that moves has its stub written anew while threads may be in it: one aligned word may change. */
+static void check_redirection(const uint8_t *before_move, const uint8_t *after_move, uint32_t size)
+{
+    uint32_t first = UINT32_MAX, last = 0;
+    for (uint32_t i = 0; i < size; i++) {
+        if (before_move[i] == after_move[i])
+            continue;
+        first = first == UINT32_MAX ? i : first;
+        last = i;
+    }
+    cr_assert_neq(first, UINT32_MAX);
+    cr_assert_eq(first / 8, last / 8, "bytes %u to %u", first, last);
+}
+
+Test(toc_x86_64, entry_stubs_are_redirected_by_one_aligned_store)
+{
+    uint8_t stubs[2][256];
+    for (int i = 0; i < 2; i++)
+        toc_stubs_x86_64.write_entry_plain(stubs[i], 0x1000, i ? 0x12345678 : 0x2000);
+    check_redirection(stubs[0], stubs[1], toc_stubs_x86_64.entry_plain_size);
+    for (size_t k = 0; k < ARGUMENT_SIZES; k++) {
+        uint32_t size = toc_stubs_x86_64.entry_toc_size(argument_sizes[k], k % 2);
+        cr_assert_leq(size, sizeof *stubs);
+        for (int i = 0; i < 2; i++)
+            toc_stubs_x86_64.write_entry_toc(stubs[i], 0x1000, i ? 0x12345678 : 0x2000, 0x3000, 0x4000,
+                                             argument_sizes[k], k % 2);
+        check_redirection(stubs[0], stubs[1], size);
     }
 }
 

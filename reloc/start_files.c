@@ -1,7 +1,7 @@
 /* Known are the start files of gcc (crtstuff.c) with glibc's crti.o, and of LLVM, as they have been since
  * gcc 5. What is not recognised counts as an initialiser, so an unknown compiler costs an early load and
  * nothing else. */
-#include "linker/start_files.h"
+#include "reloc/start_files.h"
 
 #include <elf.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* The compiler's start files: what crti.o and crtbegin.o put into every library is not an initialiser of its
  * own. */
-#ifndef LINKER_START_FILES_H
-#define LINKER_START_FILES_H
+#ifndef RELOC_START_FILES_H
+#define RELOC_START_FILES_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,0 +1,66 @@
+-- Computes: recursion, arrays, floating point, strings and a sort, closures, objects. Fails when a result is wrong.
+
+local function fibonacci(n)
+  if n < 2 then return n end
+  return fibonacci(n - 1) + fibonacci(n - 2)
+end
+
+local function count_primes(n)
+  local is_prime, count = {}, 0
+  for i = 2, n do is_prime[i] = true end
+  for i = 2, n do
+    if is_prime[i] then
+      count = count + 1
+      for k = i * i, n, i do is_prime[k] = false end
+    end
+  end
+  return count
+end
+
+local function orbit(steps)
+  local x, y, vx, vy = 1.0, 0.0, 0.0, 1.0
+  for _ = 1, steps do
+    local pull = (x * x + y * y) ^ -1.5 * 0.001
+    vx, vy = vx - x * pull, vy - y * pull
+    x, y = x + vx * 0.001, y + vy * 0.001
+  end
+  return x * x + y * y
+end
+
+local function count_words(n)
+  local counts, words = {}, {}
+  for i = 1, n do
+    local word = string.format("w%d", i % 997)
+    counts[word] = (counts[word] or 0) + #word
+  end
+  for word in pairs(counts) do words[#words + 1] = word end
+  table.sort(words)
+  return #(table.concat(words, ","):gsub("1", "one"))
+end
+
+local function sum_closures(n)
+  local sum = 0
+  for i = 1, n do
+    local function add(x) return x + i end
+    sum = add(sum)
+  end
+  return sum
+end
+
+local Counter = {}
+Counter.__index = Counter
+function Counter.new(value) return setmetatable({value = value}, Counter) end
+function Counter:plus(other) return Counter.new(self.value + other.value) end
+
+local function sum_objects(n)
+  local sum, one = Counter.new(0), Counter.new(1)
+  for _ = 1, n do sum = sum:plus(one) end
+  return sum.value
+end
+
+assert(fibonacci(25) == 75025)
+assert(count_primes(300000) == 25997)
+assert(math.abs(orbit(300000) - 1) < 0.01)
+assert(count_words(60000) == 5474)
+assert(sum_closures(300000) == 45000150000)
+assert(sum_objects(300000) == 300000)
