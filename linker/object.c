@@ -292,6 +292,18 @@ static struct crateld_error *read_groups(struct reading *r)
     return NULL;
 }
 
+/* Hangs the sections of SHF_LINK_ORDER on those that they go with. */
+static void chain_linked(struct link_object *object)
+{
+    for (uint32_t i = object->section_count; i-- > 1;) {
+        struct link_section *section = &object->sections[i];
+        if (!(section->flags & SHF_LINK_ORDER) || !section->link)
+            continue;
+        section->next_linked = object->sections[section->link].first_linked;
+        object->sections[section->link].first_linked = i;
+    }
+}
+
 /* Sections that share bytes would let a small file ask for any amount of work and memory. */
 static struct crateld_error *check_overlap(const struct reading *r)
 {
@@ -305,18 +317,6 @@ static struct crateld_error *check_overlap(const struct reading *r)
         left -= r->headers[i].sh_size;
     }
     return NULL;
-}
-
-/* Hangs the sections of SHF_LINK_ORDER on those that they go with. */
-static void chain_linked(struct link_object *object)
-{
-    for (uint32_t i = object->section_count; i-- > 1;) {
-        struct link_section *section = &object->sections[i];
-        if (!(section->flags & SHF_LINK_ORDER) || !section->link)
-            continue;
-        section->next_linked = object->sections[section->link].first_linked;
-        object->sections[section->link].first_linked = i;
-    }
 }
 
 static struct crateld_error *read_all_sections(struct reading *r)
