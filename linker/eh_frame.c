@@ -110,7 +110,8 @@ static struct crateld_error *add_fde(struct link_eh_frame *eh, struct link_secti
 }
 
 /* Whether all of the places that `count` relocations from `first` on patch lie within [off, off + size). */
-static bool has_places(const struct link *link, const struct link_section *section, uint32_t first, uint32_t count, uint64_t off, uint64_t size)
+static bool has_places(const struct link *link, const struct link_section *section, uint32_t first, uint32_t count,
+                       uint64_t off, uint64_t size)
 {
     for (uint32_t i = first; i < first + count; i++) {
         const Elf64_Rela *reloc = &section->relocs[i];

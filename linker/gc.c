@@ -27,9 +27,13 @@ static void mark_section(struct link *link, struct link_section *section)
         marking->is_out_of_memory = true;
 }
 
-/* All sections called `name`: somebody walks them from __start_ to __stop_. */
-static void mark_bounds(struct link *link, const char *name)
+/* All sections that somebody walks from __start_ to __stop_. */
+static void mark_bounds(struct link *link, struct link_marker *marker)
 {
+    const char *name = marker->bounds_name;
+    if (marker->is_marked)
+        return;
+    marker->is_marked = true;
     for (size_t i = 0; i < link->objects.count; i++)
         for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++)
             if (!strcmp(link->objects.at[i]->sections[k].name, name))
@@ -40,9 +44,9 @@ static void mark_symbol(struct link *link, const struct link_symbol *symbol)
 {
     if (symbol->state != LINK_SYMBOL_DEFINED)
         return;
-    const char *bounds = link_own_bounds_name(link, symbol->section);
-    if (bounds)
-        mark_bounds(link, bounds);
+    struct link_marker *marker = link_own_marker(link, symbol->section);
+    if (marker && marker->bounds_name)
+        mark_bounds(link, marker);
     mark_section(link, symbol->section);
 }
 
@@ -54,12 +58,24 @@ static void mark_reloc(struct link *link, struct link_section *from, const Elf64
 /* Sections that stay with the one they are linked to (SHF_LINK_ORDER). */
 static void mark_linked(struct link *link, struct link_section *section)
 {
-    struct link_object *object = section->object;
-    if (!object->has_link_order)
+    for (uint32_t i = section->first_linked; i; i = section->object->sections[i].next_linked)
+        mark_section(link, &section->object->sections[i]);
+}
+
+/* The sections of a group stay together (gABI ch. 4, "Section Groups"). */
+static void mark_group(struct link *link, const struct link_section *section)
+{
+    struct link_group *group = section->group;
+    if (!group || group->is_live)
         return;
-    for (uint32_t i = 1; i < object->section_count; i++)
-        if ((object->sections[i].flags & SHF_LINK_ORDER) && object->sections[i].link == section->index)
-            mark_section(link, &object->sections[i]);
+    group->is_live = true;
+    for (uint32_t i = 0; i < group->member_count; i++) {
+        uint32_t member;
+        memcpy(&member, group->members + 4 * i, 4);
+        if (section->object->sections[member].kind == LINK_SECTION_PLAIN ||
+            section->object->sections[member].kind == LINK_SECTION_MERGE)
+            mark_section(link, &section->object->sections[member]);
+    }
 }
 
 static bool is_initialiser(const struct link_section *section)
@@ -91,10 +107,9 @@ static void mark_roots_of(struct link *link, struct link_object *object, bool ke
         }
         if (section->kind != LINK_SECTION_PLAIN && section->kind != LINK_SECTION_MERGE)
             continue;
-        if ((section->flags & SHF_LINK_ORDER) && section->link)
-            continue;
-        if (keeps_all || (section->flags & SHF_GNU_RETAIN) || is_initialiser(section) ||
-            section->type == SHT_NOTE)
+        bool is_linked = (section->flags & SHF_LINK_ORDER) && section->link;
+        if ((section->flags & SHF_GNU_RETAIN) ||
+            (!is_linked && (keeps_all || is_initialiser(section) || section->type == SHT_NOTE)))
             mark_section(link, section);
     }
 }
@@ -109,12 +124,15 @@ static void mark_all(struct link *link)
             mark_symbol(link, link->symbols.at[i]);
     if (link->entry)
         mark_symbol(link, link->entry);
+    for (size_t i = 0; i < link->options->undefined_count; i++)
+        mark_symbol(link, link_symbol_table_find(&link->symbols, link->options->undefined[i]));
     while (marking->work.count) {
         struct link_section *section = marking->work.at[--marking->work.count];
         for (uint32_t i = 0; i < section->reloc_count; i++)
             mark_reloc(link, section, &section->relocs[i]);
         link_eh_frame_visit(link, section, mark_reloc);
         mark_linked(link, section);
+        mark_group(link, section);
     }
 }
 

@@ -95,6 +95,12 @@ static struct crateld_error *add_crate(struct link *link, const char *path)
     return add_source(link, false, link->providers.count - 1);
 }
 
+/* The hash of the name in "name@@version". */
+static uint64_t base_name_hash(const char *name)
+{
+    return hash_bytes(name, name[0] == '@' ? strlen(name) : strcspn(name, "@"));
+}
+
 /* Indexes the names of an archive's symbol index. */
 static struct crateld_error *index_archive(struct link_archive *archive)
 {
@@ -102,7 +108,7 @@ static struct crateld_error *index_archive(struct link_archive *archive)
     if (!archive->is_taken || !hash_index_reserve(&archive->by_name, archive->archive.symbol_count))
         return error_memory();
     for (uint32_t i = 0; i < archive->archive.symbol_count; i++)
-        if (!hash_index_add(&archive->by_name, hash_string(archive->archive.symbols[i].name)))
+        if (!hash_index_add(&archive->by_name, base_name_hash(archive->archive.symbols[i].name)))
             return error_memory();
     return NULL;
 }
@@ -209,8 +215,7 @@ static struct crateld_error *add_declared(struct link *link, const char *declara
         length -= 6;
     char *name = arena_strndup(&link->arena, declaration, length);
     struct link_symbol *symbol =
-        name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, hash_string(colon + 1))
-             : NULL;
+        name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, NULL) : NULL;
     if (!symbol)
         return error_memory();
     if (symbol->state != LINK_SYMBOL_UNDEFINED)

@@ -180,6 +180,7 @@ static struct crateld_error *assign(struct link *link, struct link_section *sect
         output->type = like.type;
     if (output->entry_size != section->entry_size || !(section->flags & SHF_MERGE))
         output->flags &= ~(uint64_t)(SHF_MERGE | SHF_STRINGS);
+    output->has_link_order |= (section->flags & SHF_LINK_ORDER) && section->link;
     section->output = output;
     return VEC_PUSH(&output->sections, section) ? NULL : error_memory();
 }
@@ -225,9 +226,9 @@ static uint64_t align_up(uint64_t value, uint64_t align)
 }
 
 /* Order within .text, as GNU ld's: rarely run code together; TOC code last (crate_header.toc_text_rva). */
-static int text_order(const struct link_section *section)
+static uint64_t text_order(const struct link_section *section)
 {
-    int order = section->is_toc ? 8 : 0;
+    unsigned order = section->is_toc ? 8 : 0;
     if (has_prefix(section->name, ".text.unlikely"))
         return order;
     if (has_prefix(section->name, ".text.exit"))
@@ -238,7 +239,7 @@ static int text_order(const struct link_section *section)
 }
 
 /* Priority of a section of initialisers or finalisers: .init_array.100 and .ctors.65435 are both 100. */
-static int init_order(const struct link_section *section)
+static uint64_t init_order(const struct link_section *section)
 {
     const char *dot = strrchr(section->name, '.');
     char *end;
@@ -246,17 +247,26 @@ static int init_order(const struct link_section *section)
     if (end == dot + 1 || *end || number < 0 || number > 65535)
         return DEFAULT_INIT_PRIORITY;
     bool is_reversed = has_prefix(section->name, ".ctors") || has_prefix(section->name, ".dtors");
-    return (int)(is_reversed ? 65535 - number : number);
+    return (uint64_t)(is_reversed ? 65535 - number : number);
 }
 
-static int init_part_order(const struct link_section *section)
+static uint64_t init_part_order(const struct link_section *section)
 {
-    static const int orders[] = {[LINK_INIT_PROLOGUE] = 0, [LINK_INIT_PIECE] = 1, [LINK_INIT_EPILOGUE] = 2};
+    static const uint8_t orders[] = {[LINK_INIT_PROLOGUE] = 0, [LINK_INIT_PIECE] = 1, [LINK_INIT_EPILOGUE] = 2};
     return orders[section->init_part];
 }
 
+/* Place of the section that an SHF_LINK_ORDER section goes with, which is in an output before it. Others come first. */
+static uint64_t linked_order(const struct link_section *section)
+{
+    if (!(section->flags & SHF_LINK_ORDER) || !section->link)
+        return 0;
+    const struct link_section *linked = &section->object->sections[section->link];
+    return linked->output ? (uint64_t)linked->output->index << 40 | linked->out_off : 0;
+}
+
 struct keyed_section {
-    int key;
+    uint64_t key;
     uint32_t position;
     struct link_section *section;
 };
@@ -271,7 +281,7 @@ static int compare_keyed(const void *a, const void *b)
 
 /* Sorts an output's sections by `key`, keeping the order of equals. */
 static struct crateld_error *sort_sections(struct link_output *output,
-                                           int (*key)(const struct link_section *section))
+                                           uint64_t (*key)(const struct link_section *section))
 {
     struct keyed_section *keyed = calloc(output->sections.count + 1, sizeof *keyed);
     if (!keyed)
@@ -299,6 +309,8 @@ static struct crateld_error *place_sections(struct link_output *output)
         TRY(sort_sections(output, init_order));
     if (link_is_init_text(output))
         TRY(sort_sections(output, init_part_order));
+    if (output->has_link_order)
+        TRY(sort_sections(output, linked_order));
     for (size_t i = 0; i < output->sections.count; i++) {
         struct link_section *section = output->sections.at[i];
         uint8_t align_log2 = section->align_log2;

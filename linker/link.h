@@ -51,9 +51,8 @@ struct link_provider {
 /* An archive whose members are taken when they define something that is wanted. */
 struct link_archive {
     struct archive archive; /* owned */
-    struct hash_index by_name;
-    uint32_t *index_symbols; /* owned; by insertion into by_name: index into archive.symbols */
-    bool *is_taken;          /* owned; for each member */
+    struct hash_index by_name; /* of archive.symbols, less their versions */
+    bool *is_taken;            /* owned; for each member */
 };
 
 /* The order in which undefined symbols are looked for. */
@@ -88,6 +87,7 @@ struct link_output {
     uint8_t segment; /* enum crate_segment_kind; CRATE_SEGMENT_COUNT: not loaded */
     uint8_t align_log2;
     uint8_t rank; /* order within the segment */
+    bool has_link_order; /* some section is SHF_LINK_ORDER: all are put in the order of those that they go with */
     uint32_t entry_size;
     uint32_t index; /* in the section header table */
     VEC(struct link_section *) sections;
@@ -126,6 +126,7 @@ struct link_marker {
     struct link_section section;
     enum link_place place;
     const char *bounds_name; /* borrowed; NULL but for SECTION_START and SECTION_END */
+    bool is_marked;          /* by garbage collection: the sections between the bounds are live */
 };
 
 /* What fills an import's slot: see struct crate_import. */
@@ -172,6 +173,7 @@ struct link {
     struct arena arena;
     struct crateld_error *errors; /* collected */
     uint32_t error_count;
+    bool is_incomplete; /* some fault is more than a duplicate definition: what follows from it is not worth reporting */
 
     /* Inputs. */
     struct search search;
@@ -191,7 +193,8 @@ struct link {
     struct link_symbol_table symbols;
     struct hash_index groups;
     VEC(const char *) group_signatures;
-    size_t next_undefined; /* symbols before it have been looked for */
+    VEC(struct link_symbol *) wanted; /* the queue of symbols to be looked for */
+    size_t next_wanted;               /* those before it have been */
     struct link_symbol *entry;
 
     /* What the scan found to be needed. */

@@ -270,6 +270,7 @@ static struct crateld_error *read_group(struct reading *r, uint32_t i, struct li
         if (member >= object->section_count)
             return section_error(r, i, "a group member does not exist");
         object->sections[member].in_group = true;
+        object->sections[member].group = ret;
     }
     return NULL;
 }
@@ -289,6 +290,18 @@ static struct crateld_error *read_groups(struct reading *r)
         if (object->sections[i].type == SHT_GROUP)
             TRY(read_group(r, i, &object->groups[object->group_count++]));
     return NULL;
+}
+
+/* Hangs the sections of SHF_LINK_ORDER on those that they go with. */
+static void chain_linked(struct link_object *object)
+{
+    for (uint32_t i = object->section_count; i-- > 1;) {
+        struct link_section *section = &object->sections[i];
+        if (!(section->flags & SHF_LINK_ORDER) || !section->link)
+            continue;
+        section->next_linked = object->sections[section->link].first_linked;
+        object->sections[section->link].first_linked = i;
+    }
 }
 
 /* Sections that share bytes would let a small file ask for any amount of work and memory. */
@@ -315,7 +328,6 @@ static struct crateld_error *read_all_sections(struct reading *r)
         const char *name = object->sections[i].name;
         if (!strncmp(name, ".gnu.lto_", 9))
             object->is_lto = true;
-        object->has_link_order |= (object->sections[i].flags & SHF_LINK_ORDER) != 0;
         if (!strcmp(name, ".note.GNU-stack") && (object->sections[i].flags & SHF_EXECINSTR))
             object->has_exec_stack = true;
     }
@@ -331,6 +343,7 @@ static struct crateld_error *read_all_sections(struct reading *r)
             return section_error(r, i, "shorter than the symbol table");
     TRY(check_symbols(r));
     TRY(read_groups(r));
+    chain_linked(object);
     for (uint32_t i = 1; i < object->section_count; i++)
         if (object->sections[i].type == SHT_RELA || object->sections[i].type == SHT_REL)
             TRY(read_relocs(r, i));
@@ -379,6 +392,18 @@ struct crateld_error *link_object_read(struct arena *arena, const char *path, st
     struct crateld_error *error = read_with_libelf(&reading);
     elf_end(reading.elf);
     return error;
+}
+
+struct crateld_error *link_object_align(struct arena *arena, struct span *image)
+{
+    if ((uintptr_t)image->data % 8 == 0)
+        return NULL;
+    uint8_t *copy = arena_alloc(arena, image->size);
+    if (!copy)
+        return error_memory();
+    memcpy(copy, image->data, image->size);
+    image->data = copy;
+    return NULL;
 }
 
 uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i)

@@ -61,6 +61,9 @@ struct link_section {
     uint64_t out_off;               /* offset within `output` */
     struct link_merge *merge;       /* borrowed; its pieces, for MERGE */
     uint32_t first_fde;             /* index + 1 of its first frame description entry; 0: none */
+    uint32_t first_linked;          /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */
+    uint32_t next_linked;           /* the next one that goes with the same section */
+    struct link_group *group;       /* borrowed; NULL: in none */
     struct link_section *next_in_output; /* borrowed; set when the relink section is made */
     uint32_t relink;                /* index in the relink section */
     uint32_t relink_symbol;         /* index + 1 of the symbol that stands for it; sections of the linker's own */
@@ -72,6 +75,7 @@ struct link_group {
     const uint8_t *members;  /* borrowed: 32-bit section indices, checked */
     uint32_t member_count;
     bool is_comdat;
+    bool is_live; /* set by garbage collection */
 };
 
 struct link_object {
@@ -94,7 +98,6 @@ struct link_object {
     uint32_t module;   /* index in the relink section */
     bool is_lto;       /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
-    bool has_link_order; /* some section is SHF_LINK_ORDER */
 };
 
 /* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `machine` is the
@@ -102,6 +105,10 @@ struct link_object {
  * outlive it. Symbols are left to link_object_symbols(). Errors: FORMAT, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image, uint16_t machine,
                                                   struct link_object *ret);
+
+/* The members of archives are only 2-aligned, ELF structures want 8: makes *image an aligned copy where it has to be. Error:
+ * MEMORY. */
+MUST_CHECK struct crateld_error *link_object_align(struct arena *arena, struct span *image);
 
 /* Reserved section indices are set apart from real ones, which may be as high in big objects. */
 enum {

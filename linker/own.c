@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
+#include "linker/resolve.h"
 #include "toc/stubs.h"
 
 static const struct {
@@ -100,36 +100,76 @@ static struct crateld_error *define_marker(struct link *link, struct link_symbol
     return NULL;
 }
 
-static struct crateld_error *define_one(struct link *link, const char *definition)
+/* --defsym name=value: the symbol called name, and what stands behind the equals sign. */
+static struct crateld_error *read_defsym(struct link *link, const char *definition, struct link_symbol **symbol,
+                                         const char **value)
 {
     const char *equals = strchr(definition, '=');
-    if (!equals || equals == definition)
+    if (!equals || equals == definition || !equals[1])
         return error_create(CRATELD_ERROR_USAGE, "--defsym %s: wanted name=value", definition);
     char *name = arena_strndup(&link->arena, definition, (size_t)(equals - definition));
-    struct link_symbol *symbol =
-        name ? link_symbol_table_enter(&link->symbols, &link->arena, name, hash_string(name)) : NULL;
-    if (!symbol)
-        return error_memory();
+    *symbol = name ? link_symbol_table_enter(&link->symbols, &link->arena, name, NULL) : NULL;
+    *value = equals + 1;
+    return *symbol ? NULL : error_memory();
+}
+
+static bool read_number(const char *text, uint64_t *ret)
+{
     char *end;
     errno = 0;
-    unsigned long long value = strtoull(equals + 1, &end, 0);
-    if (!errno && end != equals + 1 && !*end) {
-        symbol->state = LINK_SYMBOL_ABSOLUTE;
-        symbol->type = STT_NOTYPE;
-        symbol->value = value;
-    } else {
-        const struct link_symbol *other = link_symbol_table_find(&link->symbols, equals + 1);
-        if (!other || (other->state != LINK_SYMBOL_DEFINED && other->state != LINK_SYMBOL_ABSOLUTE))
-            return error_create(CRATELD_ERROR_UNDEFINED, "--defsym %s: '%s' is neither a number nor defined",
-                                definition, equals + 1);
-        symbol->state = other->state;
-        symbol->section = other->section;
-        symbol->value = other->value;
-        symbol->size = other->size;
-        symbol->type = other->type;
-    }
+    *ret = strtoull(text, &end, 0);
+    return !errno && end != text && !*end;
+}
+
+/* Makes the symbol's value known, or refers to the symbol that it is to equal; objects' definitions give way to it. */
+static struct crateld_error *begin_defsym(struct link *link, const char *definition)
+{
+    struct link_symbol *symbol, *other;
+    const char *value;
+    TRY(read_defsym(link, definition, &symbol, &value));
+    symbol->state = LINK_SYMBOL_ABSOLUTE;
     symbol->binding = STB_GLOBAL;
+    symbol->type = STT_NOTYPE;
     symbol->object = &link->own;
+    if (read_number(value, &symbol->value))
+        return NULL;
+    other = link_symbol_table_enter(&link->symbols, &link->arena, value, NULL);
+    return other ? link_refer(link, other, false) : error_memory();
+}
+
+static struct crateld_error *finish_defsym(struct link *link, const char *definition)
+{
+    struct link_symbol *symbol;
+    const char *value;
+    TRY(read_defsym(link, definition, &symbol, &value));
+    if (read_number(value, &symbol->value))
+        return NULL;
+    const struct link_symbol *other = link_symbol_table_find(&link->symbols, value);
+    if (other->state != LINK_SYMBOL_DEFINED && other->state != LINK_SYMBOL_ABSOLUTE) {
+        link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "--defsym %s: '%s' is neither a number nor defined%s",
+                                       definition, value,
+                                       other->state == LINK_SYMBOL_UNDEFINED ? "" : " by an object with a value"));
+        return NULL;
+    }
+    symbol->state = other->state;
+    symbol->section = other->section;
+    symbol->value = other->value;
+    symbol->size = other->size;
+    symbol->type = other->type;
+    return NULL;
+}
+
+struct crateld_error *link_own_begin_defsyms(struct link *link)
+{
+    for (size_t i = 0; i < link->options->defsym_count; i++)
+        TRY(begin_defsym(link, link->options->defsyms[i]));
+    return NULL;
+}
+
+struct crateld_error *link_own_finish_defsyms(struct link *link)
+{
+    for (size_t i = 0; i < link->options->defsym_count; i++)
+        TRY(finish_defsym(link, link->options->defsyms[i]));
     return NULL;
 }
 
@@ -142,10 +182,16 @@ static bool is_own_definition_wanted(const struct link_symbol *symbol)
     return symbol->state == LINK_SYMBOL_UNDEFINED;
 }
 
+bool link_own_is_name(const char *name)
+{
+    for (size_t i = 0; i < sizeof own_symbols / sizeof *own_symbols; i++)
+        if (!strcmp(own_symbols[i].name, name))
+            return true;
+    return false;
+}
+
 struct crateld_error *link_own_symbols(struct link *link)
 {
-    for (size_t i = 0; i < link->options->defsym_count; i++)
-        TRY(define_one(link, link->options->defsyms[i]));
     for (size_t i = 0; i < sizeof own_symbols / sizeof *own_symbols; i++) {
         struct link_symbol *symbol = link_symbol_table_find(&link->symbols, own_symbols[i].name);
         if (!symbol || !is_own_definition_wanted(symbol))
@@ -184,8 +230,8 @@ struct crateld_error *link_own_bounds(struct link *link)
         bool is_start = !strncmp(symbol->name, "__start_", 8);
         bool is_stop = !strncmp(symbol->name, "__stop_", 7);
         const char *name = symbol->name + (is_start ? 8 : 7);
-        if (symbol->state != LINK_SYMBOL_UNDEFINED || (!is_start && !is_stop) || !is_c_identifier(name) ||
-            !has_section(link, name))
+        bool is_ours = symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE;
+        if (is_ours || (!is_start && !is_stop) || !is_c_identifier(name) || !has_section(link, name))
             continue;
         struct link_marker marker = {
             .place = is_start ? LINK_PLACE_SECTION_START : LINK_PLACE_SECTION_END,
@@ -261,12 +307,11 @@ struct crateld_error *link_own_init(struct link *link)
     return NULL;
 }
 
-const char *link_own_bounds_name(const struct link *link, const struct link_section *section)
+struct link_marker *link_own_marker(const struct link *link, struct link_section *section)
 {
     if (section->object != &link->own || section->type != SHT_NULL)
         return NULL;
-    const char *start = (const char *)section - offsetof(struct link_marker, section);
-    return ((const struct link_marker *)(const void *)start)->bounds_name;
+    return (struct link_marker *)(void *)((char *)section - offsetof(struct link_marker, section));
 }
 
 /* The first or last output with the name, or in the segment. */

@@ -1,15 +1,14 @@
 #include "linker/resolve.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "linker/lto_pass.h"
 #include "linker/own.h"
+#include "linker/wanted.h"
 
 /* How strong a definition is; between two of the same strength the first one stays. */
-enum { STRENGTH_NONE, STRENGTH_WEAK, STRENGTH_COMMON, STRENGTH_STRONG };
+enum { STRENGTH_NONE, STRENGTH_WEAK, STRENGTH_COMMON, STRENGTH_STRONG, STRENGTH_FINAL };
 
 static int strength_of(uint8_t state, uint8_t binding)
 {
@@ -90,21 +89,35 @@ static void report_duplicate(struct link *link, struct link_symbol *symbol, cons
                              symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
 }
 
+struct crateld_error *link_refer(struct link *link, struct link_symbol *symbol, bool is_weak)
+{
+    bool is_new = !symbol->is_referenced || (!is_weak && !symbol->is_strongly_referenced);
+    symbol->is_referenced = true;
+    symbol->is_strongly_referenced |= !is_weak;
+    return is_new ? link_want(link, symbol) : NULL;
+}
+
+/* What the linker defines itself: --defsym is stronger than any object, its other symbols are there where nothing else is. */
+static int standing_strength(const struct link *link, const struct link_symbol *symbol)
+{
+    if (symbol->object != &link->own || symbol->state == LINK_SYMBOL_UNDEFINED)
+        return strength_of(symbol->state, symbol->binding);
+    return symbol->section && symbol->section->type == SHT_NULL ? STRENGTH_NONE : STRENGTH_FINAL;
+}
+
 /* Lets a definition or reference in an object bear on the global symbol of its name. */
-static void merge_global(struct link *link, struct link_symbol *symbol, const struct link_symbol *seen,
-                         uint8_t visibility, bool is_weak_reference)
+static struct crateld_error *merge_global(struct link *link, struct link_symbol *symbol, const struct link_symbol *seen,
+                                          uint8_t visibility, bool is_weak_reference)
 {
     symbol->visibility = link_visibility_merge(symbol->visibility, visibility);
     if (seen->state == LINK_SYMBOL_UNDEFINED) {
-        symbol->is_referenced = true;
-        symbol->is_strongly_referenced |= !is_weak_reference;
         if (!symbol->object)
             symbol->object = seen->object;
         if (symbol->type == STT_NOTYPE)
             symbol->type = seen->type;
-        return;
+        return link_refer(link, symbol, is_weak_reference);
     }
-    int old_strength = strength_of(symbol->state, symbol->binding);
+    int old_strength = standing_strength(link, symbol);
     int new_strength = strength_of(seen->state, seen->binding);
     if (old_strength == STRENGTH_STRONG && new_strength == STRENGTH_STRONG && seen->binding != STB_GNU_UNIQUE)
         report_duplicate(link, symbol, seen->object);
@@ -115,10 +128,10 @@ static void merge_global(struct link *link, struct link_symbol *symbol, const st
         }
         if (seen->value > symbol->value)
             symbol->value = seen->value;
-        return;
+        return NULL;
     }
     if (new_strength <= old_strength)
-        return;
+        return NULL;
     symbol->state = seen->state;
     symbol->object = seen->object;
     symbol->section = seen->section;
@@ -126,49 +139,36 @@ static void merge_global(struct link *link, struct link_symbol *symbol, const st
     symbol->size = seen->size;
     symbol->type = seen->type;
     symbol->binding = seen->binding;
-    symbol->version = NULL;
+    symbol->version = seen->version;
     symbol->provider = UINT32_MAX;
+    return symbol->state == LINK_SYMBOL_COMMON ? link_want(link, symbol) : NULL;
 }
 
 struct crateld_error *link_add_symbol(struct link *link, const struct link_symbol *seen, uint8_t visibility,
                                       bool is_weak_reference)
 {
-    struct link_symbol *symbol =
-        link_symbol_table_enter(&link->symbols, &link->arena, seen->name, hash_string(seen->name));
+    struct link_symbol *symbol = link_symbol_table_enter(&link->symbols, &link->arena, seen->name, NULL);
     if (!symbol)
         return error_memory();
-    merge_global(link, symbol, seen, visibility, is_weak_reference);
-    return NULL;
-}
-
-/* An unversioned view of an object's symbol name: "foo@@V1" and "foo@V1" (from .symver) define and ask for
- * foo. */
-static const char *strip_version(struct link *link, const char *name, const char **version)
-{
-    const char *at = strchr(name, '@');
-    *version = NULL;
-    if (!at || at == name)
-        return name;
-    *version = at[1] == '@' ? at + 2 : at + 1;
-    return arena_strndup(&link->arena, name, (size_t)(at - name));
+    return merge_global(link, symbol, seen, visibility, is_weak_reference);
 }
 
 static struct crateld_error *add_global(struct link *link, struct link_object *object, uint32_t i)
 {
-    const char *version;
-    const char *name = strip_version(link, link_object_symbol_name(object, i), &version);
+    struct link_versioned_name versioned;
     struct link_symbol seen = {0};
+    if (!link_versioned_name_read(&link->arena, link_object_symbol_name(object, i), &versioned))
+        return error_memory();
     describe_definition(object, i, &seen);
+    bool is_bound = versioned.version && (!versioned.is_default || seen.state == LINK_SYMBOL_UNDEFINED);
     struct link_symbol *symbol =
-        name ? link_symbol_table_enter(&link->symbols, &link->arena, name, hash_string(name)) : NULL;
+        link_symbol_table_enter(&link->symbols, &link->arena, versioned.name, is_bound ? versioned.version : NULL);
     if (!symbol)
         return error_memory();
+    seen.version = versioned.version;
     object->symbols[i] = symbol;
     bool is_weak = ELF64_ST_BIND(object->elf_symbols[i].st_info) == STB_WEAK;
-    merge_global(link, symbol, &seen, ELF64_ST_VISIBILITY(object->elf_symbols[i].st_other), is_weak);
-    if (version && *version && symbol->state == LINK_SYMBOL_UNDEFINED)
-        symbol->version = version;
-    return NULL;
+    return merge_global(link, symbol, &seen, ELF64_ST_VISIBILITY(object->elf_symbols[i].st_other), is_weak);
 }
 
 static struct crateld_error *add_symbols(struct link *link, struct link_object *object)
@@ -190,25 +190,12 @@ static struct crateld_error *add_symbols(struct link *link, struct link_object *
     return NULL;
 }
 
-/* The members of archives are only 2-aligned; ELF structures want 8. */
-static struct crateld_error *align_image(struct link *link, struct span *image)
-{
-    if ((uintptr_t)image->data % 8 == 0)
-        return NULL;
-    uint8_t *copy = arena_alloc(&link->arena, image->size);
-    if (!copy)
-        return error_memory();
-    memcpy(copy, image->data, image->size);
-    image->data = copy;
-    return NULL;
-}
-
 struct crateld_error *link_add_object(struct link *link, const char *path, struct span image)
 {
     struct link_object *object = arena_alloc(&link->arena, sizeof *object);
     if (!object)
         return error_memory();
-    TRY(align_image(link, &image));
+    TRY(link_object_align(&link->arena, &image));
     TRY(link_object_read(&link->arena, path, image, link->machine->elf_machine, object));
     if (object->is_lto)
         return link_add_lto_object(link, object);
@@ -219,121 +206,6 @@ struct crateld_error *link_add_object(struct link *link, const char *path, struc
         return error_memory();
     TRY(claim_groups(link, object));
     return add_symbols(link, object);
-}
-
-/* Takes member `idx` of an archive into the link, once. */
-static struct crateld_error *take_member(struct link *link, struct link_archive *archive, uint32_t idx)
-{
-    if (archive->is_taken[idx])
-        return NULL;
-    archive->is_taken[idx] = true;
-    struct span data;
-    TRY(archive_member_data(&archive->archive, idx, &data));
-    const char *path =
-        arena_printf(&link->arena, "%s(%s)", archive->archive.path, archive->archive.members[idx].name);
-    if (!path)
-        return error_memory();
-    if (link->options->is_verbose)
-        fprintf(stderr, "%s\n", path);
-    return link_add_object(link, path, data);
-}
-
-/* Whether the archive's index knows `symbol`; then its member is taken. */
-static struct crateld_error *search_archive(struct link *link, struct link_archive *archive,
-                                            const struct link_symbol *symbol, bool *ret)
-{
-    size_t cursor = 0;
-    uint32_t i;
-    *ret = false;
-    while ((i = hash_index_next(&archive->by_name, symbol->hash, &cursor)) != HASH_INDEX_NONE) {
-        const struct archive_symbol *known = &archive->archive.symbols[i];
-        if (strcmp(known->name, symbol->name) || archive->is_taken[known->member_idx])
-            continue;
-        *ret = true;
-        return take_member(link, archive, known->member_idx);
-    }
-    return NULL;
-}
-
-static void import_from(struct link_symbol *symbol, uint32_t provider, uint8_t type, uint64_t size)
-{
-    symbol->state = LINK_SYMBOL_IMPORTED;
-    symbol->provider = provider;
-    symbol->type = type;
-    symbol->size = size;
-}
-
-static const uint8_t export_types[] = {
-    [CRATE_EXPORT_FUNCTION_PLAIN] = STT_FUNC, [CRATE_EXPORT_FUNCTION_TOC] = STT_FUNC,
-    [CRATE_EXPORT_DATA] = STT_OBJECT,         [CRATE_EXPORT_TLS] = STT_TLS,
-    [CRATE_EXPORT_ABSOLUTE] = STT_NOTYPE,
-};
-
-/* Whether the provider defines `symbol`; if so *type and *size tell what it is. */
-static struct crateld_error *search_provider(struct link *link, uint32_t index,
-                                             const struct link_symbol *symbol, struct shared_symbol *found,
-                                             bool *ret)
-{
-    const struct link_provider *provider = link->providers.at[index];
-    *ret = false;
-    if (provider->kind == LINK_PROVIDER_ELF) {
-        *ret = shared_library_find(&provider->library, symbol->name, symbol->version, found);
-    } else if (provider->kind == LINK_PROVIDER_CRATE) {
-        struct crate_export entry;
-        uint32_t i = crate_view_find_export(&provider->crate, symbol->hash, symbol->name);
-        if (i == CRATE_NONE)
-            return NULL;
-        TRY(crate_view_export(&provider->crate, i, &entry));
-        *found = (struct shared_symbol){.type = export_types[entry.kind], .size = entry.size};
-        *ret = true;
-    }
-    return NULL;
-}
-
-/* Looks for one undefined symbol in the sources, in their order. */
-static struct crateld_error *search_sources(struct link *link, struct link_symbol *symbol)
-{
-    for (size_t i = 0; i < link->sources.count; i++) {
-        struct link_source source = link->sources.at[i];
-        bool is_found;
-        if (source.is_archive) {
-            /* A weak reference takes no member, as in every ELF linker (gABI ch. 4). */
-            if (!symbol->is_strongly_referenced)
-                continue;
-            TRY(search_archive(link, link->archives.at[source.index], symbol, &is_found));
-            if (is_found && symbol->state != LINK_SYMBOL_UNDEFINED)
-                return NULL;
-            continue;
-        }
-        struct shared_symbol found;
-        TRY(search_provider(link, source.index, symbol, &found, &is_found));
-        if (!is_found)
-            continue;
-        import_from(symbol, source.index, found.type, found.size);
-        if (link->providers.at[source.index]->kind == LINK_PROVIDER_ELF)
-            symbol->version = found.version;
-        return NULL;
-    }
-    return NULL;
-}
-
-static bool is_wanted(const struct link_symbol *symbol)
-{
-    return symbol->state == LINK_SYMBOL_UNDEFINED && symbol->is_referenced;
-}
-
-struct crateld_error *link_resolve_undefined(struct link *link)
-{
-    /* New symbols only come in behind the ones that there are, but an old one may have become strongly
-     * referenced: go round until nothing is taken. */
-    size_t object_count;
-    do {
-        object_count = link->objects.count + link->lto_objects.count;
-        for (size_t i = 0; i < link->symbols.count; i++)
-            if (is_wanted(link->symbols.at[i]))
-                TRY(search_sources(link, link->symbols.at[i]));
-    } while (link->objects.count + link->lto_objects.count != object_count);
-    return NULL;
 }
 
 /* A default-visibility datum of which every loaded copy must be the same one. */
@@ -354,7 +226,7 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
     if (symbol->state != LINK_SYMBOL_DEFINED && symbol->state != LINK_SYMBOL_COMMON &&
         symbol->state != LINK_SYMBOL_ABSOLUTE)
         return false;
-    if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL)
+    if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL || symbol->bound_version)
         return false;
     if (symbol->state == LINK_SYMBOL_DEFINED &&
         (symbol->section->object == &link->own || !link_section_is_loaded(symbol->section)))
@@ -363,15 +235,17 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
     return scope == VERSION_GLOBAL || (scope == VERSION_UNSPECIFIED && !link->options->export_count);
 }
 
-/* A provider that defines a vague symbol too: at run time an ELF library's copy wins. */
-static struct crateld_error *find_other_definition(struct link *link, struct link_symbol *symbol)
+/* The providers that define a vague symbol too: at run time an ELF library's copy wins, and a crate's may. */
+static struct crateld_error *find_rivals(struct link *link, struct link_symbol *symbol)
 {
+    symbol->version = NULL;
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];
         struct shared_symbol found;
         bool is_found = false;
         if (!source.is_archive)
-            TRY(search_provider(link, source.index, symbol, &found, &is_found));
+            TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
+        symbol->has_rival |= is_found;
         if (is_found && link->providers.at[source.index]->kind == LINK_PROVIDER_ELF) {
             symbol->provider = source.index;
             symbol->version = found.version;
@@ -381,10 +255,31 @@ static struct crateld_error *find_other_definition(struct link *link, struct lin
     return NULL;
 }
 
+/* Lets references to "f@V" mean f where the link defines that as "f@@V". */
+static void bind_versions(struct link *link)
+{
+    for (size_t i = 0; i < link->objects.count; i++) {
+        struct link_object *object = link->objects.at[i];
+        for (uint32_t k = object->first_global; k < object->symbol_count; k++) {
+            const struct link_symbol *symbol = object->symbols[k];
+            if (!symbol->bound_version || symbol->state == LINK_SYMBOL_DEFINED)
+                continue;
+            struct link_symbol *same = link_symbol_table_find(&link->symbols, symbol->name);
+            if (same && same->state == LINK_SYMBOL_DEFINED && same->version &&
+                !strcmp(same->version, symbol->bound_version))
+                object->symbols[k] = same;
+        }
+    }
+}
+
 struct crateld_error *link_settle_symbols(struct link *link)
 {
+    bind_versions(link);
     for (size_t i = 0; i < link->symbols.count; i++) {
         struct link_symbol *symbol = link->symbols.at[i];
+        /* Some object has found out, after it was imported, that it must not be. */
+        if (symbol->state == LINK_SYMBOL_IMPORTED && symbol->visibility != STV_DEFAULT)
+            symbol->state = LINK_SYMBOL_UNDEFINED;
         symbol->is_exported = is_exported(link, symbol);
         if (symbol->is_exported && symbol->state == LINK_SYMBOL_DEFINED && symbol->value > symbol->section->size)
             return error_create(CRATELD_ERROR_FORMAT, "%s: '%s' lies outside its section %s", symbol->object->path,
@@ -393,7 +288,7 @@ struct crateld_error *link_settle_symbols(struct link *link)
             TRY(link_own_common(link, symbol));
         symbol->is_vague = is_vague(symbol);
         if (symbol->is_vague)
-            TRY(find_other_definition(link, symbol));
+            TRY(find_rivals(link, symbol));
     }
     return NULL;
 }

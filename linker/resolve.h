@@ -11,8 +11,8 @@ MUST_CHECK struct crateld_error *link_add_object(struct link *link, const char *
 MUST_CHECK struct crateld_error *link_add_symbol(struct link *link, const struct link_symbol *seen, uint8_t visibility,
                                                  bool is_weak_reference);
 
-/* Looks for all undefined symbols in archives, crates and libraries until nothing new is wanted. */
-MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
+/* Notes that something refers to `symbol`, which is looked for if that is new. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_refer(struct link *link, struct link_symbol *symbol, bool is_weak);
 
 /* Decides for each symbol whether it is exported and whether it is vague, and gives common symbols their
  * places. */

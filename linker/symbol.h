@@ -28,7 +28,9 @@ struct link_symbol {
     struct link_section *section; /* DEFINED; its object's section, or a section of the linker's own */
     uint64_t value;
     uint64_t size;
-    const char *version; /* borrowed; ELF symbol version of an import; NULL: none */
+    const char *bound_version; /* borrowed; of "f@V": this version of f and no other, beside which there may be an f;
+                                  NULL: f itself */
+    const char *version;       /* borrowed; ELF symbol version of the import, or of a definition "f@@V"; NULL: none */
     uint32_t
         provider;    /* IMPORTED: index into the link's providers; VAGUE: one that defines it too, or NONE */
     uint8_t state;   /* enum link_symbol_state */
@@ -39,8 +41,10 @@ struct link_symbol {
     bool
         is_referenced; /* by an object other than the one that defines it, or through an archive or library */
     bool is_strongly_referenced;
+    bool is_queued; /* among those that link_resolve_undefined() has to look for */
     bool is_exported;
     bool is_vague;           /* weak, COMDAT or unique data of default visibility: one per process */
+    bool has_rival;          /* VAGUE: a crate or library of this link defines it too, and its copy may win */
     bool has_canonical_stub; /* position-dependent code took an import's address: its stub is it, for this
                                 crate */
     bool is_reported;        /* an error about it has been collected */
@@ -65,12 +69,23 @@ struct link_symbol_table {
 void link_symbol_table_init(struct link_symbol_table *table);
 void link_symbol_table_deinit(struct link_symbol_table *table);
 
-/* The symbol called `name` with hash hash_string(name), made (UNDEFINED, from `arena`; `name` is borrowed) if
- * it is new. NULL without memory. */
-struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena,
-                                            const char *name, uint64_t hash);
+/* A symbol's name as object files and archives write it: "f", "f@@V" (the version V of f, which who asks for f gets), or
+ * "f@V" (who asks for that version). */
+struct link_versioned_name {
+    const char *name;    /* f; borrowed if there is no version, else from the arena */
+    const char *version; /* V; borrowed; NULL: none */
+    bool is_default;     /* none, or @@ */
+};
 
-/* The symbol called `name`; NULL if there is none. */
+/* Takes `text` apart; false without memory. */
+bool link_versioned_name_read(struct arena *arena, const char *text, struct link_versioned_name *ret);
+
+/* The symbol called `name`, made (UNDEFINED, from `arena`; `name` is borrowed) if it is new. `bound_version` (borrowed) is
+ * that of struct link_symbol. NULL without memory. */
+struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena, const char *name,
+                                            const char *bound_version);
+
+/* The symbol called `name`, without a bound version; NULL if there is none. */
 struct link_symbol *link_symbol_table_find(const struct link_symbol_table *table, const char *name);
 
 /* The most constraining of two visibilities (gABI ch. 4: internal, hidden, protected, default). */

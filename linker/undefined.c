@@ -25,16 +25,17 @@ static struct crateld_error *describe(const struct link_undefined *undefined, co
 {
     const struct link_symbol *symbol = undefined->symbol;
     struct near_match match = near_match_find(matcher, symbol->name);
-    char *hint AUTO_FREE = near_match_describe(&match);
+    char *hint AUTO_FREE = symbol->bound_version ? NULL : near_match_describe(&match);
     char *readable AUTO_FREE = demangle(symbol->name);
     char more[64] = "";
     if (undefined->more)
         snprintf(more, sizeof more, " (and %u more reference%s)", undefined->more, undefined->more > 1 ? "s" : "");
-    return error_create(CRATELD_ERROR_UNDEFINED, "%s: %s+0x%llx: undefined symbol '%s'%s%s%s%s",
+    bool is_hidden = symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL;
+    return error_create(CRATELD_ERROR_UNDEFINED, "%s: %s+0x%llx: undefined symbol '%s'%s%s%s%s%s%s",
                         undefined->section->object->path, undefined->section->name,
                         (unsigned long long)undefined->off, readable ? readable : symbol->name,
-                        symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL ? ", which is hidden" : "", more,
-                        hint ? "; " : "", hint ? hint : "");
+                        symbol->bound_version ? ", version " : "", symbol->bound_version ? symbol->bound_version : "",
+                        is_hidden ? ", which is hidden" : "", more, hint ? "; " : "", hint ? hint : "");
 }
 
 struct crateld_error *link_report_undefined(struct link *link)

@@ -1,0 +1,196 @@
+#include "linker/wanted.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "linker/own.h"
+#include "linker/resolve.h"
+
+struct crateld_error *link_want(struct link *link, struct link_symbol *symbol)
+{
+    if (symbol->is_queued)
+        return NULL;
+    symbol->is_queued = true;
+    return VEC_PUSH(&link->wanted, symbol) ? NULL : error_memory();
+}
+
+/* Archives. */
+
+/* Whether `text`, as an archive's index has it ("f", "f@@V", "f@V"), is a definition of `symbol`. */
+static bool is_definition_of(const char *text, const struct link_symbol *symbol)
+{
+    size_t length = strlen(symbol->name);
+    if (strncmp(text, symbol->name, length) != 0)
+        return false;
+    const char *rest = text + length;
+    if (!symbol->bound_version)
+        return !*rest || (rest[0] == '@' && rest[1] == '@');
+    if (*rest != '@')
+        return false;
+    return !strcmp(rest + (rest[1] == '@' ? 2 : 1), symbol->bound_version);
+}
+
+/* Bytes and name of member `idx`, for the link to read it. */
+static struct crateld_error *open_member(struct link *link, struct link_archive *archive, uint32_t idx, struct span *data,
+                                         const char **path)
+{
+    TRY(archive_member_data(&archive->archive, idx, data));
+    *path = arena_printf(&link->arena, "%s(%s)", archive->archive.path, archive->archive.members[idx].name);
+    return *path ? NULL : error_memory();
+}
+
+/* Takes member `idx` of an archive into the link. */
+static struct crateld_error *take_member(struct link *link, struct link_archive *archive, uint32_t idx)
+{
+    struct span data;
+    const char *path;
+    archive->is_taken[idx] = true;
+    TRY(open_member(link, archive, idx, &data, &path));
+    if (link->options->is_verbose)
+        fprintf(stderr, "%s\n", path);
+    return link_add_object(link, path, data);
+}
+
+/* Whether symbol `i` of an object is a variable with an initial value, and is called like `symbol`. */
+static bool is_initialised(const struct link_object *object, uint32_t i, const struct link_symbol *symbol)
+{
+    uint32_t section = link_object_symbol_section(object, i);
+    return section != SHN_UNDEF && section != LINK_SHN_COMMON &&
+           ELF64_ST_BIND(object->elf_symbols[i].st_info) == STB_GLOBAL &&
+           ELF64_ST_TYPE(object->elf_symbols[i].st_info) != STT_FUNC &&
+           is_definition_of(link_object_symbol_name(object, i), symbol);
+}
+
+/* Whether member `idx` is worth taking for a common symbol: not when it has but a common symbol, or a function, of that name
+ * (as GNU ld decides: bfd/elflink.c, elf_link_is_defined_archive_symbol). */
+static struct crateld_error *is_worth_taking(struct link *link, struct link_archive *archive, uint32_t idx,
+                                             const struct link_symbol *symbol, bool *ret)
+{
+    struct span data;
+    const char *path;
+    struct link_object object;
+    *ret = symbol->state != LINK_SYMBOL_COMMON;
+    if (*ret)
+        return NULL;
+    TRY(open_member(link, archive, idx, &data, &path));
+    TRY(link_object_align(&link->arena, &data));
+    TRY(link_object_read(&link->arena, path, data, link->machine->elf_machine, &object));
+    for (uint32_t i = object.first_global; i < object.symbol_count && !*ret; i++)
+        *ret = is_initialised(&object, i, symbol);
+    return NULL;
+}
+
+/* Takes the first member that the archive's index names for `symbol`; *ret tells whether there is one. */
+static struct crateld_error *search_archive(struct link *link, struct link_archive *archive,
+                                            const struct link_symbol *symbol, bool *ret)
+{
+    size_t cursor = 0;
+    uint32_t i;
+    *ret = false;
+    while ((i = hash_index_next(&archive->by_name, symbol->hash, &cursor)) != HASH_INDEX_NONE) {
+        const struct archive_symbol *known = &archive->archive.symbols[i];
+        if (archive->is_taken[known->member_idx] || !is_definition_of(known->name, symbol))
+            continue;
+        TRY(is_worth_taking(link, archive, known->member_idx, symbol, ret));
+        if (*ret)
+            return take_member(link, archive, known->member_idx);
+    }
+    return NULL;
+}
+
+/* Providers. */
+
+static const uint8_t export_types[] = {
+    [CRATE_EXPORT_FUNCTION_PLAIN] = STT_FUNC, [CRATE_EXPORT_FUNCTION_TOC] = STT_FUNC,
+    [CRATE_EXPORT_DATA] = STT_OBJECT,         [CRATE_EXPORT_TLS] = STT_TLS,
+    [CRATE_EXPORT_ABSOLUTE] = STT_NOTYPE,
+};
+
+struct crateld_error *link_provider_find(const struct link *link, uint32_t provider_index,
+                                         const struct link_symbol *symbol, struct shared_symbol *found, bool *ret)
+{
+    const struct link_provider *provider = link->providers.at[provider_index];
+    *ret = false;
+    if (provider->kind == LINK_PROVIDER_ELF) {
+        *ret = shared_library_find(&provider->library, symbol->name, symbol->bound_version, found);
+    } else if (provider->kind == LINK_PROVIDER_CRATE) {
+        struct crate_export entry;
+        uint32_t i = crate_view_find_export(&provider->crate, symbol->hash, symbol->name);
+        if (i == CRATE_NONE)
+            return NULL;
+        TRY(crate_view_export(&provider->crate, i, &entry));
+        *found = (struct shared_symbol){.type = export_types[entry.kind], .size = entry.size};
+        *ret = true;
+    }
+    return NULL;
+}
+
+/* Whether `symbol` may come from another file than the link's objects: its visibility allows it, and it is not among those
+ * that the linker itself defines, which old libraries export as well (_end, _edata). */
+static bool can_import(const struct link_symbol *symbol)
+{
+    return symbol->visibility == STV_DEFAULT && symbol->state != LINK_SYMBOL_COMMON && !link_own_is_name(symbol->name);
+}
+
+static void import_from(const struct link *link, struct link_symbol *symbol, uint32_t provider,
+                        const struct shared_symbol *found)
+{
+    symbol->state = LINK_SYMBOL_IMPORTED;
+    symbol->provider = provider;
+    symbol->type = found->type;
+    symbol->size = found->size;
+    symbol->version = link->providers.at[provider]->kind == LINK_PROVIDER_ELF ? found->version : NULL;
+}
+
+/* Looks for one symbol in the sources, in their order. */
+static struct crateld_error *search_sources(struct link *link, struct link_symbol *symbol)
+{
+    for (size_t i = 0; i < link->sources.count; i++) {
+        struct link_source source = link->sources.at[i];
+        uint8_t state = symbol->state;
+        bool is_found;
+        if (source.is_archive) {
+            /* A weak reference takes no member, as in every ELF linker (gABI ch. 4). */
+            if (!symbol->is_strongly_referenced && symbol->state != LINK_SYMBOL_COMMON)
+                continue;
+            TRY(search_archive(link, link->archives.at[source.index], symbol, &is_found));
+            if (is_found && symbol->state != state)
+                return NULL;
+            continue;
+        }
+        struct shared_symbol found;
+        if (!can_import(symbol))
+            continue;
+        TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
+        if (!is_found)
+            continue;
+        import_from(link, symbol, source.index, &found);
+        return NULL;
+    }
+    return NULL;
+}
+
+/* Whether there may be a better place for the symbol than the one that is known. */
+static bool is_open(const struct link *link, const struct link_symbol *symbol)
+{
+    switch (symbol->state) {
+    case LINK_SYMBOL_UNDEFINED:
+    case LINK_SYMBOL_COMMON:
+        return true;
+    case LINK_SYMBOL_IMPORTED:
+        return link->providers.at[symbol->provider]->kind != LINK_PROVIDER_DECLARED;
+    default:
+        return false;
+    }
+}
+
+struct crateld_error *link_resolve_undefined(struct link *link)
+{
+    while (link->next_wanted < link->wanted.count) {
+        struct link_symbol *symbol = link->wanted.at[link->next_wanted++];
+        symbol->is_queued = false;
+        if (is_open(link, symbol))
+            TRY(search_sources(link, symbol));
+    }
+    return NULL;
+}
