@@ -9,6 +9,8 @@
 
 /* Every function that returns an error wants it looked at. */
 #define MUST_CHECK __attribute__((warn_unused_result))
+/* One that always returns an error. */
+#define ALWAYS_FAILS __attribute__((warn_unused_result, returns_nonnull))
 
 /* Returns from the calling function when `expr` yields an error. */
 #define TRY(expr)                                                                                            \
@@ -20,18 +22,18 @@
 
 /* A new error with a printf-formatted message; the static out-of-memory error if there is no memory for it.
  * Never returns NULL. */
-MUST_CHECK struct crateld_error *error_create(enum crateld_error_code code, const char *format, ...)
+ALWAYS_FAILS struct crateld_error *error_create(enum crateld_error_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The static out-of-memory error. */
-MUST_CHECK struct crateld_error *error_memory(void);
+ALWAYS_FAILS struct crateld_error *error_memory(void);
 
 /* An IO error: "<formatted>: <strerror(errnum)>". */
-MUST_CHECK struct crateld_error *error_errno(int errnum, const char *format, ...)
+ALWAYS_FAILS struct crateld_error *error_errno(int errnum, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Puts "<formatted>: " before the message of `error`, which it takes over; returns what replaces it. */
-MUST_CHECK struct crateld_error *error_prefix(struct crateld_error *error, const char *format, ...)
+ALWAYS_FAILS struct crateld_error *error_prefix(struct crateld_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Collects faults: the result carries the code of `first` and the lines of both. Takes over both, either may be

@@ -241,7 +241,7 @@ static struct crateld_error *find_rivals(struct link *link, struct link_symbol *
     symbol->version = NULL;
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];
-        struct shared_symbol found;
+        struct shared_symbol found = {0};
         bool is_found = false;
         if (!source.is_archive)
             TRY(link_provider_find(link, source.index, symbol, &found, &is_found));

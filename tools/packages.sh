@@ -1,7 +1,9 @@
-# Sourced by the scripts at the top of the tree: installs what packages.txt lists and this machine lacks.
+# shellcheck shell=sh
+# Sourced by the scripts at the top of the tree, which set $root: installs what packages.txt lists and this machine lacks.
 install_packages() {
     [ -r /etc/debian_version ] || return 0
     missing=
+    # shellcheck disable=SC2154,SC2013
     for package in $(sed 's/#.*//' "$root/packages.txt"); do
         [ "$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing="$missing $package"
     done

@@ -18,8 +18,9 @@ enum {
     CRATE_ABI_MAJOR = 1,         /* must be equal */
     CRATE_ABI_MINOR = 0,         /* the file's must not be above the loader's */
     CRATE_PAGE_SIZE = 4096,      /* alignment of segments, on x86-64 */
-    CRATE_NONE = 0xffffffff,     /* "no index" in any table */
 };
+
+#define CRATE_NONE UINT32_C(0xffffffff) /* "no index" in any table; C11 has no enumerators beyond int */
 
 /* Segments, in address order. An empty one has mem_size 0. */
 enum crate_segment_kind {

@@ -63,7 +63,12 @@ lto)
 object)
     . "$here/seed_objects.sh"
     seed_objects
-    set -- *.o
+    # Whole links take their time.
+    if [ -n "${CRATELD_TEST_LONG:-}" ]; then
+        set -- -m 20000 -- *.o
+    else
+        set -- -e 97 -m 300 -s "${CRATELD_TEST_SEED:-1}" -- *.o
+    fi
     ;;
 crate)
     objects

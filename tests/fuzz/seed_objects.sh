@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced: seed_objects makes small objects of many kinds in the current folder, *.o. TOOL: the tool program.
 c_source() {
     cat <<'END'

@@ -24,7 +24,7 @@ crateld link -o m.crate m.o shapes.crate -lm
 crateld run m.crate >started &
 pid=$!
 trap 'kill $pid 2>/dev/null || :; rm -rf "$tmp"' EXIT
-for try in $(seq 100); do
+for _ in $(seq 100); do
     [ ! -s started ] || break
     sleep 0.1
 done

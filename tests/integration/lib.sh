@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by every script here: an empty folder to work in, and the crateld under test first in PATH.
 set -eu
 tmp=$(mktemp -d)

@@ -1,6 +1,8 @@
+# shellcheck shell=sh
 # Sourced: what compares crates with the same objects linked by the system's linker.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
+# shellcheck disable=SC2034
 libraries=/usr/lib/x86_64-linux-gnu
 
 # recorded NAME COMMAND...: NAME.txt gets its output, what it wrote to stderr, and its status.

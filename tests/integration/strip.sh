@@ -59,6 +59,6 @@ has err "crateld: absent.crate: cannot open"
 cmp bad.crate bad.before
 has out one.crate
 has out two.crate
-[ -z "$(ls | grep 'crate\.......$')" ] || fail "temporary files are left"
+[ -z "$(find . -name '*.crate.*')" ] || fail "temporary files are left"
 status 2 crateld strip
 status 2 crateld strip -o x.crate one.crate two.crate

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by every script here, with the commands under test first in PATH.
 . "$(dirname "$0")/../integration/lib.sh"
 

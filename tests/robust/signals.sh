@@ -34,7 +34,7 @@ while [ $n -lt $cases ]; do
         # Shells let their background commands ignore SIGINT.
         env --default-signal=INT crateld link -o work/out.crate app.o 2>err &
         child=$!
-        sleep $((delay / 1000)).$(printf %03d $((delay % 1000)))
+        sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
         kill -s $signal $child 2>/dev/null || true
         rc=0
         wait $child 2>/dev/null || rc=$?
