@@ -8,7 +8,7 @@ count=5
 options=(-O0 -O1 -O2 -O3 '-Os -fno-plt' '-O2 -flto' '-O3 -g -fcf-protection')
 done=0
 for ((seed = 1; done < count && seed < 10 * count; seed++)); do
-    csmith --seed $seed --max-funcs 6 --builtins --packed-struct --bitfields >random.c
+    csmith --seed $seed --max-funcs 6 --packed-struct --bitfields >random.c
     option=${options[seed % ${#options[@]}]}
     gcc -w $option -I "$include" random.c -o native
     timeout 5 ./native >wanted || continue # does not end
