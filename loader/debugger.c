@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "loader/debugger.h"
 
+#include <limits.h>
 #include <link.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,11 +60,18 @@ static void chain(void)
     __atomic_store_n(&theirs->base.r_version, 2, __ATOMIC_RELEASE);
 }
 
-/* The crate's path as debuggers want it: absolute, since they may have another working folder, which `folder` is. */
+/* The crate's path as debuggers want it: absolute, since they may have another working folder than `folder`. No printf: its
+ * code is not needed otherwise at start. */
 static char *absolute_path(const struct loaded_crate *crate, const char *folder)
 {
-    char *path = *crate->path == '/' || !folder ? NULL : arena_printf(&crate->process->arena, "%s/%s", folder, crate->path);
-    return path ? path : (char *)crate->path;
+    size_t folder_length = strlen(folder), length = strlen(crate->path);
+    char *path = *crate->path == '/' ? NULL : arena_alloc(&crate->process->arena, folder_length + 1 + length + 1);
+    if (!path)
+        return (char *)crate->path;
+    memcpy(path, folder, folder_length);
+    path[folder_length] = '/';
+    memcpy(path + folder_length + 1, crate->path, length + 1);
+    return path;
 }
 
 static void show(struct loaded_crate *crate, const char *folder)
@@ -85,12 +93,13 @@ static void show(struct loaded_crate *crate, const char *folder)
 
 void debugger_show(struct process *process)
 {
-    char *folder = getcwd(NULL, 0);
+    char folder[PATH_MAX];
+    if (!getcwd(folder, sizeof folder))
+        *folder = 0;
     for (size_t i = 0; i < process->crates.count; i++) {
         if (!process->crates.at[i]->link_map.l_name)
             show(process->crates.at[i], folder);
     }
-    free(folder);
 }
 
 void debugger_notify(void)

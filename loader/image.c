@@ -16,6 +16,9 @@
 
 enum {
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
+    POPULATE_SIZE = 64 << 10,
+    FEW_RELR = 128, /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
+    REGION_SIZE = 512 << 20, /* address space, not memory */
     KEPT_FD_MIN = 48, /* above what programs and shells use by number, below where the kernel's table grows */
 };
 
@@ -55,99 +58,143 @@ static struct crateld_error *read_header(struct loaded_crate *crate, int fd, str
     return NULL;
 }
 
+/* Where an image may lie. */
+enum image_place {
+    IMAGE_PREFERRED, /* at the preferred base if that is free, else in the region */
+    IMAGE_REGION,    /* in the region */
+    IMAGE_LOW,       /* below 2 GiB */
+};
+
 static enum image_place place_for(const struct crate_header *header, bool has_aslr)
 {
     if (header->flags & CRATE_FLAG_LOW)
         return IMAGE_LOW;
-    if (header->flags & CRATE_FLAG_NEAR || has_aslr)
 #ifdef CRATELD_LOW
-        /* The library data that such crates address directly are this program's copies. */
-        return header->flags & CRATE_FLAG_NEAR ? IMAGE_LOW : IMAGE_ANYWHERE;
-#else
-        return IMAGE_ANYWHERE;
+    /* The library data that such crates address directly are this program's copies. */
+    if (header->flags & CRATE_FLAG_NEAR)
+        return IMAGE_LOW;
 #endif
+    if (header->flags & CRATE_FLAG_NEAR || has_aslr || header->tables[CRATE_TABLE_RELR].count <= FEW_RELR)
+        return IMAGE_REGION;
     return IMAGE_PREFERRED;
 }
 
-static void *map_file(int fd, uint64_t address, size_t size, int flags)
+/* Maps the file, read-only. */
+static void *map_file(int fd, void *address, size_t size, int flags)
 {
-    return mmap((void *)(uintptr_t)address, size, PROT_READ, MAP_PRIVATE | flags, fd, 0);
+    return mmap(address, size, PROT_READ, MAP_PRIVATE | flags, fd, 0);
 }
 
 /* At `address` or not at all. */
 static void *map_fixed(int fd, uint64_t address, size_t size)
 {
+    void *wanted = (void *)(uintptr_t)address;
     if (!address)
         return MAP_FAILED;
-    void *base = map_file(fd, address, size, MAP_FIXED_NOREPLACE);
-    if (base == MAP_FAILED || (uint64_t)(uintptr_t)base == address)
+    void *base = map_file(fd, wanted, size, MAP_FIXED_NOREPLACE);
+    if (base == MAP_FAILED || base == wanted)
         return base;
     munmap(base, size); /* a kernel that does not know the flag took the address for a hint */
     return MAP_FAILED;
 }
 
-/* Maps image and reserve with one call. What lies behind the end of the file must not be touched yet. */
-static struct crateld_error *map_image(struct loaded_crate *crate, int fd, const struct crate_header *header,
-                                       bool has_aslr)
+/* Takes `size` bytes, a multiple of the page size, from the region, or from a new one when it is used up: half of a region
+ * is never filled with images. MAP_FAILED: there is no address space. */
+static uint8_t *take_place(struct image_region *region, size_t size)
 {
-    size_t size = header->image_size + header->reserve_size;
-    enum image_place place = place_for(header, has_aslr);
-    bool wants_preferred = !has_aslr && (place == IMAGE_PREFERRED || (header->flags & CRATE_FLAG_LOW));
-    void *base = MAP_FAILED;
-    if (wants_preferred)
-        base = map_fixed(fd, header->preferred_base, size);
-    if (base == MAP_FAILED)
-        base = map_file(fd, 0, size, place == IMAGE_LOW ? MAP_32BIT : 0);
-    if (base == MAP_FAILED)
-        return error_errno(errno, "%s: cannot map 0x%zx bytes%s", crate->path, size,
-                           place == IMAGE_LOW ? " below 2 GiB" : "");
-    if (place == IMAGE_LOW && (uintptr_t)base + header->image_size > LOW_LIMIT) {
-        munmap(base, size);
-        return error_create(CRATELD_ERROR_RANGE, "%s: no room for 0x%zx bytes below 2 GiB", crate->path, size);
+    size_t left = region->start ? (size_t)(region->end - region->start) : 0;
+    if (left < REGION_SIZE / 2 + size) {
+        size_t wanted = REGION_SIZE > 4 * size ? REGION_SIZE : 4 * size;
+        uint8_t *start = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (start == MAP_FAILED)
+            return MAP_FAILED;
+        region->start = start; /* an old one stays, for the crates in it */
+        region->end = start + wanted;
     }
+    return region->end -= size;
+}
+
+void image_region_deinit(struct image_region *region)
+{
+    if (region->start)
+        munmap(region->start, (size_t)(region->end - region->start));
+    *region = (struct image_region){0};
+}
+
+static struct crateld_error *no_room(const struct loaded_crate *crate, size_t size, bool is_low)
+{
+    return error_errno(errno, "%s: cannot map 0x%zx bytes%s", crate->path, size, is_low ? " below 2 GiB" : "");
+}
+
+/* Maps the image with one call, and outside the region the reserve behind it. What lies behind the end of the file must not
+ * be touched yet. */
+static struct crateld_error *map_image(struct loaded_crate *crate, struct image_region *region, int fd,
+                                       const struct crate_header *header, bool has_aslr)
+{
+    enum image_place place = place_for(header, has_aslr);
+    void *base = MAP_FAILED;
+    crate->mapped_size = header->image_size + header->reserve_size;
+    if (place != IMAGE_REGION && !has_aslr)
+        base = map_fixed(fd, header->preferred_base, crate->mapped_size);
+    if (base == MAP_FAILED && place == IMAGE_LOW) {
+        base = map_file(fd, NULL, crate->mapped_size, MAP_32BIT);
+    } else if (base == MAP_FAILED) {
+        crate->mapped_size = header->image_size;
+        uint8_t *at = take_place(region, crate->mapped_size);
+        if (at != MAP_FAILED)
+            base = map_file(fd, at, crate->mapped_size, MAP_FIXED);
+    }
+    if (base == MAP_FAILED)
+        return no_room(crate, crate->mapped_size, place == IMAGE_LOW);
     crate->base = base;
+    if (place == IMAGE_LOW && (uintptr_t)base + header->image_size > LOW_LIMIT)
+        return error_create(CRATELD_ERROR_RANGE, "%s: no room for 0x%zx bytes below 2 GiB", crate->path,
+                            crate->mapped_size);
     return NULL;
 }
 
-struct crateld_error *image_map(struct loaded_crate *crate, int fd, bool has_aslr)
+/* The image has found its place: what follows from that. */
+static struct crateld_error *set_base(struct loaded_crate *crate, const struct crate_header *header)
+{
+    struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
+    crate->toc = (struct crateld_toc *)(crate->base + header->toc_rva);
+    return crate_view_init(crate->path, meta, header, &crate->view);
+}
+
+struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd, bool has_aslr)
 {
     struct crate_header header = {0};
     TRY(read_header(crate, fd, &header));
-    TRY(map_image(crate, fd, &header, has_aslr));
-    struct span meta = {crate->base, header.segments[CRATE_SEGMENT_META].file_size};
-    struct crateld_error *error = crate_view_init(crate->path, meta, &header, &crate->view);
+    struct crateld_error *error = map_image(crate, region, fd, &header, has_aslr);
+    if (!error)
+        error = set_base(crate, &header);
     if (error) {
-        munmap(crate->base, header.image_size + header.reserve_size);
-        crate->base = NULL;
+        image_unmap(crate);
         return error;
     }
-    crate->toc = (struct crateld_toc *)(crate->base + header.toc_rva);
     log_state.crates_mapped++;
     LOG(LOG_LOAD, "%s: mapped at %p (preferred: 0x%" PRIx64 ")", crate->path, (void *)crate->base,
         header.preferred_base);
     return NULL;
 }
 
-struct crateld_error *image_move(struct loaded_crate *crate, bool is_low)
+struct crateld_error *image_move(struct loaded_crate *crate, struct image_region *region, bool is_low)
 {
     const struct crate_header header = crate->view.header;
-    size_t size = header.image_size + header.reserve_size;
     uint64_t base = (uint64_t)(uintptr_t)crate->base;
     if (is_low ? base + header.image_size <= LOW_LIMIT : base != header.preferred_base)
         return NULL;
-    void *place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | (is_low ? MAP_32BIT : 0), -1, 0);
+    size_t size = header.image_size;
+    void *place = is_low ? mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0)
+                         : take_place(region, size);
     if (place == MAP_FAILED)
-        return error_errno(errno, "%s: cannot map 0x%zx bytes%s", crate->path, size, is_low ? " below 2 GiB" : "");
-    if (mremap(crate->base, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
-        int reason = errno;
-        munmap(place, size);
-        return error_errno(reason, "%s: cannot move", crate->path);
-    }
+        return no_room(crate, size, is_low);
+    if (mremap(crate->base, crate->mapped_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
+        return error_errno(errno, "%s: cannot move", crate->path);
     crate->base = place;
-    crate->toc = (struct crateld_toc *)(crate->base + header.toc_rva);
+    crate->mapped_size = size;
     LOG(LOG_LOAD, "%s: moved to %p, into the reach of others", crate->path, (void *)crate->base);
-    return crate_view_init(crate->path, (struct span){place, header.segments[CRATE_SEGMENT_META].file_size}, &header,
-                           &crate->view);
+    return set_base(crate, &header);
 }
 
 void image_keep_file(struct loaded_crate *crate, int fd)
@@ -182,7 +229,7 @@ void image_unmap(struct loaded_crate *crate)
         close(crate->fd);
     crate->fd = -1;
     if (crate->base)
-        munmap(crate->base, crate->view.header.image_size + crate->view.header.reserve_size);
+        munmap(crate->base, crate->mapped_size);
     crate->base = NULL;
 }
 
@@ -220,6 +267,23 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
     return NULL;
 }
 
+/* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs several
+ * times that, under hypervisors more. They are the first pages of the image, as many as a page fault would bring in, and those
+ * of the TOC that are about to be written: all if it is to be relocated, else the first. It may fail (before Linux 5.14). */
+static void populate(const struct loaded_crate *crate)
+{
+    const struct crate_header *header = &crate->view.header;
+    uint64_t read_size = header->segments[CRATE_SEGMENT_DATA].rva;
+    bool is_relocated = loaded_address(crate, 0) != header->preferred_base;
+    uint64_t toc_size = is_relocated ? crate->view.toc.size : sizeof(struct crateld_toc);
+    if (read_size > POPULATE_SIZE)
+        read_size = POPULATE_SIZE;
+    if (toc_size > POPULATE_SIZE)
+        toc_size = POPULATE_SIZE;
+    (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
+    (void)madvise(crate->toc, toc_size, MADV_POPULATE_WRITE);
+}
+
 /* Maps text and data from the file once more, with the protection they are to have. */
 static struct crateld_error *map_segments_again(struct loaded_crate *crate)
 {
@@ -249,6 +313,7 @@ struct crateld_error *image_open_segments(struct loaded_crate *crate)
     bool has_fixups = header->flags & CRATE_FLAG_TEXT_FIXUPS;
     TRY(protect(crate, text->rva, text->mem_size, has_fixups ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC, "text"));
     TRY(protect(crate, data->rva, data->file_size, PROT_READ | PROT_WRITE, "data"));
+    populate(crate);
     return provide_bss(crate, data);
 }
 

@@ -11,20 +11,29 @@
 #include "base/error.h"
 #include "loader/loaded.h"
 
-/* Where an image may lie. */
-enum image_place {
-    IMAGE_PREFERRED, /* at the preferred base if that is free, else anywhere */
-    IMAGE_ANYWHERE,  /* where the kernel wants: near the ELF libraries, as it happens */
-    IMAGE_LOW,       /* below 2 GiB */
+/* Address space for crates, near the ELF libraries: images are put into it from its end downwards, next to each other,
+ * and what is left is kept for reloaded modules, within the reach of all. */
+struct image_region {
+    uint8_t *start; /* owned mapping, without access; NULL: there is none yet */
+    uint8_t *end;   /* of what is free */
 };
 
 /* Maps the crate file open at `fd`, checks its header and sets crate->view, base, device and inode. crate->path is
- * set; `fd` stays the caller's. Errors: IO, FORMAT, MISMATCH, UNSUPPORTED, MEMORY, RANGE (no address space). */
-MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int fd, bool has_aslr);
+ * set; `fd` stays the caller's.
+ *
+ * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost more
+ * than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind it, unless
+ * `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
+ * Errors: IO, FORMAT, MISMATCH, UNSUPPORTED, MEMORY, RANGE (no address space). */
+MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
+                                           bool has_aslr);
+
+/* Gives back what is left of the region. */
+void image_region_deinit(struct image_region *region);
 
 /* Moves a mapped crate that has not been activated to where others reach it with 32 bits: below 2 GiB, or, from its
- * preferred base, near the ELF libraries. A crate that lies there stays. Errors: IO (no address space), FORMAT. */
-MUST_CHECK struct crateld_error *image_move(struct loaded_crate *crate, bool is_low);
+ * preferred base, into the region. A crate that lies there stays. Errors: IO (no address space), FORMAT. */
+MUST_CHECK struct crateld_error *image_move(struct loaded_crate *crate, struct image_region *region, bool is_low);
 
 /* Keeps the file open at `fd` for those who ask for the relink section, if the crate has one; the descriptor that is
  * kept is high, out of the program's way. `fd` stays the caller's. */

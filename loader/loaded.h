@@ -48,7 +48,8 @@ struct loaded_tls {
 
 struct loaded_crate {
     struct crate_view view;    /* over the mapped image */
-    uint8_t *base;             /* address of rva 0; owned mapping of image and reserve */
+    uint8_t *base;             /* address of rva 0; owned mapping */
+    size_t mapped_size;        /* bytes of it: the image, and in some places the reserve behind it */
     struct crateld_toc *toc;   /* in the image */
     struct process *process;   /* borrowed */
     struct loaded_needed *needed; /* owned by the process's arena; one for each entry of the table */

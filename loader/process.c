@@ -5,17 +5,22 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "loader/current.h"
 #include "loader/image.h"
 #include "loader/log.h"
 
 void process_init(struct process *process, const struct process_opts *opts)
 {
-    *process = (struct process){.lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP};
+    *process = (struct process){
+        .lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+        .start_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+    };
     if (opts)
         process->opts = *opts;
     arena_init(&process->arena);
@@ -27,12 +32,46 @@ void process_deinit(struct process *process)
 {
     for (size_t i = 0; i < process->crates.count; i++)
         image_unmap(process->crates.at[i]);
+    image_region_deinit(&process->region);
     free(process->crates.at);
     free(process->libraries.at);
     free(process->folders.at);
     hash_index_deinit(&process->crate_names);
     vague_table_deinit(&process->vague);
     arena_deinit(&process->arena);
+}
+
+/* A child of fork has one thread, so it must be the one that holds the lock. */
+static void lock_before_fork(void)
+{
+    pthread_mutex_lock(&current_process()->lock);
+}
+
+static void unlock_in_parent(void)
+{
+    pthread_mutex_unlock(&current_process()->lock);
+}
+
+/* An initialiser of another thread may be running, and never ends in the child. */
+static void unlock_in_child(void)
+{
+    unlock_in_parent();
+    current_process()->start_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+}
+
+static void guard_fork(void)
+{
+    if (current_process())
+        (void)pthread_atfork(lock_before_fork, unlock_in_parent, unlock_in_child);
+}
+
+void process_lock(struct process *process)
+{
+    /* Nobody else can hold the lock in a process of one thread. */
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (!__libc_single_threaded)
+        pthread_once(&once, guard_fork);
+    pthread_mutex_lock(&process->lock);
 }
 
 struct loaded_crate *process_find(const struct process *process, const char *name)
@@ -84,7 +123,7 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     crate->path = own_path;
     crate->fd = -1;
     crate->process = process;
-    TRY(image_map(crate, fd, process->opts.has_aslr));
+    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
     const char *name = is_alias ? wanted : crate_view_name(&crate->view);
@@ -330,7 +369,7 @@ static struct crateld_error *gather_crates(struct process *process, size_t first
     if (!(flags & (CRATE_FLAG_NEAR | CRATE_FLAG_LOW)))
         return NULL;
     for (size_t i = first; i < process->crates.count; i++)
-        TRY(image_move(process->crates.at[i], flags & CRATE_FLAG_LOW));
+        TRY(image_move(process->crates.at[i], &process->region, flags & CRATE_FLAG_LOW));
     return NULL;
 }
 

@@ -1,6 +1,6 @@
 /* The crates and ELF libraries of this OS process: found, checked and named; mapped, activated and started.
  *
- * An OS process has one. Lock order: the process's lock, then ld.so's. */
+ * An OS process has one. Lock order: the start lock, the process's lock, ld.so's. */
 #ifndef LOADER_PROCESS_H
 #define LOADER_PROCESS_H
 
@@ -13,6 +13,7 @@
 #include "base/hash_index.h"
 #include "base/vec.h"
 #include "loader/elf_library.h"
+#include "loader/image.h"
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
@@ -30,6 +31,8 @@ struct process_opts {
 struct process {
     struct process_opts opts;
     struct arena arena;
+    pthread_mutex_t start_lock; /* recursive; held while initialisers run: not under `lock`, because they may make threads
+                                   that bind, and wait for them */
     pthread_mutex_t lock; /* recursive; guards all below, the crates' records, and activation */
     VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
     struct hash_index crate_names;
@@ -37,6 +40,7 @@ struct process {
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
     struct vague_table vague;
+    struct image_region region; /* where crates are mapped */
 };
 
 void process_init(struct process *process, const struct process_opts *opts);
@@ -61,10 +65,8 @@ struct loaded_crate *process_find_file(const struct process *process, const char
 MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
                                                    const char *file, char **ret_path, int *ret);
 
-static inline void process_lock(struct process *process)
-{
-    pthread_mutex_lock(&process->lock);
-}
+/* Takes the process's lock, and sees to it that a child of fork finds it free. */
+void process_lock(struct process *process);
 
 static inline void process_unlock(struct process *process)
 {

@@ -22,10 +22,6 @@ extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso_hand
 /* What initialisers get; also of crates that are loaded later. */
 static struct start_args program_args;
 
-/* Initialisation is done by one thread at a time, but not under the process's lock: initialisers may make threads that
- * bind, and wait for them. Comes before the process's lock. */
-static pthread_mutex_t start_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-
 struct start_list {
     VEC(struct start_item) items;
 };
@@ -212,9 +208,9 @@ static struct crateld_error *start_all(struct loaded_crate *root, bool binds_now
 
 struct crateld_error *start_crate(struct loaded_crate *crate, bool binds_now)
 {
-    pthread_mutex_lock(&start_lock);
+    pthread_mutex_lock(&crate->process->start_lock);
     struct crateld_error *error = start_all(crate, binds_now);
-    pthread_mutex_unlock(&start_lock);
+    pthread_mutex_unlock(&crate->process->start_lock);
     return error;
 }
 
@@ -225,24 +221,6 @@ static void name_program(const char *name)
     program_invocation_name = (char *)name;
     program_invocation_short_name = slash ? (char *)slash + 1 : (char *)name;
     (void)prctl(PR_SET_NAME, program_invocation_short_name);
-}
-
-/* A child of fork has one thread, so it must be the one that holds the lock. */
-static void lock_before_fork(void)
-{
-    process_lock(current_process());
-}
-
-static void unlock_after_fork(void)
-{
-    process_unlock(current_process());
-}
-
-/* An initialiser of another thread may be running, and never ends in the child. */
-static void unlock_in_child(void)
-{
-    unlock_after_fork();
-    start_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }
 
 struct crateld_error *start_program(struct process *process, const char *path, const struct start_args *args)
@@ -256,8 +234,6 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     TRY(low_check(process, args));
     current_set(process, crate);
     program_args.argv[0] = (char *)args->name;
-    if (pthread_atfork(lock_before_fork, unlock_after_fork, unlock_in_child) != 0)
-        return error_memory();
     name_program(args->name);
     TRY(start_crate(crate, process->opts.binds_now));
     log_print_stats();
