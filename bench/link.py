@@ -7,15 +7,20 @@ OBJECTS, FUNCTIONS = 500, 100
 
 
 def object_source(i):
-    """Functions that call functions elsewhere, use variables and strings: nine relocations each."""
-    text = ["#include <stdio.h>\n"]
+    """Functions that call functions elsewhere, use variables here and elsewhere and strings, and stand in a table: nine
+    relocations each."""
+    text = ["#include <stdio.h>\n", f"int shared{i};\nextern int shared{(i + 1) % OBJECTS};\n"]
     for k in range(FUNCTIONS):
         other, number = (i * 31 + k * 7) % OBJECTS, (k * 13) % FUNCTIONS
+        another = (i * 17 + k * 3) % OBJECTS
         text.append(
-            f"int function{other}_{number}(int);\nstatic int variable{k} = {k};\n"
+            f"int function{other}_{number}(int);\nint function{another}_{k}(int);\nstatic int variable{k} = {k};\n"
             f"int function{i}_{k}(int x)\n{{\n    variable{k} += x;\n    if (x > 999)\n        printf(\"message {i}.{k}\");\n"
-            f"    return x > 0 ? function{other}_{number}(x - 1) + variable{k} : {k};\n}}\n"
+            f"    return x > 0 ? function{other}_{number}(x - 1) + function{another}_{k}(x - 2) + shared{(i + 1) % OBJECTS}"
+            f" : variable{k};\n}}\n"
         )
+    entries = ", ".join(f"function{i}_{k}" for k in range(FUNCTIONS))
+    text.append(f"int (*table{i}[])(int) = {{{entries}}};\n")
     return "".join(text)
 
 
