@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,19 +50,74 @@ void file_close(struct file *file)
     *file = (struct file){0};
 }
 
-/* Opens a new file beside `path`, whose name goes to *temp_path. */
-static struct crateld_error *create_neighbour(const char *path, char **temp_path, int *fd)
+/* The folder of `path`, malloc'ed; NULL without memory. */
+static char *folder_of(const char *path)
 {
-    if (asprintf(temp_path, "%s.XXXXXX", path) < 0) {
-        *temp_path = NULL;
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return strdup(".");
+    return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* Opens a new file without a name where `path` will be; -1: that can not be done here. */
+static struct crateld_error *open_unnamed(const char *path, int *fd)
+{
+    char *folder AUTO_FREE = folder_of(path);
+    if (!folder)
+        return error_memory();
+    /* A name is given through /proc, for want of a better way without privileges (linkat(2)). */
+    *fd = access("/proc/self/fd", F_OK) ? -1 : open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    return NULL;
+}
+
+static struct crateld_error *hold_signals(struct output_file *file)
+{
+    if (file->has_held_signals)
+        return NULL;
+    TRY(signals_hold(&file->signals));
+    file->has_held_signals = true;
+    return NULL;
+}
+
+/* Opens a new file with a name beside `path`. */
+static struct crateld_error *open_neighbour(const char *path, struct output_file *file)
+{
+    char *name AUTO_FREE = NULL;
+    if (asprintf(&name, "%s.XXXXXX", path) < 0) {
+        name = NULL;
         return error_memory();
     }
-    *fd = mkostemp(*temp_path, O_CLOEXEC);
-    if (*fd >= 0)
-        return NULL;
-    int reason = errno;
-    free(STEAL_PTR(*temp_path));
-    return error_errno(reason, "%s: cannot create", path);
+    TRY(hold_signals(file));
+    file->fd = mkostemp(name, O_CLOEXEC);
+    if (file->fd < 0)
+        return error_errno(errno, "%s: cannot create", path);
+    file->temp_path = STEAL_PTR(name);
+    return NULL;
+}
+
+/* Allocates and maps the file's bytes. */
+static struct crateld_error *fill(struct output_file *file, size_t size)
+{
+    int reason = posix_fallocate(file->fd, 0, (off_t)size);
+    if (reason)
+        return error_errno(reason, "%s: cannot write %zu bytes", file->path, size);
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+    if (data == MAP_FAILED)
+        return error_errno(errno, "%s: cannot map %zu bytes", file->path, size);
+    file->data = data;
+    file->size = size;
+    return NULL;
+}
+
+static struct crateld_error *create(const char *path, size_t size, struct output_file *file)
+{
+    file->path = strdup(path);
+    if (!file->path)
+        return error_memory();
+    TRY(open_unnamed(path, &file->fd));
+    if (file->fd < 0)
+        TRY(open_neighbour(path, file));
+    return fill(file, size);
 }
 
 struct crateld_error *output_file_create(const char *path, size_t size, struct output_file *ret)
@@ -70,27 +126,36 @@ struct crateld_error *output_file_create(const char *path, size_t size, struct o
     struct stat status;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return error_create(CRATELD_ERROR_IO, "%s: exists and is not a regular file", path);
-    TRY(create_neighbour(path, &file.temp_path, &file.fd));
-    file.path = strdup(path);
-    if (!file.path) {
+    struct crateld_error *error = create(path, size, &file);
+    if (error)
         output_file_discard(&file);
-        return error_memory();
+    else
+        *ret = file;
+    return error;
+}
+
+/* Gives an unnamed file a name beside its destination. Signals wait from here on, for the name is temporary. */
+static struct crateld_error *link_neighbour(struct output_file *file)
+{
+    TRY(hold_signals(file));
+    char source[64];
+    snprintf(source, sizeof source, "/proc/self/fd/%d", file->fd);
+    for (;;) {
+        char *name AUTO_FREE = NULL;
+        uint64_t number;
+        if (getrandom(&number, sizeof number, 0) != sizeof number)
+            return error_errno(errno, "%s: cannot find a temporary name", file->path);
+        if (asprintf(&name, "%s.%08llx", file->path, (unsigned long long)number & 0xffffffff) < 0) {
+            name = NULL;
+            return error_memory();
+        }
+        if (!linkat(AT_FDCWD, source, AT_FDCWD, name, AT_SYMLINK_FOLLOW)) {
+            file->temp_path = STEAL_PTR(name);
+            return NULL;
+        }
+        if (errno != EEXIST)
+            return error_errno(errno, "%s: cannot create", file->path);
     }
-    int reason = posix_fallocate(file.fd, 0, (off_t)size);
-    if (reason) {
-        output_file_discard(&file);
-        return error_errno(reason, "%s: cannot write %zu bytes", path, size);
-    }
-    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
-    if (data == MAP_FAILED) {
-        reason = errno;
-        output_file_discard(&file);
-        return error_errno(reason, "%s: cannot map %zu bytes", path, size);
-    }
-    file.data = data;
-    file.size = size;
-    *ret = file;
-    return NULL;
 }
 
 struct crateld_error *output_file_commit(struct output_file *file, mode_t mode)
@@ -99,6 +164,8 @@ struct crateld_error *output_file_commit(struct output_file *file, mode_t mode)
     umask(mask);
     if (fchmod(file->fd, mode & ~mask) < 0)
         return error_errno(errno, "%s: cannot set permissions", file->path);
+    if (!file->temp_path)
+        TRY(link_neighbour(file));
     if (rename(file->temp_path, file->path) < 0)
         return error_errno(errno, "%s: cannot rename into place", file->path);
     free(STEAL_PTR(file->temp_path));
@@ -111,10 +178,12 @@ void output_file_discard(struct output_file *file)
         munmap(file->data, file->size);
     if (file->temp_path)
         unlink(file->temp_path);
-    if (file->fd > 0)
+    if (file->path && file->fd >= 0)
         close(file->fd);
     free(file->temp_path);
     free(file->path);
+    if (file->has_held_signals)
+        signals_release(&file->signals);
     *file = (struct output_file){.fd = -1};
 }
 

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/signals.h"
 #include "base/span.h"
 
 /* A file's bytes, mapped privately and read-only. */
@@ -21,17 +22,21 @@ MUST_CHECK struct crateld_error *file_open(const char *path, struct file *ret);
 /* Unmaps; a zeroed file is allowed. */
 void file_close(struct file *file);
 
-/* A file under construction, in a temporary name beside its destination. */
+/* A file under construction. It has no name until it is committed, so that nothing is left of it however the process
+ * ends; where the file system can not do that, it has a temporary name beside its destination, and the signals that
+ * end a process wait until that is gone. */
 struct output_file {
     char *path;      /* owned; the destination */
-    char *temp_path; /* owned; NULL once committed */
+    char *temp_path; /* owned; NULL while there is no temporary name */
     int fd;          /* owned */
     uint8_t *data;   /* owned shared mapping, writable */
     size_t size;
+    struct held_signals signals;
+    bool has_held_signals;
 };
 
-/* Creates `path`'s temporary neighbour, `size` > 0 zeroed bytes with their blocks allocated (a full disk is
- * reported here, not as a SIGBUS later). Errors: IO, MEMORY. */
+/* Creates a file to become `path`, `size` > 0 zeroed bytes with their blocks allocated (a full disk is reported here,
+ * not as a SIGBUS later). Commit and discard it in the same thread. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *output_file_create(const char *path, size_t size, struct output_file *ret);
 
 /* Gives the file `mode` (less the umask) and renames it over its destination; a file that is mapped elsewhere

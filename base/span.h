@@ -22,12 +22,18 @@ static inline bool span_has(struct span span, uint64_t off, uint64_t size)
     return off <= span.size && size <= span.size - off;
 }
 
+/* The address of byte `off` <= span.size; an empty span may have no address at all, to which nothing can be added. */
+static inline const uint8_t *span_at(struct span span, uint64_t off)
+{
+    return span.size ? span.data + off : span.data;
+}
+
 /* Sets *ret to the `size` bytes at `off`; false, and *ret untouched, if they are not all there. */
 static inline bool span_slice(struct span span, uint64_t off, uint64_t size, struct span *ret)
 {
     if (!span_has(span, off, size))
         return false;
-    *ret = (struct span){span.data + off, (size_t)size};
+    *ret = (struct span){span_at(span, off), (size_t)size};
     return true;
 }
 
@@ -35,7 +41,7 @@ static inline bool span_slice(struct span span, uint64_t off, uint64_t size, str
 static inline struct span span_from(struct span span, uint64_t off)
 {
     if (off >= span.size)
-        return (struct span){span.data + span.size, 0};
+        return (struct span){span_at(span, span.size), 0};
     return (struct span){span.data + off, span.size - (size_t)off};
 }
 
@@ -44,7 +50,8 @@ static inline bool span_read(struct span span, uint64_t off, void *ret, size_t s
 {
     if (!span_has(span, off, size))
         return false;
-    memcpy(ret, span.data + off, size);
+    if (size)
+        memcpy(ret, span.data + off, size);
     return true;
 }
 

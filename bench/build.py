@@ -22,7 +22,9 @@ def folder(name):
 
 
 def run(*command, cwd):
-    subprocess.run([str(word) for word in command], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+    """Runs a command, which must succeed. Returns its output."""
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def compile_all(compiler, sources, cwd):

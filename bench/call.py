@@ -1,14 +1,16 @@
 """Group call: what calls cost, and code as a whole."""
 
-import os
-import shutil
+import random
+import statistics
 
-from build import SOURCES, WORK, compile_all, crate, executable, folder, run, shared
+from build import SOURCES, compile_all, crate, executable, folder, run, shared
 from measure import alternate, floor_of_loops, printed, row
 from lua import lua_source
 
 GCC = ("gcc", "-O2", "-fPIC")
 TOC = ("crateld", "cc", "-O2")
+SCRIPT = SOURCES / "bench_lua.lua"
+LUA_RUNS = 8
 HERE = "-Wl,-rpath,$ORIGIN"
 
 
@@ -111,31 +113,63 @@ def first_call():
     return floors_against((["crateld", "run", "main.crate"], at), (["./main"], at))
 
 
+LAYOUTS = 5
+
+
+def layouts(objects):
+    """The objects in several orders: where code lies makes a program a per cent faster or slower, whoever links it."""
+    orders = [list(objects) for _ in range(LAYOUTS)]
+    for i, order in enumerate(orders):
+        random.Random(i).shuffle(order)
+    return orders
+
+
+def mean_of_layouts(commands):
+    """A function that runs each command once, and one that reduces what it returned, run after run, to a figure: of each
+    layout and part of the work the shortest time, the parts summed up, the layouts averaged."""
+
+    def run_all():
+        return [printed(*command) for command in commands]
+
+    def reduce(runs):
+        return statistics.mean(sum(min(part) for part in zip(*layout)) for layout in zip(*runs))
+
+    return run_all, reduce
+
+
+def lua_against(at, objects, peer_at, peer_objects):
+    """Links crates and ELF programs of the objects in several orders, and runs them in turns."""
+    ours, peer = [], []
+    for i, order in enumerate(layouts(objects)):
+        crate(order, f"lua{i}.crate", "-lm", cwd=at)
+        ours.append((["crateld", "run", f"lua{i}.crate", str(SCRIPT)], at))
+    for i, order in enumerate(layouts(peer_objects)):
+        executable(order, f"lua{i}", "-lm", cwd=peer_at)
+        peer.append(([f"./lua{i}", str(SCRIPT)], peer_at))
+    run_ours, reduce = mean_of_layouts(ours)
+    run_peer, _ = mean_of_layouts(peer)
+    return tuple(reduce(runs) for runs in alternate(run_ours, run_peer, LUA_RUNS))
+
+
 @row("call", "lua-plain", "ms", "the same objects (liblua5.4.a) linked by gcc", 1.02)
 def lua_plain():
     at = folder("lua-plain")
-    shutil.copy(SOURCES / "bench_lua.lua", at)
-    objects = compile_all((*GCC, "-I/usr/include/lua5.4"), [SOURCES / "bench_lua.c"], at)
-    libraries = ("-l:liblua5.4.a", "-lm")
-    executable(objects, "lua", *libraries, cwd=at)
-    crate(objects, "lua.crate", *libraries, cwd=at)
-    return floors_against((["crateld", "run", "lua.crate", "bench_lua.lua"], at), (["./lua", "bench_lua.lua"], at))
+    archive = run("gcc", "-print-file-name=liblua5.4.a", cwd=at).strip()
+    run("ar", "x", archive, cwd=at)
+    objects = sorted(file.name for file in at.glob("*.o"))
+    objects += compile_all((*GCC, "-I/usr/include/lua5.4"), [SOURCES / "bench_lua.c"], at)
+    return lua_against(at, objects, at, objects)
 
 
 def lua_objects(name, compiler):
     source = lua_source()
     at = folder(name)
-    shutil.copy(SOURCES / "bench_lua.lua", at)
     programs = {"lua.c", "luac.c"}
     files = sorted(file for file in source.glob("*.c") if file.name not in programs)
     options = ("-DLUA_COMPAT_5_3", "-DLUA_USE_POSIX", f"-I{source}")
     return at, compile_all((*compiler, *options), [*files, SOURCES / "bench_lua.c"], at)
 
 
-@row("call", "lua-toc", "ms", "the same source (Lua 5.4) by gcc -O2", 1.02)
+@row("call", "lua-toc", "ms", "the same source (Lua 5.4) by gcc -O2 -fPIC", 1.02)
 def lua_toc():
-    peer_at, peer_objects = lua_objects("lua-toc-peer", ("gcc", "-O2"))
-    executable(peer_objects, "lua", "-lm", cwd=peer_at)
-    at, objects = lua_objects("lua-toc", TOC)
-    crate(objects, "lua.crate", "-lm", cwd=at)
-    return floors_against((["crateld", "run", "lua.crate", "bench_lua.lua"], at), (["./lua", "bench_lua.lua"], peer_at))
+    return lua_against(*lua_objects("lua-toc", TOC), *lua_objects("lua-toc-peer", GCC))

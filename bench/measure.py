@@ -62,15 +62,15 @@ def settle():
         pass
 
 
-def alternate(ours, peer, runs=RUNS):
-    """Calls both in turns, `runs` times each after one call to warm up; 5 times where one takes over a second. Returns the
-    two lists of what they returned."""
+def alternate(ours, peer, runs=None):
+    """Calls both in turns, `runs` times each after one call to warm up: without `runs` 20 times, 5 where one takes over a
+    second. Returns the two lists of what they returned."""
     start = time.perf_counter()
     ours()
     middle = time.perf_counter()
     peer()
-    if max(middle - start, time.perf_counter() - middle) > SLOW_S:
-        runs = min(runs, RUNS_WHEN_SLOW)
+    is_slow = max(middle - start, time.perf_counter() - middle) > SLOW_S
+    runs = runs or (RUNS_WHEN_SLOW if is_slow else RUNS)
     ours_figures, peer_figures = [], []
     for i in range(runs):
         turns = [(ours, ours_figures), (peer, peer_figures)]

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory_stream.h"
 #include "cli/commands.h"
 #include "cli/inspect_crate.h"
 #include "cli/process_crates.h"
@@ -122,7 +123,7 @@ static struct crateld_error *inspect(char *const *arguments, const struct inspec
     if (!error)
         error = inspect_all(report, arguments, opts);
     report_destroy(report);
-    if (fclose(stream) && !error)
+    if (!memory_stream_close(stream, &text) && !error)
         error = error_memory();
     if (!error && (fwrite(text, 1, size, stdout) != size || fflush(stdout)))
         error = error_create(CRATELD_ERROR_IO, "cannot write to stdout");

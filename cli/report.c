@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/memory_stream.h"
 #include "base/vec.h"
 
 /* How a value looks in JSON. */
@@ -289,7 +290,7 @@ static char *escaped_copy(const char *text)
     if (!stream)
         return NULL;
     put_escaped(stream, text, false);
-    if (fclose(stream)) {
+    if (!memory_stream_close(stream, &copy)) {
         free(copy);
         return NULL;
     }

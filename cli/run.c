@@ -15,7 +15,8 @@ enum {
     EXIT_NOT_FOUND = 127,
 };
 
-static const char usage[] = "usage: crateld run [--path FOLDER]... [--bind-now] [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
+static const char usage[] = "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--bind-now] [--aslr] [--argv0 NAME]\n"
+                            "                   CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -26,7 +27,8 @@ static int usage_error(const char *message, const char *option)
 /* What the command line says. */
 struct run_options {
     struct process_opts process;
-    const char **paths; /* owned; the process's */
+    const char **paths;   /* owned; the process's */
+    const char **aliases; /* likewise */
     const char *argv0;  /* NULL: the crate's path */
     int crate;          /* index of the crate in argv */
 };
@@ -66,6 +68,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no folder follows", "--path");
             ret->paths[ret->process.path_count++] = value;
+        } else if ((value = option_value(argc, argv, &i, "--as"))) {
+            if (!strchr(value, '=') || *value == '=')
+                return usage_error("wanted NAME=FILE behind --as, found", value);
+            ret->aliases[ret->process.alias_count++] = value;
         } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
             ret->argv0 = value;
         } else {
@@ -76,6 +82,7 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
         return usage_error("no crate is named behind", argv[argc - 1]);
     ret->crate = i;
     ret->process.paths = ret->paths;
+    ret->process.aliases = ret->aliases;
     return 0;
 }
 
@@ -93,11 +100,13 @@ int run_command(int argc, char **argv, int index, char **envp)
     static struct process process; /* lives as long as the program that is run */
     struct run_options options = {0};
     options.paths = calloc((size_t)argc, sizeof *options.paths);
-    if (!options.paths)
+    options.aliases = calloc((size_t)argc, sizeof *options.aliases);
+    if (!options.paths || !options.aliases)
         return report(error_memory());
     int status = parse(argc, argv, index + 1, &options);
     if (status) {
         free(options.paths);
+        free(options.aliases);
         return status;
     }
     log_init();

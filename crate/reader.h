@@ -199,4 +199,48 @@ static inline uint32_t crate_view_find_export(const struct crate_view *view, uin
     return CRATE_NONE;
 }
 
+/* Whether two crates' strings are the same; false if one does not exist. Compares eight bytes at a time, as far as the
+ * tables of both reach. */
+static inline bool crate_view_same_string(const struct crate_view *a, uint32_t a_off, const struct crate_view *b,
+                                          uint32_t b_off)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint32_t a_size = crate_view_count(a, CRATE_TABLE_STRINGS), b_size = crate_view_count(b, CRATE_TABLE_STRINGS);
+    if (a_off >= a_size || b_off >= b_size)
+        return false;
+    const char *x = a->strings + a_off, *y = b->strings + b_off;
+    uint32_t room = a_size - a_off < b_size - b_off ? a_size - a_off : b_size - b_off;
+    for (; room >= 8; room -= 8, x += 8, y += 8) {
+        uint64_t p, q;
+        __builtin_memcpy(&p, x, 8);
+        __builtin_memcpy(&q, y, 8);
+        uint64_t end = (p - ones) & ~p & ones << 7; /* its lowest bit is that of the first NUL */
+        uint64_t difference = p ^ q;
+        if (difference) /* which does not matter behind the NUL */
+            return end && __builtin_ctzll(end) < __builtin_ctzll(difference) - __builtin_ctzll(difference) % 8;
+        if (end)
+            return true;
+    }
+    for (; *x && *x == *y; x++, y++)
+        ;
+    return *x == *y;
+}
+
+/* As crate_view_find_export(), for the name of an import, unchecked, of the crate `user`. */
+static inline uint32_t crate_view_find_imported(const struct crate_view *view, const struct crate_view *user,
+                                                const struct crate_import *import)
+{
+    uint64_t bucket = crate_view_bucket(view, import->hash);
+    uint32_t export_count = crate_view_count(view, CRATE_TABLE_EXPORTS);
+    uint32_t end = view->buckets[bucket + 1];
+    if (end > export_count)
+        end = export_count;
+    for (uint32_t i = view->buckets[bucket]; i < end; i++) {
+        if (view->exports[i].hash == import->hash &&
+            crate_view_same_string(view, view->exports[i].name, user, import->name))
+            return i;
+    }
+    return CRATE_NONE;
+}
+
 #endif

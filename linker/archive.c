@@ -389,7 +389,7 @@ struct crateld_error *archive_member_data(struct archive *archive, uint32_t idx,
         if (member->nested_off) {
             error = load_nested(archive, member);
         } else {
-            struct archive_external *external;
+            struct archive_external *external = NULL;
             error = add_external(archive, member->external_path, false, &external);
             if (!error)
                 member->data = external->file.data;

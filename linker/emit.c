@@ -64,11 +64,11 @@ static int64_t relax_load(const struct link *link, const struct link_reference *
 }
 
 /* Rewrites an indirect call or jump through a slot into a direct one, whose field is at *place then. */
-static int64_t relax_call(const struct link *link, const struct link_reference *ref, int64_t addend, uint8_t **place,
+static int64_t relax_call(const struct link *link, const struct link_reference *ref, const Elf64_Rela *reloc, uint8_t **place,
                           uint64_t rva)
 {
-    uint8_t *moved = link->machine->relax_branch(*place);
-    int64_t value = (int64_t)(pointee_of(link, ref, addend).value - (rva + (uint64_t)(moved - *place)));
+    uint8_t *moved = link->machine->relax_branch(*place, reloc->r_offset);
+    int64_t value = (int64_t)(pointee_of(link, ref, reloc->r_addend).value - (rva + (uint64_t)(moved - *place)));
     *place = moved;
     return value;
 }
@@ -140,7 +140,7 @@ void link_emit_reloc(struct link *link, struct link_section *section, const Elf6
         put(link, section, reloc, &ref, place, relax_load(link, &ref, reloc->r_addend, place, rva));
         break;
     case LINK_ACTION_RELAX_CALL:
-        value = relax_call(link, &ref, reloc->r_addend, &place, rva);
+        value = relax_call(link, &ref, reloc, &place, rva);
         put(link, section, reloc, &ref, place, value);
         break;
     case LINK_ACTION_TLS_DESC:

@@ -29,6 +29,8 @@ void link_report(struct link *link, struct crateld_error *error)
 {
     if (!error)
         return;
+    if (crateld_error_code(error) != CRATELD_ERROR_DUPLICATE)
+        link->is_incomplete = true;
     if (link->error_count++ >= MAX_REPORTED) {
         crateld_error_destroy(error);
         return;
@@ -230,31 +232,43 @@ static struct crateld_error *resolve(struct link *link)
     return check_entry(link);
 }
 
+/* What faults found so far mean for the passes that follow. */
+enum barrier {
+    GO_ON,        /* they find more */
+    IF_COMPLETE,  /* the link ends, unless all that is wrong are duplicate definitions: undefined ones are reported with them */
+    IF_FAULTLESS, /* the link ends */
+};
+
 struct pass {
     const char *name;
     struct crateld_error *(*run)(struct link *link);
-    bool is_barrier; /* faults found until here end the link */
+    enum barrier barrier;
 };
 
 /* After "collect garbage" it is known what the crate consists of, after "scan" what its TOC holds. */
 static const struct pass passes[] = {
-    {"read options", read_options, false},
-    {"request symbols", request_symbols, false},
-    {"add compiled objects", link_add_compiled_objects, false},
-    {"read inputs", link_read_inputs, true},
-    {"resolve", resolve, true},
-    {"settle symbols", link_settle_symbols, false},
-    {"refuse allocators", link_refuse_allocators, true},
-    {"read TOC records", link_function_read_records, false},
-    {"take unwind tables apart", link_eh_frame_parse, true},
-    {"collect garbage", link_collect_garbage, false},
-    {"wrap .init and .fini", link_own_init, false},
-    {"merge sections", link_merge_sections, false},
-    {"find leaked addresses", link_find_leaked, false},
-    {"scan", link_scan, false},
-    {"report undefined", link_report_undefined, true},
-    {"write", write_crate, true},
+    {"read options", read_options, GO_ON},
+    {"request symbols", request_symbols, GO_ON},
+    {"add compiled objects", link_add_compiled_objects, GO_ON},
+    {"read inputs", link_read_inputs, IF_COMPLETE},
+    {"resolve", resolve, IF_COMPLETE},
+    {"settle symbols", link_settle_symbols, GO_ON},
+    {"refuse allocators", link_refuse_allocators, IF_COMPLETE},
+    {"read TOC records", link_function_read_records, GO_ON},
+    {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
+    {"collect garbage", link_collect_garbage, GO_ON},
+    {"wrap .init and .fini", link_own_init, GO_ON},
+    {"merge sections", link_merge_sections, GO_ON},
+    {"find leaked addresses", link_find_leaked, GO_ON},
+    {"scan", link_scan, GO_ON},
+    {"report undefined", link_report_undefined, IF_FAULTLESS},
+    {"write", write_crate, IF_FAULTLESS},
 };
+
+static bool must_end(const struct link *link, enum barrier barrier)
+{
+    return link->errors && (barrier == IF_FAULTLESS || (barrier == IF_COMPLETE && link->is_incomplete));
+}
 
 static double seconds(void)
 {
@@ -270,7 +284,7 @@ static struct crateld_error *run_passes(struct link *link, bool *is_again)
         struct crateld_error *error = passes[i].run(link);
         if (link->options->show_times)
             fprintf(stderr, "%-26s %8.3f ms\n", passes[i].name, (seconds() - start) * 1e3);
-        if (error || (passes[i].is_barrier && link->errors))
+        if (error || must_end(link, passes[i].barrier))
             return error_join(link_take_errors(link), error);
         if (passes[i].run == resolve) {
             TRY(link_compile_lto(link, is_again));

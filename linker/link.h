@@ -173,6 +173,7 @@ struct link {
     struct arena arena;
     struct crateld_error *errors; /* collected */
     uint32_t error_count;
+    bool is_incomplete; /* some fault is more than a duplicate definition: what follows from it is not worth reporting */
 
     /* Inputs. */
     struct search search;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/signals.h"
 #include "base/vec.h"
 #include "linker/lto.h"
 
@@ -30,8 +31,7 @@ struct run {
     char *response;          /* owned; "@" and the file in `dir` that lists the objects */
     VEC(const char *) argv;  /* owned array; strings are borrowed */
     VEC(char *) environment; /* owned array; strings are borrowed, but for the first */
-    sigset_t held;           /* signals that wait until the folder is gone */
-    sigset_t old_mask;
+    struct held_signals signals; /* that wait until the folder is gone */
 };
 
 /* Empties and removes the folder; what can not be removed stays. */
@@ -45,24 +45,6 @@ static void remove_dir(const char *path)
             unlinkat(dirfd(stream), entry->d_name, 0);
     closedir(stream);
     rmdir(path);
-}
-
-/* Holds back the signals that would end the process without a chance to clean up. Signals that are ignored or
- * blocked by the caller are left alone. */
-static struct crateld_error *hold_signals(struct run *run)
-{
-    static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
-    sigset_t current;
-    sigemptyset(&run->held);
-    pthread_sigmask(SIG_SETMASK, NULL, &current);
-    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++) {
-        struct sigaction action;
-        if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN &&
-            !sigismember(&current, ending[i]))
-            sigaddset(&run->held, ending[i]);
-    }
-    int reason = pthread_sigmask(SIG_BLOCK, &run->held, &run->old_mask);
-    return reason ? error_errno(reason, "cannot hold signals back") : NULL;
 }
 
 static struct crateld_error *create_dir(struct run *run)
@@ -175,6 +157,9 @@ static struct crateld_error *spawn(struct run *run, pid_t *ret)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    sigset_t own; /* what the caller may ignore to get errors instead */
+    sigemptyset(&own);
+    sigaddset(&own, SIGXFSZ);
     int reason = posix_spawn_file_actions_init(&actions);
     if (reason)
         return error_errno(reason, "cannot start a process");
@@ -184,9 +169,11 @@ static struct crateld_error *spawn(struct run *run, pid_t *ret)
         return error_errno(reason, "cannot start a process");
     }
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    posix_spawnattr_setsigmask(&attributes, &run->old_mask);
+    posix_spawnattr_setsigmask(&attributes, &run->signals.old_mask);
+    posix_spawnattr_setsigdefault(&attributes, &own);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     reason =
         posix_spawnp(ret, run->argv.at[0], &actions, &attributes, (char **)run->argv.at, run->environment.at);
     posix_spawnattr_destroy(&attributes);
@@ -203,7 +190,7 @@ static struct crateld_error *spawn(struct run *run, pid_t *ret)
  * pending. */
 static struct crateld_error *wait_for(struct run *run, pid_t pid, int *status, bool *is_stopped)
 {
-    int signals AUTO_CLOSE = signalfd(-1, &run->held, SFD_CLOEXEC);
+    int signals AUTO_CLOSE = signalfd(-1, &run->signals.held, SFD_CLOEXEC);
     int process AUTO_CLOSE = pidfd_open(pid, 0);
     struct crateld_error *error = NULL;
     if (signals < 0 || process < 0)
@@ -276,7 +263,7 @@ struct crateld_error *lto_compile(const struct lto_input *inputs, size_t count, 
                                   struct file *ret)
 {
     struct run run = {0};
-    TRY(hold_signals(&run));
+    TRY(signals_hold(&run.signals));
     struct crateld_error *error = compile(&run, inputs, count, opts, ret);
     if (run.dir)
         remove_dir(run.dir);
@@ -287,6 +274,6 @@ struct crateld_error *lto_compile(const struct lto_input *inputs, size_t count, 
     free(run.response);
     free(run.output);
     free(run.dir);
-    pthread_sigmask(SIG_SETMASK, &run.old_mask, NULL);
+    signals_release(&run.signals);
     return error;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/memory_stream.h"
 #include "linker/address.h"
 
 /* Symbols by place, to be listed under their sections. */
@@ -117,7 +118,7 @@ struct crateld_error *link_write_map(struct link *link)
     if (!out)
         return error_memory();
     struct crateld_error *error = print_map(link, out);
-    if (fclose(out) != 0 && !error)
+    if (!memory_stream_close(out, &text) && !error)
         error = error_memory();
     if (!error && !strcmp(path, "-")) {
         if (fwrite(text, 1, size, stdout) != size || fflush(stdout) != 0)

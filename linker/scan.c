@@ -315,12 +315,28 @@ static bool takes_addresses(const struct scanning *s)
     return s->section->kind == LINK_SECTION_PLAIN && strncmp(s->section->name, ".gcc_except_table", 17) != 0;
 }
 
+/* Whether a direct reference to the vague symbol must be to the copy that wins, for the loader to say which: to variables, as
+ * nobody sees which copy of a constant (type information, vtables) is used. The program's own copy always wins, but over an
+ * ELF library's. */
+static bool may_be_elsewhere(const struct link *link, const struct link_symbol *symbol)
+{
+    if (!symbol->is_vague || !(symbol->section->flags & SHF_WRITE) ||
+        !strcmp(link_output_name(symbol->section), ".data.rel.ro"))
+        return false;
+    bool is_program = link->entry && link->entry->state == LINK_SYMBOL_DEFINED;
+    return !is_program || symbol->provider < link->providers.count;
+}
+
 static struct crateld_error *scan_relative(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
     bool is_code = s->section->flags & SHF_EXECINSTR;
     if (is_code && s->ref->howto->size == 4 && is_branch_operand(s))
         return scan_branch(s);
+    if (s->ref->howto->size == 4 && may_be_elsewhere(s->link, symbol)) {
+        s->link->flags |= CRATE_FLAG_NEAR;
+        return add_import_fixup(s, CRATE_FIXUP_PC32);
+    }
     if (is_local_ifunc(symbol))
         return use_import_stub(s);
     if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED) {

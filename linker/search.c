@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/memory_stream.h"
 
 void search_init(struct search *search)
 {
@@ -126,7 +127,7 @@ static struct crateld_error *not_found(const struct search *search, const char *
         return error_memory();
     for (size_t i = 0; i < search->dirs.count; i++)
         fprintf(stream, "%s%s", i ? ", " : "", search->dirs.at[i]);
-    if (fclose(stream) != 0)
+    if (!memory_stream_close(stream, &dirs))
         return error_memory();
     return error_create(CRATELD_ERROR_NOT_FOUND, "%s: not found: no %s in %s", name, what,
                         dirs[0] ? dirs : "the search path, which is empty");

@@ -27,10 +27,9 @@ struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_functi
     if (import.kind > CRATE_IMPORT_CALL_TOC || import.needed >= crate_view_count(&crate->view, CRATE_TABLE_NEEDED))
         return none;
     struct loaded_needed *needed = &crate->needed[import.needed];
-    const char *name = crate_view_string(&crate->view, import.name);
-    if (!needed->crate || !name || !loaded_is_active(needed->crate) || log_state.topics & LOG_BIND)
+    if (!needed->crate || !loaded_is_active(needed->crate) || log_state.topics & LOG_BIND)
         return none;
-    uint32_t found = crate_view_find_export(&needed->crate->view, import.hash, name);
+    uint32_t found = crate_view_find_imported(&needed->crate->view, &crate->view, &import);
     if (found == CRATE_NONE)
         return none;
     struct crateld_function value =

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "loader/log.h"
+#include "loader/valgrind.h"
 
 enum {
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
@@ -155,13 +156,23 @@ void image_keep_file(struct loaded_crate *crate, int fd)
         crate->fd = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
 }
 
+/* Opens the crate's file; -1 if it was replaced since it was mapped. */
+static int open_same_file(const struct loaded_crate *crate)
+{
+    int fd = open(crate->path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || (fstat(fd, &status) == 0 && status.st_dev == crate->device && status.st_ino == crate->inode))
+        return fd;
+    close(fd);
+    return -1;
+}
+
 void image_reopen_file(struct loaded_crate *crate)
 {
     if (!(crate->view.header.flags & CRATE_FLAG_HAS_RELINK) || crate->fd >= 0)
         return;
-    int fd AUTO_CLOSE = open(crate->path, O_RDONLY | O_CLOEXEC);
-    struct stat status;
-    if (fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == crate->device && status.st_ino == crate->inode)
+    int fd AUTO_CLOSE = open_same_file(crate);
+    if (fd >= 0)
         image_keep_file(crate, fd);
 }
 
@@ -209,8 +220,29 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
     return NULL;
 }
 
+/* Maps text and data from the file once more, with the protection they are to have. */
+static struct crateld_error *map_segments_again(struct loaded_crate *crate)
+{
+    const struct crate_header *header = &crate->view.header;
+    int fd AUTO_CLOSE = open_same_file(crate);
+    if (fd < 0)
+        return NULL;
+    for (int kind = CRATE_SEGMENT_TEXT; kind <= CRATE_SEGMENT_DATA; kind++) {
+        const struct crate_segment *segment = &header->segments[kind];
+        int protection = kind == CRATE_SEGMENT_TEXT   ? PROT_READ | PROT_EXEC
+                         : kind == CRATE_SEGMENT_DATA ? PROT_READ | PROT_WRITE
+                                                      : PROT_READ;
+        if (segment->file_size && mmap(crate->base + segment->rva, segment->file_size, protection,
+                                       MAP_PRIVATE | MAP_FIXED, fd, (off_t)segment->rva) == MAP_FAILED)
+            return error_errno(errno, "%s: cannot map its segments", crate->path);
+    }
+    return NULL;
+}
+
 struct crateld_error *image_open_segments(struct loaded_crate *crate)
 {
+    if (valgrind_is_running())
+        TRY(map_segments_again(crate));
     const struct crate_header *header = &crate->view.header;
     const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
     const struct crate_segment *data = &header->segments[CRATE_SEGMENT_DATA];

@@ -54,6 +54,7 @@ struct loaded_crate {
     struct loaded_needed *needed; /* owned by the process's arena; one for each entry of the table */
     _Atomic uint32_t state;    /* enum loaded_state; ACTIVE is stored with release order */
     const char *path;          /* owned by the process's arena; as it was opened */
+    const char *name;          /* borrowed; its identity: the one in its header, or another that was asked for */
     int fd;                    /* owned; of a crate with a relink section, once active; -1: none */
     uint64_t device, inode;    /* of the file */
     struct loaded_tls tls;     /* set by activation */

@@ -40,7 +40,7 @@ struct loaded_crate *process_find(const struct process *process, const char *nam
     size_t cursor = 0;
     uint32_t i;
     while ((i = hash_index_next(&process->crate_names, hash_string(name), &cursor)) != HASH_INDEX_NONE) {
-        if (strcmp(crate_view_name(&process->crates.at[i]->view), name) == 0)
+        if (strcmp(process->crates.at[i]->name, name) == 0)
             return process->crates.at[i];
     }
     return NULL;
@@ -71,9 +71,10 @@ static struct crateld_error *read_folders(struct process *process)
     return NULL;
 }
 
-/* Enters the file open at `fd` as a new crate. `wanted` is the name it must have; NULL: any that is free. */
+/* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any that is
+ * free. */
 static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
-                                       struct loaded_crate **ret)
+                                       bool is_alias, struct loaded_crate **ret)
 {
     struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
     char *own_path = arena_strndup(&process->arena, path, strlen(path));
@@ -86,7 +87,7 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     TRY(image_map(crate, fd, process->opts.has_aslr));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
-    const char *name = crate_view_name(&crate->view);
+    const char *name = is_alias ? wanted : crate_view_name(&crate->view);
     struct crateld_error *error = NULL;
     struct loaded_crate *other = process_find(process, name);
     uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
@@ -102,6 +103,7 @@ static struct crateld_error *add_crate(struct process *process, const char *path
         return error;
     }
     (void)!hash_index_add(&process->crate_names, hash_string(name)); /* there is room */
+    crate->name = name;
     process->crates.at[process->crates.count++] = crate;
     *ret = crate;
     return NULL;
@@ -180,12 +182,34 @@ static struct crateld_error *check_names(const struct loaded_crate *user, uint32
                       missing);
 }
 
+/* The crate that was asked for under `name` (--as); *ret is left alone if none was. */
+static struct crateld_error *add_alias(struct process *process, const char *name, struct loaded_crate **ret)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < process->opts.alias_count; i++) {
+        const char *alias = process->opts.aliases[i];
+        if (strncmp(alias, name, length) != 0 || alias[length] != '=')
+            continue;
+        const char *path = alias + length + 1;
+        int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT)
+            return error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such file (for crate '%s')", path, name);
+        if (fd < 0)
+            return error_errno(errno, "%s: cannot open", path);
+        char *own_name = arena_strndup(&process->arena, name, length);
+        return own_name ? add_crate(process, path, fd, own_name, true, ret) : error_memory();
+    }
+    return NULL;
+}
+
 static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index,
                                         const struct crate_needed *needed)
 {
     const char *name = crate_view_string(&user->view, needed->name);
     const char *path = crate_view_string(&user->view, needed->path);
     struct loaded_crate *crate = process_find(process, name);
+    if (!crate)
+        TRY(add_alias(process, name, &crate));
     if (!crate) {
         char *default_path AUTO_FREE = NULL, *found AUTO_FREE = NULL;
         int fd AUTO_CLOSE = -1;
@@ -202,7 +226,7 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
         TRY(process_open_file(process, user, path, &found, &fd));
         if (fd < 0)
             return not_found(process, user, name, path);
-        TRY(add_crate(process, found, fd, name, &crate));
+        TRY(add_crate(process, found, fd, name, false, &crate));
     }
     user->needed[index].crate = crate;
     user->needed[index].use.user = user;
@@ -277,7 +301,7 @@ static void drop_crates(struct process *process, size_t count)
     if (!hash_index_reserve(&process->crate_names, count))
         return;
     for (size_t i = 0; i < count; i++)
-        (void)!hash_index_add(&process->crate_names, hash_string(crate_view_name(&process->crates.at[i]->view)));
+        (void)!hash_index_add(&process->crate_names, hash_string(process->crates.at[i]->name));
 }
 
 /* The crate that was loaded from the file of `status`; NULL if none was. */
@@ -325,7 +349,7 @@ struct crateld_error *process_load(struct process *process, const char *path, st
         return NULL;
     }
     TRY(read_folders(process));
-    TRY(add_crate(process, path, fd, NULL, &crate));
+    TRY(add_crate(process, path, fd, NULL, false, &crate));
     struct crateld_error *errors = NULL;
     for (size_t i = before; i < process->crates.count; i++)
         errors = error_join(errors, find_needed(process, process->crates.at[i]));

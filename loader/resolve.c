@@ -12,7 +12,7 @@ static struct crateld_error *undefined(const struct loaded_crate *crate, const s
     struct loaded_needed *needed = import->needed == CRATE_NONE ? NULL : &crate->needed[import->needed];
     if (needed && needed->crate)
         return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s': crate '%s' (%s) does not export it",
-                            crate->path, name, crate_view_name(&needed->crate->view), needed->crate->path);
+                            crate->path, name, needed->crate->name, needed->crate->path);
     if (needed)
         return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s'%s%s: ELF library %s does not define it",
                             crate->path, name, *version ? ", version " : "", version, needed->library->soname);

@@ -35,7 +35,8 @@ struct reloc_machine {
 
     /* Relaxations; `place` is the relocated field. The instructions are those of the tests above. */
     void (*relax_load)(uint8_t *place); /* the load becomes the computation of an address */
-    uint8_t *(*relax_branch)(uint8_t *place); /* becomes direct; returns where its field is now */
+    uint8_t *(*relax_branch)(uint8_t *place, uint64_t off); /* becomes direct; `off`: in the section; returns where its field
+                                                               is now */
     int (*relax_branch_shift)(struct span code, uint64_t off); /* by how many bytes that moves the field: 0 or below */
     void (*relax_tls_desc)(uint8_t *place);
     void (*relax_tls_desc_call)(uint8_t *place);

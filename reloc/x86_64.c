@@ -77,6 +77,7 @@ enum {
     OPCODE_CALL = 0xe8,
     OPCODE_JMP = 0xe9,
     OPCODE_GROUP5 = 0xff,
+    PREFIX_DATA16 = 0x66,
     PREFIX_ADDR32 = 0x67,
     NOP = 0x90,
     INT3 = 0xcc,
@@ -128,8 +129,17 @@ static void relax_load(uint8_t *place)
     place[-2] = OPCODE_LEA;
 }
 
-static uint8_t *relax_branch(uint8_t *place)
+static uint8_t *relax_branch(uint8_t *place, uint64_t off)
 {
+    bool is_padded = off >= 4 && place[-4] == PREFIX_DATA16 && place[-3] == REX_W;
+    if (place[-1] == MODRM_CALL_RIP && is_padded) {
+        /* `data16 rex.W call *__tls_get_addr@GOTPCREL(%rip)` of -fno-plt. REX must stand before the opcode: the prefix alone
+         * makes it a call with 16 bits on AMD's CPUs. */
+        place[-3] = PREFIX_DATA16;
+        place[-2] = REX_W;
+        place[-1] = OPCODE_CALL;
+        return place;
+    }
     if (place[-1] == MODRM_CALL_RIP) {
         place[-2] = PREFIX_ADDR32; /* fills the sixth byte */
         place[-1] = OPCODE_CALL;
@@ -152,7 +162,7 @@ static void relax_tls_desc(uint8_t *place)
 
 static void relax_tls_desc_call(uint8_t *place)
 {
-    place[0] = 0x66; /* xchg %ax, %ax */
+    place[0] = PREFIX_DATA16; /* xchg %ax, %ax */
     place[1] = NOP;
 }
 

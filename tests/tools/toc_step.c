@@ -1,6 +1,8 @@
 /* toc_step: runs a program instruction by instruction and checks the TOC register.
  *
- *   toc_step PROGRAM [ARGUMENT]...
+ *   toc_step [-s] PROGRAM [ARGUMENT]...
+ *
+ * -s: from the program's first SIGUSR2 on, which it does not get.
  *
  * TOC code is recognised by its split-stack prologues, from the symbol tables of the mapped files.
  * - In a crate, %r15 must be the address of the crate's TOC at every instruction of its TOC code but
@@ -8,7 +10,7 @@
  * - In an ordinary ELF file restores do nothing, so a register is made up: calls of functions set it, every
  * `ret` into TOC code, and everything else that gets into the middle of a TOC function from outside that
  * function, spoils it, restores set it again. It must be set wherever the real one would have to be.
- * - A call made by other code must return with %r15 unchanged.
+ * - A call made by ELF code, or in a crate without TOC code, must return with %r15 unchanged.
  * Prints a summary; exit status 0 if nothing was wrong and TOC code was seen, 1 otherwise, 2 for usage.
  */
 #define _GNU_SOURCE
@@ -47,7 +49,7 @@ struct module {
     VEC(struct function) functions; /* TOC code, sorted */
 };
 
-/* A call that has not returned yet, made by code that is no TOC code. */
+/* A call that has not returned yet, made by code that keeps a value in %r15. */
 struct open_call {
     uint64_t return_address, rsp, r15;
 };
@@ -67,6 +69,7 @@ struct thread {
     uint64_t rip;   /* where it stood */
     uint64_t r15;   /* before it */
     bool was_sigreturn;
+    bool wants_register;             /* it stood in code that keeps a value in %r15 across calls */
     const struct function *function; /* TOC function it stood in */
     VEC(struct open_call) calls;
     VEC(struct interrupted) interrupted;
@@ -342,7 +345,7 @@ static void check_toc_code(struct thread *thread, const struct user_regs_struct 
     thread->is_set = true;
 }
 
-/* Calls by other code: %r15 is the same when they return. */
+/* Calls that want their %r15 back: it is the same when they return. */
 static void check_other_code(struct thread *thread, const struct user_regs_struct *regs,
                              const struct module *module)
 {
@@ -370,7 +373,7 @@ static void look(struct thread *thread, const struct user_regs_struct *regs)
     const struct module *module = find_module(thread->tid, regs->rip);
     const struct function *function = find_function(module, regs->rip);
     instruction_count++;
-    if (thread->kind == KIND_CALL && !thread->function)
+    if (thread->kind == KIND_CALL && thread->wants_register)
         note_call(thread, regs);
     read_code(thread->tid, regs->rip, code);
     if (function)
@@ -381,6 +384,8 @@ static void look(struct thread *thread, const struct user_regs_struct *regs)
     thread->was_sigreturn = thread->kind == KIND_SYSCALL && regs->rax == RT_SIGRETURN;
     thread->rip = regs->rip;
     thread->function = function;
+    /* A crate's entry stubs save %r15 before they call. */
+    thread->wants_register = !function && (!module || !module->toc || !module->functions.count);
     thread->r15 = regs->r15;
 }
 
@@ -455,10 +460,27 @@ static bool run_to_entry(pid_t program)
     return ptrace(PTRACE_SETREGS, program, NULL, &regs) == 0;
 }
 
+/* Runs the program up to its first SIGUSR2. False if it does not come. */
+static bool run_to_signal(pid_t program)
+{
+    int status, number = 0;
+    for (;;) {
+        if (ptrace(PTRACE_CONT, program, NULL, (void *)(uintptr_t)number) < 0 ||
+            waitpid(program, &status, 0) < 0 || !WIFSTOPPED(status))
+            return false;
+        number = WSTOPSIG(status);
+        if (number == SIGUSR2)
+            return true;
+    }
+}
+
 int main(int argc, char **argv)
 {
+    bool is_late = argc > 1 && !strcmp(argv[1], "-s");
+    argv += is_late;
+    argc -= is_late;
     if (argc < 2) {
-        fprintf(stderr, "usage: toc_step PROGRAM [ARGUMENT]...\n");
+        fprintf(stderr, "usage: toc_step [-s] PROGRAM [ARGUMENT]...\n");
         return 2;
     }
     pid_t program = fork();
@@ -476,7 +498,7 @@ int main(int argc, char **argv)
     int status;
     waitpid(program, &status, 0);
     ptrace(PTRACE_SETOPTIONS, program, NULL, (void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE));
-    if (!WIFSTOPPED(status) || !run_to_entry(program)) {
+    if (!WIFSTOPPED(status) || !(is_late ? run_to_signal(program) : run_to_entry(program))) {
         fprintf(stderr, "toc_step: %s: does not start\n", argv[1]);
         return 1;
     }

@@ -301,3 +301,38 @@ Test(crate_reader, what_is_no_crate_is_told_apart)
                   "liba.so: not a crate: it is no little-endian 64-bit ELF file");
     free(bytes);
 }
+
+/* Two views whose strings are the given bytes, as far as this test looks at them. */
+static bool same(const char *a, uint32_t a_size, uint32_t a_off, const char *b, uint32_t b_size, uint32_t b_off)
+{
+    struct crate_view x = {.strings = a}, y = {.strings = b};
+    x.header.tables[CRATE_TABLE_STRINGS].count = a_size;
+    y.header.tables[CRATE_TABLE_STRINGS].count = b_size;
+    return crate_view_same_string(&x, a_off, &y, b_off);
+}
+
+Test(crate_reader, strings_of_two_crates_are_compared_to_their_ends)
+{
+    char a[64], b[64];
+    for (uint32_t length = 0; length < 24; length++) {
+        for (uint32_t behind = 1; behind < 24; behind += 11) {
+            memset(a, 'x', sizeof a);
+            memset(b, 'x', sizeof b);
+            memset(b + 3 + length + 1, 'y', 10); /* what follows differs */
+            a[2 + length] = b[3 + length] = 0;
+            uint32_t a_size = 2 + length + behind, b_size = 3 + length + behind;
+            a[a_size - 1] = b[b_size - 1] = 0;
+            cr_assert(same(a, a_size, 2, b, b_size, 3), "%u %u", length, behind);
+            for (uint32_t i = 0; i < length; i++) {
+                b[3 + i] ^= 1;
+                cr_assert_not(same(a, a_size, 2, b, b_size, 3), "%u %u %u", length, behind, i);
+                b[3 + i] = 0;
+                cr_assert_not(same(a, a_size, 2, b, b_size, 3));
+                cr_assert_not(same(b, b_size, 3, a, a_size, 2));
+                b[3 + i] = 'x';
+            }
+        }
+    }
+    cr_assert_not(same("a", 2, 2, "a", 2, 0));
+    cr_assert_not(same("a", 2, 0, "a", 2, 5));
+}

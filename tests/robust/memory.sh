@@ -1,0 +1,55 @@
+#!/bin/sh
+# Each allocation of a command fails in turn: it says that memory ran out and leaves nothing behind, or did not need it.
+# memory.sh COMMAND
+. "$(dirname "$0")/lib.sh"
+lacks_sanitizers
+
+source_file app.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+extern double cos(double);
+int main(int argc, char **argv)
+{
+    (void)argv;
+    printf("%d\n", (int)cos(argc - 1) + atoi("41"));
+    return fflush(stdout) != 0;
+}
+END
+$CC -O2 -c app.c
+crateld link -o good.crate app.o -lm
+mkdir work temp
+export TMPDIR=$tmp/temp
+
+# What stands for success: everything as without a fault.
+case $1 in
+link) set -- link crateld-tool link -o work/out.crate app.o -lm ;;
+inspect) set -- inspect crateld-tool inspect good.crate ;;
+strip) set -- strip crateld-tool strip -o work/out.crate good.crate ;;
+run) set -- run crateld run good.crate ;;
+esac
+command=$1
+shift
+
+
+n=$(($(seed) % $(every)))
+count=0
+while :; do
+    rm -rf mark work/*
+    rc=0
+    timeout 60 env FAULT_MARK=mark FAULT_MEMORY_AT=$n "LD_PRELOAD=$FAULTS" "$@" >out 2>err || rc=$?
+    [ -e mark ] || break
+    [ -z "$(ls temp)" ] || fail "$command: allocation $n: left in TMPDIR: $(ls temp)"
+    case $rc in
+    0) ;;
+    1)
+        grep -qi -e 'out of memory' -e 'cannot allocate memory' err || fail "$command: allocation $n: no word of memory"
+        [ -z "$(ls work)" ] || fail "$command: allocation $n: left behind: $(ls work)"
+        ;;
+    *) fail "$command: allocation $n: status $rc" ;;
+    esac
+    n=$((n + $(every)))
+    count=$((count + 1))
+done
+[ $rc = 0 ] || fail "$command fails without a fault"
+[ $count -gt 2 ] || fail "$command: $count allocations failed"
+echo "$count of $n allocations failed in turn"
