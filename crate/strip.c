@@ -10,7 +10,7 @@
 
 enum {
     MAX_SECTIONS = 0xff00 - 1, /* SHN_LORESERVE: more need SHN_XINDEX, which crates do not use */
-    MAX_ALIGN = 4096,
+    MAX_ALIGN = 4096, /* of what is not loaded */
 };
 
 #define FAULT(strip, ...)                                                                                    \
@@ -80,7 +80,8 @@ static struct crateld_error *read_sections(struct strip *strip)
         if (header->sh_type != SHT_NOBITS && !span_has(strip->file, header->sh_offset, header->sh_size))
             return FAULT(strip, "section %u: %" PRIu64 " bytes at 0x%" PRIx64 " are not within the file", i,
                          header->sh_size, header->sh_offset);
-        if (header->sh_addralign > MAX_ALIGN || header->sh_addralign & (header->sh_addralign - 1))
+        bool is_moving = !(header->sh_flags & SHF_ALLOC);
+        if ((is_moving && header->sh_addralign > MAX_ALIGN) || header->sh_addralign & (header->sh_addralign - 1))
             return FAULT(strip, "section %u: alignment %" PRIu64, i, header->sh_addralign);
     }
     const Elf64_Shdr *names_header = &strip->sections[ehdr->e_shstrndx].header;

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "linker/address.h"
 #include "linker/emit.h"
+#include "linker/output.h"
 #include "linker/scan.h"
 #include "toc/stubs.h"
 
@@ -365,14 +366,6 @@ static int compare_rows(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static const struct link_output *output_called(const struct link *link, const char *name)
-{
-    for (size_t i = 0; i < link->outputs.count; i++)
-        if (!strcmp(link->outputs.at[i]->name, name))
-            return link->outputs.at[i];
-    return NULL;
-}
-
 /* Copies an entry to its place and runs its relocations. */
 static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct link_section *section,
                         uint32_t off, uint32_t size, uint32_t first_reloc, uint32_t reloc_count)
@@ -415,8 +408,8 @@ static struct table_row *write_stub_entries(struct link *link, uint8_t *image, u
 struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
 {
     const struct link_eh_frame *eh = link->eh_frame;
-    const struct link_output *frame = output_called(link, ".eh_frame"),
-                             *table = output_called(link, ".eh_frame_hdr");
+    const struct link_output *frame = link_find_output(link, ".eh_frame"),
+                             *table = link_find_output(link, ".eh_frame_hdr");
     if (!eh->live_count || !frame || !table)
         return NULL;
     struct table_row *rows = calloc(eh->live_count, sizeof *rows), *row = rows;

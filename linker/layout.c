@@ -7,6 +7,7 @@
 #include "linker/address.h"
 #include "linker/eh_frame.h"
 #include "linker/function.h"
+#include "linker/output.h"
 #include "linker/own.h"
 #include "linker/scan.h"
 #include "linker/tables.h"
@@ -29,178 +30,9 @@ enum {
 #define RESERVE_SIZE     UINT64_C(0x1000000)
 #define RESERVE_LOW_SIZE UINT64_C(0x200000) /* below 2 GiB there is less room */
 
-/* Order of output sections within their segment. */
-enum link_rank {
-    RANK_META,
-    RANK_STUBS,
-    RANK_TEXT_OTHER,
-    RANK_TEXT,
-    RANK_RODATA,
-    RANK_RODATA_OTHER,
-    RANK_UNWIND_HDR,
-    RANK_UNWIND,
-    RANK_TOC,
-    RANK_ARRAYS,
-    RANK_RELRO,
-    RANK_TDATA,
-    RANK_TBSS,
-    RANK_DATA,
-    RANK_DATA_OTHER,
-    RANK_BSS_OTHER,
-    RANK_BSS,
-    RANK_DEBUG,
-};
-
 static bool has_prefix(const char *text, const char *prefix)
 {
     return !strncmp(text, prefix, strlen(prefix));
-}
-
-const char *link_output_name(const struct link_section *section)
-{
-    static const struct {
-        const char *prefix; /* without the dot behind it */
-        const char *output;
-    } rules[] = {
-        {".text", ".text"},
-        {".gnu.linkonce.t", ".text"},
-        {".rodata", ".rodata"},
-        {".gnu.linkonce.r", ".rodata"},
-        {".lrodata", ".rodata"},
-        {".data.rel.ro", ".data.rel.ro"},
-        {".data", ".data"},
-        {".gnu.linkonce.d", ".data"},
-        {".ldata", ".data"},
-        {".bss", ".bss"},
-        {".gnu.linkonce.b", ".bss"},
-        {".lbss", ".bss"},
-        {".tdata", ".tdata"},
-        {".tbss", ".tbss"},
-        {".preinit_array", ".preinit_array"},
-        {".init_array", ".init_array"},
-        {".ctors", ".init_array"},
-        {".fini_array", ".fini_array"},
-        {".dtors", ".fini_array"},
-        {".gcc_except_table", ".gcc_except_table"},
-    };
-    if (section->is_relocated_at_load)
-        return ".data.rel.ro";
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        size_t length = strlen(rules[i].prefix);
-        if (!strncmp(section->name, rules[i].prefix, length) &&
-            (!section->name[length] || section->name[length] == '.'))
-            return rules[i].output;
-    }
-    return section->name;
-}
-
-struct link_output *link_find_output(const struct link *link, const char *name)
-{
-    for (size_t i = 0; i < link->outputs.count; i++)
-        if (!strcmp(link->outputs.at[i]->name, name))
-            return link->outputs.at[i];
-    return NULL;
-}
-
-static struct crateld_error *add_output(struct link *link, const struct link_output *like, struct link_output **ret)
-{
-    struct link_output *output = arena_alloc(&link->arena, sizeof *output);
-    if (!output || !VEC_PUSH(&link->outputs, output))
-        return error_memory();
-    *output = *like;
-    *ret = output;
-    return NULL;
-}
-
-/* Segment and rank of the output that takes sections like `section`. */
-static void classify(const struct link_section *section, const char *name, struct link_output *ret)
-{
-    bool is_nobits = section->type == SHT_NOBITS;
-    if (!(section->flags & SHF_ALLOC)) {
-        ret->segment = CRATE_SEGMENT_COUNT;
-        ret->rank = RANK_DEBUG;
-    } else if (section->flags & SHF_EXECINSTR) {
-        ret->segment = CRATE_SEGMENT_TEXT;
-        ret->rank = strcmp(name, ".text") ? RANK_TEXT_OTHER : RANK_TEXT;
-    } else if (section->flags & SHF_TLS) {
-        ret->segment = CRATE_SEGMENT_DATA;
-        ret->rank = is_nobits ? RANK_TBSS : RANK_TDATA;
-    } else if (is_nobits) {
-        ret->segment = CRATE_SEGMENT_DATA;
-        ret->rank = strcmp(name, ".bss") ? RANK_BSS_OTHER : RANK_BSS;
-    } else if ((section->flags & SHF_WRITE) || section->is_relocated_at_load) {
-        ret->segment = CRATE_SEGMENT_DATA;
-        ret->rank = !strcmp(name, ".data")           ? RANK_DATA
-                    : !strcmp(name, ".data.rel.ro")  ? RANK_RELRO
-                    : has_prefix(name, ".init_array") || has_prefix(name, ".fini_array") ||
-                            has_prefix(name, ".preinit_array")
-                        ? RANK_ARRAYS
-                        : RANK_DATA_OTHER;
-    } else {
-        ret->segment = CRATE_SEGMENT_RODATA;
-        ret->rank = strcmp(name, ".rodata") ? RANK_RODATA_OTHER : RANK_RODATA;
-    }
-}
-
-static uint32_t output_type(const struct link_section *section, const char *name)
-{
-    if (!strcmp(name, ".init_array"))
-        return SHT_INIT_ARRAY;
-    if (!strcmp(name, ".fini_array"))
-        return SHT_FINI_ARRAY;
-    return section->type == SHT_NOBITS || section->type == SHT_NOTE || section->type == SHT_PREINIT_ARRAY
-               ? section->type
-               : SHT_PROGBITS;
-}
-
-/* Puts a section into the output of its name and kind, made when it is the first. */
-static struct crateld_error *assign(struct link *link, struct link_section *section)
-{
-    const char *name = link_output_name(section);
-    struct link_output like = {.name = name, .type = output_type(section, name)};
-    classify(section, name, &like);
-    like.flags = section->flags & (SHF_ALLOC | SHF_EXECINSTR | SHF_TLS | SHF_MERGE | SHF_STRINGS);
-    if (like.segment == CRATE_SEGMENT_DATA)
-        like.flags |= SHF_WRITE;
-    struct link_output *output = link->last_output;
-    if (!output || strcmp(output->name, name) || output->segment != like.segment || output->rank != like.rank) {
-        output = NULL;
-        for (size_t i = 0; i < link->outputs.count && !output; i++) {
-            struct link_output *known = link->outputs.at[i];
-            if (known->segment == like.segment && known->rank == like.rank && !strcmp(known->name, name))
-                output = known;
-        }
-        if (!output) {
-            TRY(add_output(link, &like, &output));
-            output->entry_size = section->entry_size;
-        }
-        link->last_output = output;
-    }
-    if (output->type == SHT_NOBITS && like.type != SHT_NOBITS)
-        output->type = like.type;
-    if (output->entry_size != section->entry_size || !(section->flags & SHF_MERGE))
-        output->flags &= ~(uint64_t)(SHF_MERGE | SHF_STRINGS);
-    output->has_link_order |= (section->flags & SHF_LINK_ORDER) && section->link;
-    section->output = output;
-    return VEC_PUSH(&output->sections, section) ? NULL : error_memory();
-}
-
-static struct crateld_error *assign_all(struct link *link)
-{
-    for (size_t i = 0; i < link->objects.count; i++) {
-        struct link_object *object = link->objects.at[i];
-        for (uint32_t k = 1; k < object->section_count; k++) {
-            struct link_section *section = &object->sections[k];
-            bool is_dropped_debug = !(section->flags & SHF_ALLOC) &&
-                                    (link->options->is_strip_debug || link->options->is_strip_all);
-            if ((section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_DEBUG) && section->is_live &&
-                !is_dropped_debug)
-                TRY(assign(link, section));
-        }
-    }
-    for (size_t i = 0; i < link->own_sections.count; i++)
-        TRY(assign(link, link->own_sections.at[i]));
-    return NULL;
 }
 
 /* A section that the linker writes itself. */
@@ -216,8 +48,7 @@ static struct crateld_error *add_synthetic(struct link *link, const char *name, 
         .align_log2 = align_log2,
         .size = size,
     };
-    struct link_output *output;
-    return size ? add_output(link, &like, &output) : NULL;
+    return size ? link_add_output(link, &like) : NULL;
 }
 
 static uint64_t align_up(uint64_t value, uint64_t align)
@@ -297,15 +128,15 @@ static struct crateld_error *sort_sections(struct link_output *output,
 
 bool link_is_init_text(const struct link_output *output)
 {
-    return output->rank == RANK_TEXT_OTHER && (!strcmp(output->name, ".init") || !strcmp(output->name, ".fini"));
+    return output->rank == LINK_RANK_TEXT_OTHER && (!strcmp(output->name, ".init") || !strcmp(output->name, ".fini"));
 }
 
 /* Places the input sections within their output. */
 static struct crateld_error *place_sections(struct link_output *output)
 {
-    if (output->rank == RANK_TEXT)
+    if (output->rank == LINK_RANK_TEXT)
         TRY(sort_sections(output, text_order));
-    if (output->rank == RANK_ARRAYS)
+    if (output->rank == LINK_RANK_ARRAYS)
         TRY(sort_sections(output, init_order));
     if (link_is_init_text(output))
         TRY(sort_sections(output, init_part_order));
@@ -314,11 +145,11 @@ static struct crateld_error *place_sections(struct link_output *output)
     for (size_t i = 0; i < output->sections.count; i++) {
         struct link_section *section = output->sections.at[i];
         uint8_t align_log2 = section->align_log2;
-        if (output->rank == RANK_TEXT && align_log2 < MIN_TEXT_ALIGN_LOG2)
+        if (output->rank == LINK_RANK_TEXT && align_log2 < MIN_TEXT_ALIGN_LOG2)
             align_log2 = MIN_TEXT_ALIGN_LOG2;
-        if (output->rank == RANK_ARRAYS && align_log2 < 3)
+        if (output->rank == LINK_RANK_ARRAYS && align_log2 < 3)
             align_log2 = 3;
-        if (output->rank == RANK_ARRAYS && section->size % 8)
+        if (output->rank == LINK_RANK_ARRAYS && section->size % 8)
             return error_create(CRATELD_ERROR_FORMAT, "%s: section %s: %llu bytes are no array of pointers",
                                 section->object->path, section->name, (unsigned long long)section->size);
         if (align_log2 > output->align_log2)
@@ -387,9 +218,9 @@ static struct crateld_error *add_stub_sections(struct link *link)
     uint64_t lazy = link->function_imports.count ? link->machine->stubs->lazy_head_size +
                                                        link->lazy_count * (uint64_t)link->machine->stubs->lazy_size
                                                  : 0;
-    TRY(add_synthetic(link, ".crate.imports", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, place_import_stubs(link)));
-    TRY(add_synthetic(link, ".crate.lazy", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 5, lazy));
-    return add_synthetic(link, ".crate.entries", CRATE_SEGMENT_TEXT, RANK_STUBS, flags, 4, place_entry_stubs(link));
+    TRY(add_synthetic(link, ".crate.imports", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 5, place_import_stubs(link)));
+    TRY(add_synthetic(link, ".crate.lazy", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 5, lazy));
+    return add_synthetic(link, ".crate.entries", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 4, place_entry_stubs(link));
 }
 
 static struct crateld_error *add_synthetics(struct link *link)
@@ -402,13 +233,13 @@ static struct crateld_error *add_synthetics(struct link *link)
     TRY(toc_shape_for_crate(&counts, &link->toc));
     TRY(add_stub_sections(link));
     /* The TOC has pages of its own. */
-    TRY(add_synthetic(link, ".toc", CRATE_SEGMENT_DATA, RANK_TOC, SHF_ALLOC | SHF_WRITE, 12,
+    TRY(add_synthetic(link, ".toc", CRATE_SEGMENT_DATA, LINK_RANK_TOC, SHF_ALLOC | SHF_WRITE, 12,
                       align_up(link->toc.size, CRATE_PAGE_SIZE)));
     TRY(link_eh_frame_layout(link));
-    TRY(add_synthetic(link, ".eh_frame_hdr", CRATE_SEGMENT_RODATA, RANK_UNWIND_HDR, SHF_ALLOC, 2,
+    TRY(add_synthetic(link, ".eh_frame_hdr", CRATE_SEGMENT_RODATA, LINK_RANK_UNWIND_HDR, SHF_ALLOC, 2,
                       link_eh_frame_hdr_size(link)));
-    TRY(add_synthetic(link, ".eh_frame", CRATE_SEGMENT_RODATA, RANK_UNWIND, SHF_ALLOC, 3, link_eh_frame_size(link)));
-    return add_synthetic(link, ".crate", CRATE_SEGMENT_META, RANK_META, SHF_ALLOC, 3, 1);
+    TRY(add_synthetic(link, ".eh_frame", CRATE_SEGMENT_RODATA, LINK_RANK_UNWIND, SHF_ALLOC, 3, link_eh_frame_size(link)));
+    return add_synthetic(link, ".crate", CRATE_SEGMENT_META, LINK_RANK_META, SHF_ALLOC, 3, 1);
 }
 
 /* Gives the outputs of one segment their rvas from `start` (page-aligned) on. */
@@ -419,7 +250,7 @@ static void place_segment(struct link *link, uint8_t kind, uint64_t start, struc
         struct link_output *output = link->outputs.at[i];
         if (output->segment != kind)
             continue;
-        bool is_tbss = output->rank == RANK_TBSS;
+        bool is_tbss = output->rank == LINK_RANK_TBSS;
         output->rva = align_up(is_tbss && tbss_end > end ? tbss_end : end, UINT64_C(1) << output->align_log2);
         output->off = output->rva;
         /* .tbss takes no space: its bytes exist per thread only. */
@@ -524,7 +355,7 @@ uint64_t link_import_stub_rva(const struct link *link, uint32_t slot)
 struct crateld_error *link_layout(struct link *link, struct link_image *image)
 {
     choose_base(link);
-    TRY(assign_all(link));
+    TRY(link_assign_outputs(link));
     TRY(add_synthetics(link));
     sort_outputs(link);
     for (size_t i = 0; i < link->outputs.count; i++)

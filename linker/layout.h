@@ -17,9 +17,6 @@ struct link_image {
  * number is known and whose contents come with emission. */
 MUST_CHECK struct crateld_error *link_layout(struct link *link, struct link_image *image);
 
-/* The output section called `name`; NULL if there is none. */
-struct link_output *link_find_output(const struct link *link, const char *name);
-
 /* Whether the output is .init or .fini, whose pieces run one into the next: what is between them must be instructions. */
 bool link_is_init_text(const struct link_output *output);
 

@@ -222,7 +222,6 @@ struct link {
 
     /* Layout. */
     VEC(struct link_output *) outputs;
-    struct link_output *last_output; /* borrowed; that a section was assigned to */
     struct toc_shape toc;
     uint64_t toc_rva;
     uint64_t stubs_rva; /* import stubs */
@@ -240,10 +239,6 @@ void link_report(struct link *link, struct crateld_error *error);
 
 /* Prints "crateld: warning: ..." to stderr; an error under --fatal-warnings. */
 void link_warn(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is
- * .text). */
-const char *link_output_name(const struct link_section *section);
 
 /* Sorts a section's relocations by offset, which compilers nearly always did. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_sort_relocs(struct link *link, struct link_section *section);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "linker/output.h"
 #include "linker/own.h"
 
 /* A piece of an input section and where it went. */

@@ -1,11 +1,11 @@
 #include "linker/own.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "linker/output.h"
 #include "linker/resolve.h"
 #include "toc/stubs.h"
 
@@ -202,15 +202,6 @@ struct crateld_error *link_own_symbols(struct link *link)
     return NULL;
 }
 
-static bool is_c_identifier(const char *name)
-{
-    if (!isalpha((unsigned char)*name) && *name != '_')
-        return false;
-    while (isalnum((unsigned char)*name) || *name == '_')
-        name++;
-    return !*name;
-}
-
 static bool has_section(const struct link *link, const char *name)
 {
     for (size_t i = 0; i < link->objects.count; i++)
@@ -231,7 +222,7 @@ struct crateld_error *link_own_bounds(struct link *link)
         bool is_stop = !strncmp(symbol->name, "__stop_", 7);
         const char *name = symbol->name + (is_start ? 8 : 7);
         bool is_ours = symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE;
-        if (is_ours || (!is_start && !is_stop) || !is_c_identifier(name) || !has_section(link, name))
+        if (is_ours || (!is_start && !is_stop) || !link_is_set_name(name) || !has_section(link, name))
             continue;
         struct link_marker marker = {
             .place = is_start ? LINK_PLACE_SECTION_START : LINK_PLACE_SECTION_END,
@@ -314,15 +305,6 @@ struct link_marker *link_own_marker(const struct link *link, struct link_section
     return (struct link_marker *)(void *)((char *)section - offsetof(struct link_marker, section));
 }
 
-/* The first or last output with the name, or in the segment. */
-static struct link_output *find_output(const struct link *link, const char *name)
-{
-    for (size_t i = 0; i < link->outputs.count; i++)
-        if (!strcmp(link->outputs.at[i]->name, name))
-            return link->outputs.at[i];
-    return NULL;
-}
-
 static void bind_to(struct link_section *section, struct link_output *output, bool is_end)
 {
     section->output = output;
@@ -343,12 +325,15 @@ static struct link_output *edge_output(const struct link *link, uint8_t segment,
     return found;
 }
 
+static struct link_output *last_data(const struct link *link)
+{
+    return edge_output(link, CRATE_SEGMENT_DATA, false, false);
+}
+
 static void place_marker(const struct link *link, struct link_marker *marker)
 {
     static const char *const arrays[] = {".preinit_array", ".init_array", ".fini_array"};
     struct link_section *section = &marker->section;
-    struct link_output *bss = edge_output(link, CRATE_SEGMENT_DATA, true, true);
-    struct link_output *data = edge_output(link, CRATE_SEGMENT_DATA, false, false);
     int array = marker->place - LINK_PLACE_PREINIT_START;
     switch (marker->place) {
     case LINK_PLACE_IMAGE_START:
@@ -358,26 +343,26 @@ static void place_marker(const struct link *link, struct link_marker *marker)
         bind_to(section, edge_output(link, CRATE_SEGMENT_TEXT, false, false), true);
         break;
     case LINK_PLACE_DATA_END:
-        bind_to(section, data, true);
+        bind_to(section, last_data(link), true);
         break;
     case LINK_PLACE_BSS_START:
-        bind_to(section, bss ? bss : data, !bss);
+    case LINK_PLACE_IMAGE_END: {
+        bool is_start = marker->place == LINK_PLACE_BSS_START;
+        struct link_output *bss = edge_output(link, CRATE_SEGMENT_DATA, true, is_start);
+        bind_to(section, bss ? bss : last_data(link), !bss || !is_start);
         break;
-    case LINK_PLACE_IMAGE_END:
-        bss = edge_output(link, CRATE_SEGMENT_DATA, true, false);
-        bind_to(section, bss ? bss : data, true);
-        break;
+    }
     case LINK_PLACE_TOC:
-        bind_to(section, find_output(link, ".toc"), false);
+        bind_to(section, link_find_output(link, ".toc"), false);
         break;
     case LINK_PLACE_SECTION_START:
     case LINK_PLACE_SECTION_END:
-        bind_to(section, find_output(link, marker->bounds_name), marker->place == LINK_PLACE_SECTION_END);
+        bind_to(section, link_find_output(link, marker->bounds_name), marker->place == LINK_PLACE_SECTION_END);
         break;
     default: {
         /* Without such an array the bounds are some place, and equal. */
-        struct link_output *output = find_output(link, arrays[array / 2]);
-        bind_to(section, output ? output : data, output && array % 2);
+        struct link_output *output = link_find_output(link, arrays[array / 2]);
+        bind_to(section, output ? output : last_data(link), output && array % 2);
         break;
     }
     }

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "linker/address.h"
 #include "linker/function.h"
+#include "linker/output.h"
 #include "linker/scan.h"
 #include "linker/shared_closure.h"
 #include "toc/stubs.h"
