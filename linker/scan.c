@@ -4,6 +4,7 @@
 
 #include "linker/eh_frame.h"
 #include "linker/function.h"
+#include "linker/output.h"
 
 /* The relocation that is being looked at. */
 struct scanning {
