@@ -29,7 +29,7 @@ void crateld_error_destroy(struct crateld_error *error)
         free(error);
 }
 
-struct crateld_error *error_memory(void)
+struct crateld_error *(error_memory)(void)
 {
     return &memory_error;
 }
@@ -54,7 +54,7 @@ static struct crateld_error *format_error(enum crateld_error_code code, const ch
     return error;
 }
 
-struct crateld_error *error_create(enum crateld_error_code code, const char *format, ...)
+struct crateld_error *(error_create)(enum crateld_error_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -63,7 +63,7 @@ struct crateld_error *error_create(enum crateld_error_code code, const char *for
     return error;
 }
 
-struct crateld_error *error_errno(int errnum, const char *format, ...)
+struct crateld_error *(error_errno)(int errnum, const char *format, ...)
 {
     char after[160];
     char reason[128];
@@ -75,7 +75,7 @@ struct crateld_error *error_errno(int errnum, const char *format, ...)
     return error;
 }
 
-struct crateld_error *error_prefix(struct crateld_error *error, const char *format, ...)
+struct crateld_error *(error_prefix)(struct crateld_error *error, const char *format, ...)
 {
     if (error == &memory_error)
         return error;

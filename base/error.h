@@ -36,6 +36,18 @@ ALWAYS_FAILS struct crateld_error *error_errno(int errnum, const char *format, .
 ALWAYS_FAILS struct crateld_error *error_prefix(struct crateld_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Static analysis sees one file at a time, and has to be told that these always make an error. */
+static inline struct crateld_error *error_made(struct crateld_error *error)
+{
+    if (!error)
+        __builtin_unreachable();
+    return error;
+}
+#define error_create(...) error_made(error_create(__VA_ARGS__))
+#define error_memory()    error_made(error_memory())
+#define error_errno(...)  error_made(error_errno(__VA_ARGS__))
+#define error_prefix(...) error_made(error_prefix(__VA_ARGS__))
+
 /* Collects faults: the result carries the code of `first` and the lines of both. Takes over both, either may be
  * NULL; returns NULL if both are. */
 MUST_CHECK struct crateld_error *error_join(struct crateld_error *first, struct crateld_error *second);

@@ -35,9 +35,10 @@ static inline bool vec_grow(void **at, size_t *capacity, size_t count, size_t mo
     return true;
 }
 
-/* Makes room for `more` further elements; false without memory. */
+/* Makes room for `more` further elements, at least one; false without memory. (That there is an array then is asked for the
+ * sake of static analysis.) */
 #define VEC_RESERVE(vec, more)                                                                               \
-    vec_grow((void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more), sizeof *(vec)->at)
+    (vec_grow((void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more), sizeof *(vec)->at) && (vec)->at)
 
 /* Appends `...` (an expression of the element's type); false without memory. */
 #define VEC_PUSH(vec, ...) (VEC_RESERVE(vec, 1) && ((vec)->at[(vec)->count++] = (__VA_ARGS__), true))

@@ -63,6 +63,7 @@ static struct crateld_error *report_header(struct report *report, const struct i
     report_address(report, "preferred_base", header->preferred_base);
     if (crate->namer)
         report_address(report, "base", crate->base);
+    report_number(report, "image_align", header->image_align);
     report_number(report, "image_size", header->image_size);
     report_number(report, "reserve_size", header->reserve_size);
     report_number(report, "file_size", crate->file.data.size);

@@ -34,6 +34,7 @@ static bool parse_mapping(char *line, struct mapping *ret)
     int path_off = 0;
     struct mapping mapping;
     line[strcspn(line, "\n")] = 0;
+    /* NOLINTNEXTLINE(cert-err34-c): the kernel's numbers fit */
     if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %x:%x %lu %n", &mapping.start, &end,
                &mapping.off, &major_number, &minor_number, &mapping.inode, &path_off) < 6)
         return false;

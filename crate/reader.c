@@ -157,12 +157,16 @@ static struct crateld_error *check_placement(const char *path, const struct crat
         header->reserve_size > CRATE_MAX_SIZE - header->image_size)
         return FAULT(path, "crate header", "a reserve of 0x%" PRIx64 " bytes behind an image of 0x%" PRIx64,
                      header->reserve_size, header->image_size);
+    uint64_t align = header->image_align;
+    if (align < CRATE_PAGE_SIZE || align > CRATE_MAX_ALIGN || align & (align - 1))
+        return FAULT(path, "crate header", "an alignment of 0x%" PRIx64 ", wanted a power of two from 0x%x to 0x%x", align,
+                     CRATE_PAGE_SIZE, CRATE_MAX_ALIGN);
     /* The low limit is that of the flag LOW; the other one leaves the sum of base and any rva below 2^63. */
     uint64_t limit = header->flags & CRATE_FLAG_LOW ? UINT64_C(1) << 31 : UINT64_C(1) << 62;
-    if (!is_aligned(header->preferred_base, CRATE_PAGE_SIZE) || header->preferred_base > limit ||
+    if (!is_aligned(header->preferred_base, align) || header->preferred_base > limit ||
         header->image_size > limit - header->preferred_base)
-        return FAULT(path, "crate header", "preferred base 0x%" PRIx64 " is out of range or not page-aligned",
-                     header->preferred_base);
+        return FAULT(path, "crate header", "preferred base 0x%" PRIx64 " is out of range or no multiple of 0x%" PRIx64,
+                     header->preferred_base, align);
     return NULL;
 }
 

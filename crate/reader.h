@@ -23,6 +23,7 @@
 enum {
     CRATE_START_SIZE = 4096, /* ELF header, program headers and crate header lie in the file's first bytes */
     CRATE_MAX_SIZE = 0x7fffffff,   /* bytes of an image with its reserve: pc-relative reach */
+    CRATE_MAX_ALIGN = 1 << 24,     /* of an image */
     CRATE_MAX_TLS_ALIGN = 1 << 16, /* of a crate's block of thread-locals */
 };
 

@@ -2,7 +2,6 @@
 
 #include <ar.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,17 +40,8 @@ struct header {
 };
 
 /* An error at the member header at `off`. */
-__attribute__((format(printf, 3, 4))) static struct crateld_error *
-format_error(const struct archive *archive, uint64_t off, const char *format, ...)
-{
-    char message[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    return error_create(CRATELD_ERROR_FORMAT, "%s: member header at 0x%" PRIx64 ": %s", archive->path, off,
-                        message);
-}
+#define FAULT(archive, off, ...)                                                                             \
+    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: member header at 0x%" PRIx64, (archive)->path, (off))
 
 /* Reads the decimal number at the start of `text`; *end is what follows it. False: none, or one beyond all
  * sizes. */
@@ -84,12 +74,12 @@ static struct crateld_error *read_header(const struct archive *archive, uint64_t
 {
     struct ar_hdr raw;
     if (!span_read(archive->data, off, &raw, sizeof raw))
-        return format_error(archive, off, "%zu bytes are left, a header has %d",
+        return FAULT(archive, off, "%zu bytes are left, a header has %d",
                             archive->data.size - (size_t)off, HEADER_SIZE);
     if (memcmp(raw.ar_fmag, ARFMAG, sizeof raw.ar_fmag) != 0)
-        return format_error(archive, off, "does not end in '`' and a newline");
+        return FAULT(archive, off, "does not end in '`' and a newline");
     if (!read_decimal_field(raw.ar_size, sizeof raw.ar_size, &ret->size))
-        return format_error(archive, off, "size '%.*s' is no decimal number", (int)sizeof raw.ar_size,
+        return FAULT(archive, off, "size '%.*s' is no decimal number", (int)sizeof raw.ar_size,
                             raw.ar_size);
     size_t length = sizeof raw.ar_name;
     while (length && raw.ar_name[length - 1] == ' ')
@@ -106,7 +96,7 @@ static struct crateld_error *slice_data(const struct archive *archive, const str
                                         struct span *ret)
 {
     if (!span_slice(archive->data, header->data_off, header->size, ret))
-        return format_error(archive, header->off, "'%s' has %" PRIu64 " bytes, %zu are left", header->name,
+        return FAULT(archive, header->off, "'%s' has %" PRIu64 " bytes, %zu are left", header->name,
                             header->size, archive->data.size - (size_t)header->data_off);
     return NULL;
 }
@@ -129,22 +119,22 @@ static struct crateld_error *read_long_name(struct listing *listing, const struc
     size_t length = strlen(digits), end, nested_end = 0;
     uint64_t off;
     if (!read_decimal(digits, length, &off, &end))
-        return format_error(listing->archive, header->off, "name '%s' is no offset", header->name);
+        return FAULT(listing->archive, header->off, "name '%s' is no offset", header->name);
     if (listing->archive->is_thin && digits[end] == ':') {
         end++;
         if (!read_decimal(digits + end, length - end, &member->nested_off, &nested_end) ||
             !member->nested_off)
-            return format_error(listing->archive, header->off, "name '%s' has no offset after ':'",
+            return FAULT(listing->archive, header->off, "name '%s' has no offset after ':'",
                                 header->name);
     }
     if (end + nested_end != length)
-        return format_error(listing->archive, header->off, "name '%s' is no offset", header->name);
+        return FAULT(listing->archive, header->off, "name '%s' is no offset", header->name);
     struct span rest = span_from(listing->names, off);
     size_t name_length = 0;
     while (name_length < rest.size && rest.data[name_length] != '\n' && rest.data[name_length] != 0)
         name_length++;
     if (name_length == rest.size)
-        return format_error(listing->archive, header->off,
+        return FAULT(listing->archive, header->off,
                             "name at %" PRIu64 " is outside the %zu bytes of long names, or has no end", off,
                             listing->names.size);
     if (name_length && rest.data[name_length - 1] == '/')
@@ -160,7 +150,7 @@ static struct crateld_error *read_bsd_name(struct listing *listing, const struct
     const char *digits = header->name + strlen("#1/");
     uint64_t length;
     if (!read_decimal_field(digits, strlen(digits), &length) || length > member->data.size)
-        return format_error(listing->archive, header->off, "name '%s' does not fit the member's %zu bytes",
+        return FAULT(listing->archive, header->off, "name '%s' does not fit the member's %zu bytes",
                             header->name, member->data.size);
     member->name = arena_strndup(&listing->archive->arena, (const char *)member->data.data,
                                  strnlen((const char *)member->data.data, (size_t)length));
@@ -191,14 +181,14 @@ static struct crateld_error *add_member(struct listing *listing, const struct he
         TRY(slice_data(archive, header, &member.data));
     TRY(read_name(listing, header, &member));
     if (!member.name[0])
-        return format_error(archive, header->off, "the member has no name");
+        return FAULT(archive, header->off, "the member has no name");
     if (archive->is_thin) {
         member.external_path = external_path(archive, member.name);
         if (!member.external_path)
             return error_memory();
     }
     if (listing->members.count == UINT32_MAX)
-        return format_error(archive, header->off, "more than %" PRIu32 " members", UINT32_MAX);
+        return FAULT(archive, header->off, "more than %" PRIu32 " members", UINT32_MAX);
     return VEC_PUSH(&listing->members, member) ? NULL : error_memory();
 }
 
@@ -260,7 +250,7 @@ static struct crateld_error *read_index(struct listing *listing)
     unsigned word = listing->index_word_size;
     uint64_t count = index.size >= word ? read_big_endian(index, 0, word) : UINT64_MAX;
     if (count == UINT64_MAX || count > (index.size - word) / word || count > UINT32_MAX)
-        return format_error(archive, listing->index_off, "the index has no room for its symbols in %zu bytes",
+        return FAULT(archive, listing->index_off, "the index has no room for its symbols in %zu bytes",
                             index.size);
     archive->symbols = arena_alloc_array(&archive->arena, (size_t)count, sizeof *archive->symbols);
     if (!archive->symbols)
@@ -270,12 +260,12 @@ static struct crateld_error *read_index(struct listing *listing)
     for (uint64_t i = 0; i < count; i++) {
         const char *name = span_string(index, name_off);
         if (!name)
-            return format_error(archive, listing->index_off,
+            return FAULT(archive, listing->index_off,
                                 "the index's name %" PRIu64 " of %" PRIu64 " has no end", i, count);
         uint64_t off = read_big_endian(index, word + i * word, word);
         guess = find_member(archive->members, archive->member_count, off, guess);
         if (guess == UINT32_MAX)
-            return format_error(archive, listing->index_off,
+            return FAULT(archive, listing->index_off,
                                 "the index places '%s' at 0x%" PRIx64 ", where no member is", name, off);
         archive->symbols[i] = (struct archive_symbol){name, guess};
         name_off += strlen(name) + 1;
@@ -375,8 +365,9 @@ static struct crateld_error *load_nested(struct archive *archive, struct archive
         TRY(add_external(archive, member->external_path, true, &external));
     struct archive *nested = &external->nested;
     uint32_t idx = find_member(nested->members, nested->member_count, member->nested_off, 0);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what has an index is in the array */
     if (idx == UINT32_MAX || nested->members[idx].nested_off)
-        return format_error(archive, member->header_off, "'%s' has no member at 0x%" PRIx64, nested->path,
+        return FAULT(archive, member->header_off, "'%s' has no member at 0x%" PRIx64, nested->path,
                             member->nested_off);
     return archive_member_data(nested, idx, &member->data);
 }

@@ -378,9 +378,8 @@ static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct 
     }
 }
 
-/* Writes the FDEs of entry stubs; returns the next free row. */
-static struct table_row *write_stub_entries(struct link *link, uint8_t *image, uint64_t base, uint64_t hdr,
-                                            struct table_row *row)
+/* Writes the FDEs of entry stubs, and their rows. */
+static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base, uint64_t hdr, struct table_row *row)
 {
     uint64_t cie = base + link->eh_frame->stub_off;
     uint64_t at = cie + STUB_CIE_SIZE;
@@ -402,7 +401,6 @@ static struct table_row *write_stub_entries(struct link *link, uint8_t *image, u
     }
     if (is_any)
         write_stub_cie(link, image + cie);
-    return row;
 }
 
 struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
@@ -435,7 +433,7 @@ struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
                              (uint64_t)reloc->r_addend);
         *row++ = (struct table_row){(int32_t)(pc - table->rva), (int32_t)(rva - table->rva)};
     }
-    row = write_stub_entries(link, image, frame->rva, table->rva, row);
+    write_stub_entries(link, image, frame->rva, table->rva, row);
     qsort(rows, eh->live_count, sizeof *rows, compare_rows);
     /* Version 1; .eh_frame's address pc-relative; count as 4 bytes; table relative to the header (LSB
      * Core 5.0). */

@@ -115,7 +115,7 @@ static uint32_t write_program_headers(const struct link *link, const struct link
         uint64_t vaddr = link->preferred_base + segment->rva;
         if (segment->mem_size)
             headers[count++] = (Elf64_Phdr){PT_LOAD, protections[i], segment->rva, vaddr, vaddr,
-                                            segment->file_size, segment->mem_size, CRATE_PAGE_SIZE};
+                                            segment->file_size, segment->mem_size, image->header.image_align};
     }
     uint64_t base = link->preferred_base;
     if (link->tls_mem_size)

@@ -313,14 +313,30 @@ static void align_tls(struct link *link)
     }
 }
 
+/* What the image's base must be a multiple of. */
+static struct crateld_error *find_image_align(const struct link *link, uint64_t *ret)
+{
+    uint64_t align = CRATE_PAGE_SIZE;
+    for (size_t i = 0; i < link->outputs.count; i++) {
+        const struct link_output *output = link->outputs.at[i];
+        if (output->segment != CRATE_SEGMENT_COUNT && UINT64_C(1) << output->align_log2 > align)
+            align = UINT64_C(1) << output->align_log2;
+        if (align > CRATE_MAX_ALIGN)
+            return error_create(CRATELD_ERROR_RANGE, "%s: section %s is aligned to %llu bytes: more than %d is not possible",
+                                link->options->output, output->name, (unsigned long long)align, CRATE_MAX_ALIGN);
+    }
+    *ret = align;
+    return NULL;
+}
+
 /* Places all segments; the table of RELR is as long as `image` says. */
 static struct crateld_error *place_segments(struct link *link, struct link_image *image)
 {
     struct crate_segment *segments = image->header.segments;
     uint64_t start = 0;
     link_find_output(link, ".crate")->size = image->header_end;
-    for (uint8_t kind = 0; kind < CRATE_SEGMENT_COUNT; kind++) {
-        place_segment(link, kind, start, &segments[kind]);
+    for (int kind = 0; kind < CRATE_SEGMENT_COUNT; kind++) {
+        place_segment(link, (uint8_t)kind, start, &segments[kind]);
         start = align_up(start + segments[kind].mem_size, CRATE_PAGE_SIZE);
     }
     image->header.image_size = start;
@@ -352,6 +368,20 @@ uint64_t link_import_stub_rva(const struct link *link, uint32_t slot)
     return link->stubs_rva + link->function_imports.at[slot].stub_off;
 }
 
+/* RELR is as long as the places are scattered, and they lie behind it: places everything until RELR fits where it was counted
+ * to be. Shifting whole pages changes its length only where something is aligned to more than a page. */
+static struct crateld_error *place_with_tables(struct link *link, struct link_image *image)
+{
+    uint64_t end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);
+    do {
+        image->header_end = end;
+        TRY(place_segments(link, image));
+        TRY(link_tables_relr(link, image));
+        end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);
+    } while (end > image->header_end);
+    return NULL;
+}
+
 struct crateld_error *link_layout(struct link *link, struct link_image *image)
 {
     choose_base(link);
@@ -365,14 +395,8 @@ struct crateld_error *link_layout(struct link *link, struct link_image *image)
     link_own_place(link);
     TRY(link_tables_count(link, image)); /* after this the tables' sizes are known, but for RELR's */
 
-    /* RELR is as long as the places are scattered, which shifting whole pages does not change: place everything once to
-     * learn its size, and once for good. */
-    image->header_end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);
-    TRY(place_segments(link, image));
-    TRY(link_tables_relr(link, image));
-    image->header_end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);
-    TRY(place_segments(link, image));
-    TRY(link_tables_relr(link, image));
+    TRY(find_image_align(link, &image->header.image_align));
+    TRY(place_with_tables(link, image));
     link_own_place(link);
     return link_tables_fill(link, image);
 }

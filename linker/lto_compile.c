@@ -18,8 +18,6 @@
 #include "base/vec.h"
 #include "linker/lto.h"
 
-extern char **environ;
-
 static const char *const default_compiler[] = {"gcc", NULL};
 static const char *const no_flags[] = {NULL};
 static const char *const merge_flags[] = {"-r", "-flto", "-flinker-output=nolto-rel", "-nostdlib", NULL};

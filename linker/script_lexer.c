@@ -1,8 +1,6 @@
 #define _GNU_SOURCE
 #include "linker/script_lexer.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { SHOWN_TOKEN_MAX = 60 }; /* bytes of a token in a message */
@@ -114,8 +112,7 @@ struct crateld_error *script_lexer_expect(struct script_lexer *lexer, char wante
     return script_lexer_unexpected(lexer, &token, text);
 }
 
-struct crateld_error *script_lexer_error(const struct script_lexer *lexer, size_t off,
-                                         enum crateld_error_code code, const char *format, ...)
+struct crateld_error *script_lexer_place(const struct script_lexer *lexer, size_t off, struct crateld_error *error)
 {
     size_t line = 1, line_off = 0;
     for (size_t i = 0; i < off && i < lexer->text.size; i++) {
@@ -124,12 +121,7 @@ struct crateld_error *script_lexer_error(const struct script_lexer *lexer, size_
             line_off = i + 1;
         }
     }
-    char message[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    return error_create(code, "%s:%zu:%zu: %s", lexer->path, line, off - line_off + 1, message);
+    return error_prefix(error, "%s:%zu:%zu", lexer->path, line, off - line_off + 1);
 }
 
 struct crateld_error *script_lexer_unexpected(const struct script_lexer *lexer,

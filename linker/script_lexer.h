@@ -39,10 +39,13 @@ MUST_CHECK struct crateld_error *script_lexer_expect(struct script_lexer *lexer,
 /* Whether `token` is the unquoted word, or the punctuation character, `text`. */
 bool script_token_is(const struct script_token *token, const char *text);
 
+/* Puts "path:line:column: ", the place of byte `off`, before the message of `error`, which it takes over. */
+ALWAYS_FAILS struct crateld_error *script_lexer_place(const struct script_lexer *lexer, size_t off,
+                                                      struct crateld_error *error);
+
 /* An error "path:line:column: <formatted>" at byte `off`. */
-MUST_CHECK struct crateld_error *script_lexer_error(const struct script_lexer *lexer, size_t off,
-                                                    enum crateld_error_code code, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+#define script_lexer_error(lexer, off, code, ...)                                                            \
+    error_made(script_lexer_place((lexer), (off), error_create((code), __VA_ARGS__)))
 
 /* An error "path:line:column: found '<token>', wanted <wanted>". */
 MUST_CHECK struct crateld_error *script_lexer_unexpected(const struct script_lexer *lexer,

@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,16 +71,7 @@ struct dynamic {
 };
 
 /* An error about the file's contents. */
-__attribute__((format(printf, 2, 3))) static struct crateld_error *
-format_error(const struct shared_library *library, const char *format, ...)
-{
-    char message[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    return error_create(CRATELD_ERROR_FORMAT, "%s: %s", library->path, message);
-}
+#define FAULT(library, ...) error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s", (library)->path)
 
 /* The file's bytes from `vaddr` to the end of its segment; false: not in the file. */
 static bool image_at(const struct shared_library *library, uint64_t vaddr, struct span *ret)
@@ -105,18 +95,18 @@ static const char *string_at(const struct shared_library *library, uint64_t off)
 static struct crateld_error *check_header(struct shared_library *library, uint16_t machine, Elf64_Ehdr *ret)
 {
     if (!span_read(library->data, 0, ret, sizeof *ret) || memcmp(ret->e_ident, ELFMAG, SELFMAG) != 0)
-        return format_error(library, "no ELF file");
+        return FAULT(library, "no ELF file");
     if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB)
         return error_create(CRATELD_ERROR_MISMATCH,
                             "%s: ELF class %u, data encoding %u; wanted 64-bit, little-endian", library->path,
                             ret->e_ident[EI_CLASS], ret->e_ident[EI_DATA]);
     if (ret->e_type != ET_DYN)
-        return format_error(library, "ELF type %u, a shared library has %u", ret->e_type, ET_DYN);
+        return FAULT(library, "ELF type %u, a shared library has %u", ret->e_type, ET_DYN);
     if (ret->e_machine != machine)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: is for machine %u, wanted %u", library->path,
                             ret->e_machine, machine);
     if (ret->e_phentsize != sizeof(Elf64_Phdr))
-        return format_error(library, "program headers have %u bytes, wanted %zu", ret->e_phentsize,
+        return FAULT(library, "program headers have %u bytes, wanted %zu", ret->e_phentsize,
                             sizeof(Elf64_Phdr));
     library->machine = ret->e_machine;
     return NULL;
@@ -153,7 +143,7 @@ static struct crateld_error *read_segment(struct shared_library *library, const 
     if (header->p_type != PT_LOAD && header->p_type != PT_DYNAMIC && header->p_type != PT_NOTE)
         return NULL;
     if (!span_slice(library->data, header->p_offset, header->p_filesz, &data))
-        return format_error(library,
+        return FAULT(library,
                             "program header %u: %" PRIu64 " bytes at 0x%" PRIx64 ", the file has %zu", idx,
                             header->p_filesz, header->p_offset, library->data.size);
     if (header->p_type == PT_DYNAMIC)
@@ -163,7 +153,7 @@ static struct crateld_error *read_segment(struct shared_library *library, const 
     if (header->p_type != PT_LOAD)
         return NULL;
     if (header->p_memsz < header->p_filesz || header->p_vaddr > UINT64_MAX - header->p_memsz)
-        return format_error(library, "program header %u: 0x%" PRIx64 " bytes in memory at 0x%" PRIx64, idx,
+        return FAULT(library, "program header %u: 0x%" PRIx64 " bytes in memory at 0x%" PRIx64, idx,
                             header->p_memsz, header->p_vaddr);
     library->segments[library->segment_count++] =
         (struct shared_segment){header->p_vaddr, data, header->p_memsz, header->p_flags};
@@ -175,7 +165,7 @@ static struct crateld_error *read_segments(struct shared_library *library, const
 {
     struct span headers;
     if (!span_slice(library->data, header->e_phoff, (uint64_t)header->e_phnum * sizeof(Elf64_Phdr), &headers))
-        return format_error(library, "%u program headers at 0x%" PRIx64 ", the file has %zu bytes",
+        return FAULT(library, "%u program headers at 0x%" PRIx64 ", the file has %zu bytes",
                             header->e_phnum, header->e_phoff, library->data.size);
     library->segments = arena_alloc_array(&library->arena, header->e_phnum, sizeof *library->segments);
     if (!library->segments)
@@ -186,7 +176,7 @@ static struct crateld_error *read_segments(struct shared_library *library, const
         TRY(read_segment(library, &segment, i, dynamic));
     }
     if (!dynamic->entries.data)
-        return format_error(library, "no PT_DYNAMIC: not a shared library");
+        return FAULT(library, "no PT_DYNAMIC: not a shared library");
     return NULL;
 }
 
@@ -214,7 +204,7 @@ static struct crateld_error *read_strings(struct shared_library *library, const 
         return NULL;
     if (!image_at(library, dynamic->value[DYN_STRTAB], &rest) ||
         !span_slice(rest, 0, dynamic->value[DYN_STRSZ], &library->strings))
-        return format_error(library, "DT_STRTAB: 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not in the file",
+        return FAULT(library, "DT_STRTAB: 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not in the file",
                             dynamic->value[DYN_STRSZ], dynamic->value[DYN_STRTAB]);
     while (library->strings.size && library->strings.data[library->strings.size - 1])
         library->strings.size--;
@@ -235,7 +225,7 @@ static struct crateld_error *read_names(struct shared_library *library, const st
             continue;
         const char *name = string_at(library, entry.d_un.d_val);
         if (!name)
-            return format_error(library, "DT_NEEDED: name at 0x%" PRIx64 " of %zu bytes of strings",
+            return FAULT(library, "DT_NEEDED: name at 0x%" PRIx64 " of %zu bytes of strings",
                                 entry.d_un.d_val, library->strings.size);
         library->needed[library->needed_count++] = name;
     }
@@ -245,7 +235,7 @@ static struct crateld_error *read_names(struct shared_library *library, const st
     if (library->has_soname)
         library->soname = string_at(library, dynamic->value[DYN_SONAME]);
     if (!library->soname || !library->soname[0])
-        return format_error(library, "DT_SONAME: no name at 0x%" PRIx64 " of %zu bytes of strings",
+        return FAULT(library, "DT_SONAME: no name at 0x%" PRIx64 " of %zu bytes of strings",
                             dynamic->value[DYN_SONAME], library->strings.size);
     if (dynamic->has[DYN_RUNPATH] || dynamic->has[DYN_RPATH])
         library->runpath =
@@ -334,30 +324,30 @@ static struct crateld_error *read_symbol_table(struct shared_library *library, c
     if (!dynamic->has[DYN_SYMTAB])
         return NULL;
     if (!image_at(library, vaddr, &symbols))
-        return format_error(library, "DT_SYMTAB: 0x%" PRIx64 " is not in the file", vaddr);
+        return FAULT(library, "DT_SYMTAB: 0x%" PRIx64 " is not in the file", vaddr);
     if (dynamic->has[DYN_GNU_HASH]) {
         if (!image_at(library, dynamic->value[DYN_GNU_HASH], &table) || !split_gnu_hash(table, &hash))
-            return format_error(library, "DT_GNU_HASH: no hash table at 0x%" PRIx64,
+            return FAULT(library, "DT_GNU_HASH: no hash table at 0x%" PRIx64,
                                 dynamic->value[DYN_GNU_HASH]);
         count = count_by_gnu_hash(&hash);
         library->gnu_hash = count ? table : (struct span){0};
     }
     if (!count && dynamic->has[DYN_HASH]) {
         if (!image_at(library, dynamic->value[DYN_HASH], &table) || table.size < 2 * sizeof(uint32_t))
-            return format_error(library, "DT_HASH: no hash table at 0x%" PRIx64, dynamic->value[DYN_HASH]);
+            return FAULT(library, "DT_HASH: no hash table at 0x%" PRIx64, dynamic->value[DYN_HASH]);
         count = word_at(table, 1);
     }
     if (!count)
         count = count_by_sections(library, vaddr);
     if (count > UINT32_MAX || !span_slice(symbols, 0, count * sizeof(Elf64_Sym), &library->symbols))
-        return format_error(library, "DT_SYMTAB: %" PRIu64 " symbols at 0x%" PRIx64 " are not in the file",
+        return FAULT(library, "DT_SYMTAB: %" PRIu64 " symbols at 0x%" PRIx64 " are not in the file",
                             count, vaddr);
     library->symbol_count = (uint32_t)count;
     if (!dynamic->has[DYN_VERSYM])
         return NULL;
     if (!image_at(library, dynamic->value[DYN_VERSYM], &table) ||
         !span_slice(table, 0, count * sizeof(Elf64_Half), &library->versions))
-        return format_error(library, "DT_VERSYM: %" PRIu64 " entries at 0x%" PRIx64 " are not in the file",
+        return FAULT(library, "DT_VERSYM: %" PRIu64 " entries at 0x%" PRIx64 " are not in the file",
                             count, dynamic->value[DYN_VERSYM]);
     return NULL;
 }
@@ -367,11 +357,11 @@ static struct crateld_error *add_version(struct shared_library *library, uint32_
 {
     const char *name = string_at(library, name_off);
     if (!name)
-        return format_error(library, "symbol version %u: name at 0x%" PRIx64 " of %zu bytes of strings", idx,
+        return FAULT(library, "symbol version %u: name at 0x%" PRIx64 " of %zu bytes of strings", idx,
                             name_off, library->strings.size);
     /* Each index occurs once, so there can not be more entries; broken chains may overlap endlessly. */
     if (library->version_count++ == VERSION_INDEX_MASK)
-        return format_error(library, "more than %d symbol versions", VERSION_INDEX_MASK);
+        return FAULT(library, "more than %d symbol versions", VERSION_INDEX_MASK);
     idx &= VERSION_INDEX_MASK;
     while (library->version_names.count <= idx)
         if (!VEC_PUSH(&library->version_names, NULL))
@@ -387,7 +377,7 @@ static struct crateld_error *read_verdef(struct shared_library *library, const s
     if (!dynamic->has[DYN_VERDEF])
         return NULL;
     if (!image_at(library, dynamic->value[DYN_VERDEF], &table))
-        return format_error(library, "DT_VERDEF: 0x%" PRIx64 " is not in the file",
+        return FAULT(library, "DT_VERDEF: 0x%" PRIx64 " is not in the file",
                             dynamic->value[DYN_VERDEF]);
     uint64_t off = 0;
     for (uint64_t i = 0; i < dynamic->value[DYN_VERDEFNUM]; i++) {
@@ -395,7 +385,7 @@ static struct crateld_error *read_verdef(struct shared_library *library, const s
         Elf64_Verdaux name;
         if (!span_read(table, off, &def, sizeof def) ||
             !span_read(table, off + def.vd_aux, &name, sizeof name))
-            return format_error(library, "DT_VERDEF: entry %" PRIu64 " of %" PRIu64 " is not in the file", i,
+            return FAULT(library, "DT_VERDEF: entry %" PRIu64 " of %" PRIu64 " is not in the file", i,
                                 dynamic->value[DYN_VERDEFNUM]);
         if (!(def.vd_flags & VER_FLG_BASE)) /* that one is the library's own name */
             TRY(add_version(library, def.vd_ndx, name.vda_name));
@@ -413,7 +403,7 @@ static struct crateld_error *read_vernaux(struct shared_library *library, struct
     for (unsigned i = 0; i < count; i++) {
         Elf64_Vernaux version;
         if (!span_read(table, off, &version, sizeof version))
-            return format_error(library, "DT_VERNEED: version at 0x%" PRIx64 " is not in the file", off);
+            return FAULT(library, "DT_VERNEED: version at 0x%" PRIx64 " is not in the file", off);
         TRY(add_version(library, version.vna_other, version.vna_name));
         if (!version.vna_next)
             break;
@@ -429,13 +419,13 @@ static struct crateld_error *read_verneed(struct shared_library *library, const 
     if (!dynamic->has[DYN_VERNEED])
         return NULL;
     if (!image_at(library, dynamic->value[DYN_VERNEED], &table))
-        return format_error(library, "DT_VERNEED: 0x%" PRIx64 " is not in the file",
+        return FAULT(library, "DT_VERNEED: 0x%" PRIx64 " is not in the file",
                             dynamic->value[DYN_VERNEED]);
     uint64_t off = 0;
     for (uint64_t i = 0; i < dynamic->value[DYN_VERNEEDNUM]; i++) {
         Elf64_Verneed need;
         if (!span_read(table, off, &need, sizeof need))
-            return format_error(library, "DT_VERNEED: entry %" PRIu64 " of %" PRIu64 " is not in the file", i,
+            return FAULT(library, "DT_VERNEED: entry %" PRIu64 " of %" PRIu64 " is not in the file", i,
                                 dynamic->value[DYN_VERNEEDNUM]);
         TRY(read_vernaux(library, table, off + need.vn_aux, need.vn_cnt));
         if (!need.vn_next)

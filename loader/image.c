@@ -98,20 +98,59 @@ static void *map_fixed(int fd, uint64_t address, size_t size)
     return MAP_FAILED;
 }
 
+/* Address space without access. */
+static uint8_t *reserve(size_t size, int flags)
+{
+    return mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+}
+
 /* Takes `size` bytes, a multiple of the page size, from the region, or from a new one when it is used up: half of a region
  * is never filled with images. MAP_FAILED: there is no address space. */
-static uint8_t *take_place(struct image_region *region, size_t size)
+static uint8_t *take_from_region(struct image_region *region, size_t size, size_t align)
 {
     size_t left = region->start ? (size_t)(region->end - region->start) : 0;
-    if (left < REGION_SIZE / 2 + size) {
+    if (left < REGION_SIZE / 2 + size + align) {
         size_t wanted = REGION_SIZE > 4 * size ? REGION_SIZE : 4 * size;
-        uint8_t *start = mmap(NULL, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        uint8_t *start = reserve(wanted, 0);
         if (start == MAP_FAILED)
             return MAP_FAILED;
         region->start = start; /* an old one stays, for the crates in it */
         region->end = start + wanted;
     }
-    return region->end -= size;
+    region->end -= size + ((uintptr_t)(region->end - size) & (align - 1));
+    return region->end;
+}
+
+static bool is_low_range(uint64_t base, uint64_t size)
+{
+    return base + size <= LOW_LIMIT;
+}
+
+/* Takes `size` bytes below 2 GiB; MAP_FAILED: there are none. */
+static uint8_t *take_low(size_t size, size_t align)
+{
+    size_t more = align - CRATE_PAGE_SIZE;
+    uint8_t *start = reserve(size + more, MAP_32BIT);
+    if (start == MAP_FAILED)
+        return start;
+    if (!is_low_range((uintptr_t)start, size + more)) {
+        munmap(start, size + more);
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    uint8_t *place = (uint8_t *)(((uintptr_t)start + more) & ~(uintptr_t)(align - 1));
+    if (place != start)
+        munmap(start, (size_t)(place - start));
+    if (place != start + more)
+        munmap(place + size, (size_t)(start + more - place));
+    return place;
+}
+
+/* Address space for an image and, below 2 GiB, the reserve behind it. MAP_FAILED: there is none. */
+static uint8_t *take_place(struct image_region *region, const struct crate_header *header, bool is_low, size_t *ret_size)
+{
+    *ret_size = header->image_size + (is_low ? header->reserve_size : 0);
+    return is_low ? take_low(*ret_size, header->image_align) : take_from_region(region, *ret_size, header->image_align);
 }
 
 void image_region_deinit(struct image_region *region)
@@ -132,24 +171,19 @@ static struct crateld_error *map_image(struct loaded_crate *crate, struct image_
                                        const struct crate_header *header, bool has_aslr)
 {
     enum image_place place = place_for(header, has_aslr);
+    bool is_low = place == IMAGE_LOW;
     void *base = MAP_FAILED;
     crate->mapped_size = header->image_size + header->reserve_size;
-    if (place != IMAGE_REGION && !has_aslr)
+    if (place != IMAGE_REGION && !has_aslr && (!is_low || is_low_range(header->preferred_base, header->image_size)))
         base = map_fixed(fd, header->preferred_base, crate->mapped_size);
-    if (base == MAP_FAILED && place == IMAGE_LOW) {
-        base = map_file(fd, NULL, crate->mapped_size, MAP_32BIT);
-    } else if (base == MAP_FAILED) {
-        crate->mapped_size = header->image_size;
-        uint8_t *at = take_place(region, crate->mapped_size);
+    if (base == MAP_FAILED) {
+        uint8_t *at = take_place(region, header, is_low, &crate->mapped_size);
         if (at != MAP_FAILED)
             base = map_file(fd, at, crate->mapped_size, MAP_FIXED);
     }
     if (base == MAP_FAILED)
-        return no_room(crate, crate->mapped_size, place == IMAGE_LOW);
+        return no_room(crate, crate->mapped_size, is_low);
     crate->base = base;
-    if (place == IMAGE_LOW && (uintptr_t)base + header->image_size > LOW_LIMIT)
-        return error_create(CRATELD_ERROR_RANGE, "%s: no room for 0x%zx bytes below 2 GiB", crate->path,
-                            crate->mapped_size);
     return NULL;
 }
 
@@ -182,11 +216,10 @@ struct crateld_error *image_move(struct loaded_crate *crate, struct image_region
 {
     const struct crate_header header = crate->view.header;
     uint64_t base = (uint64_t)(uintptr_t)crate->base;
-    if (is_low ? base + header.image_size <= LOW_LIMIT : base != header.preferred_base)
+    if (is_low ? is_low_range(base, header.image_size) : base != header.preferred_base)
         return NULL;
-    size_t size = header.image_size;
-    void *place = is_low ? mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0)
-                         : take_place(region, size);
+    size_t size;
+    void *place = take_place(region, &header, is_low, &size);
     if (place == MAP_FAILED)
         return no_room(crate, size, is_low);
     if (mremap(crate->base, crate->mapped_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)

@@ -24,7 +24,7 @@ struct image_region {
  * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost more
  * than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind it, unless
  * `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
- * Errors: IO, FORMAT, MISMATCH, UNSUPPORTED, MEMORY, RANGE (no address space). */
+ * Errors: IO (also: no address space), FORMAT, MISMATCH, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
                                            bool has_aslr);
 

@@ -56,6 +56,7 @@ static void *theirs(const char *name)
     return dlsym(RTLD_NEXT, name);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's have underscores */
 __attribute__((visibility("default"))) int dladdr(const void *address, Dl_info *ret)
 {
     struct loaded_crate *crate = address_index_find((uint64_t)(uintptr_t)address);
@@ -81,6 +82,7 @@ static const Elf64_Sym *make_symbol(const Dl_info *info)
     return info->dli_sname ? &symbol : NULL;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 __attribute__((visibility("default"))) int dladdr1(const void *address, Dl_info *ret, void **extra, int flags)
 {
     struct loaded_crate *crate = address_index_find((uint64_t)(uintptr_t)address);

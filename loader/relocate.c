@@ -31,7 +31,8 @@ struct crateld_error *relocate_relr(struct loaded_crate *crate)
 
 static const char *import_name(const struct loaded_crate *crate, const struct crate_import *import)
 {
-    return crate_view_string(&crate->view, import->name);
+    const char *name = crate_view_string(&crate->view, import->name);
+    return name ? name : ""; /* it was checked with the import */
 }
 
 /* The definition that a vague import of `crate` offers: a library's if there is one, else the crate's own copy. */

@@ -16,8 +16,6 @@
 
 #include "loader/current.h"
 
-extern char **environ;
-
 #define SELF_EXE "/proc/self/exe"
 
 /* Whether the path is one of the names of this process's program. */

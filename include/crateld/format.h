@@ -81,7 +81,8 @@ struct crate_header {
     uint32_t name;  /* offset into the strings: the crate's identity, e.g. "shapes" */
     uint8_t build_id[16]; /* XXH3-128, canonical order, over all loaded file contents; this field and what
                              stripping changes count as zero: crate/build_id.h */
-    uint64_t preferred_base; /* page-aligned */
+    uint64_t preferred_base; /* a multiple of image_align */
+    uint64_t image_align;    /* of the base, wherever it is: a power of two, at least CRATE_PAGE_SIZE */
     uint64_t image_size;     /* bytes from rva 0 to the end of the last segment, page-aligned */
     uint64_t reserve_size;   /* bytes to be kept free behind the image for reloaded modules, page-aligned */
     struct crate_segment segments[CRATE_SEGMENT_COUNT];

@@ -166,6 +166,7 @@ static void fill_header(struct image *image)
     header->header_size = sizeof *header;
     header->flags = CRATE_FLAG_TEXT_FIXUPS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER;
     header->preferred_base = PREFERRED_BASE;
+    header->image_align = CRATE_PAGE_SIZE;
     header->image_size = 0x6000;
     header->reserve_size = 0x10000;
     header->segments[CRATE_SEGMENT_META] = (struct crate_segment){0, image->end, image->end};
