@@ -23,8 +23,7 @@ void arena_deinit(struct arena *arena);
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((malloc, warn_unused_result));
 
 /* `count` zeroed elements of `size` bytes; NULL without memory or when the product overflows. */
-void *arena_alloc_array(struct arena *arena, size_t count, size_t size)
-    __attribute__((malloc, warn_unused_result));
+void *arena_alloc_array(struct arena *arena, size_t count, size_t size) __attribute__((malloc, warn_unused_result));
 
 /* A NUL-terminated copy of the `length` bytes at `text`; NULL without memory. */
 char *arena_strndup(struct arena *arena, const char *text, size_t length) __attribute__((warn_unused_result));

@@ -22,11 +22,11 @@ static inline void cleanup_close(const int *fd)
 #define AUTO_CLOSE __attribute__((cleanup(cleanup_close)))
 
 /* Takes the pointer out of the variable at `place`, leaving NULL. */
-#define STEAL_PTR(place)                                                                                     \
-    ({                                                                                                       \
-        __typeof__(place) stolen_ = (place);                                                                 \
-        (place) = NULL;                                                                                      \
-        stolen_;                                                                                             \
+#define STEAL_PTR(place)                                                                                               \
+    ({                                                                                                                 \
+        __typeof__(place) stolen_ = (place);                                                                           \
+        (place) = NULL;                                                                                                \
+        stolen_;                                                                                                       \
     })
 
 #endif

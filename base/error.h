@@ -13,11 +13,11 @@
 #define ALWAYS_FAILS __attribute__((warn_unused_result, returns_nonnull))
 
 /* Returns from the calling function when `expr` yields an error. */
-#define TRY(expr)                                                                                            \
-    do {                                                                                                     \
-        struct crateld_error *try_error = (expr);                                                            \
-        if (__builtin_expect(try_error != NULL, 0))                                                          \
-            return try_error;                                                                                \
+#define TRY(expr)                                                                                                      \
+    do {                                                                                                               \
+        struct crateld_error *try_error = (expr);                                                                      \
+        if (__builtin_expect(try_error != NULL, 0))                                                                    \
+            return try_error;                                                                                          \
     } while (0)
 
 /* A new error with a printf-formatted message; the static out-of-memory error if there is no memory for it.

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 
 /* A vector of `type`: declare with `VEC(struct x) xs;`, zero-initialised, release with free(xs.at). */
-#define VEC(type)                                                                                            \
-    struct {                                                                                                 \
-        type *at; /* owned */                                                                                \
-        size_t count;                                                                                        \
-        size_t capacity;                                                                                     \
+#define VEC(type)                                                                                                      \
+    struct {                                                                                                           \
+        type *at; /* owned */                                                                                          \
+        size_t count;                                                                                                  \
+        size_t capacity;                                                                                               \
     }
 
 /* Makes room for `more` elements of `size` bytes; false without memory, the array untouched. */
@@ -35,12 +35,11 @@ static inline bool vec_grow(void **at, size_t *capacity, size_t count, size_t mo
     return true;
 }
 
-/* Makes room for `more` further elements, at least one; false without memory. (That there is an array then is asked for the
- * sake of static analysis.) */
-#define VEC_RESERVE(vec, more)                                                                               \
-    (vec_grow((void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more), sizeof *(vec)->at) && (vec)->at)
+/* Makes room for `more` further elements; false without memory. */
+#define VEC_RESERVE(vec, more) vec_grow((void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more), sizeof *(vec)->at)
 
-/* Appends `...` (an expression of the element's type); false without memory. */
-#define VEC_PUSH(vec, ...) (VEC_RESERVE(vec, 1) && ((vec)->at[(vec)->count++] = (__VA_ARGS__), true))
+/* Appends `...` (an expression of the element's type); false without memory. (Static analysis does not see that there
+ * is an array where there is room.) */
+#define VEC_PUSH(vec, ...) (VEC_RESERVE(vec, 1) && (vec)->at && ((vec)->at[(vec)->count++] = (__VA_ARGS__), true))
 
 #endif

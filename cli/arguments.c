@@ -11,8 +11,7 @@ enum { MAX_DEPTH = 32 };
 
 static struct crateld_error *add(struct arguments *arguments, char *text)
 {
-    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count, 2,
-                  sizeof *arguments->at))
+    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count, 2, sizeof *arguments->at))
         return error_memory();
     arguments->at[arguments->count++] = text;
     arguments->at[arguments->count] = NULL;

@@ -15,8 +15,8 @@
 
 #include "base/cleanup.h"
 #include "base/vec.h"
-#include "cli/toc_pass.h"
 #include "cli/commands.h"
+#include "cli/toc_pass.h"
 #include "cli/tool_path.h"
 
 #define OWN_OUTPUT "--crateld-toc"

@@ -11,8 +11,8 @@ static bool is_blank(char c)
 
 static bool is_symbol_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '.' || c == '$' || c == '@' || c == '?' || c == '\\' || (unsigned char)c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '$' || c == '@' || c == '?' || c == '\\' || (unsigned char)c >= 0x80;
 }
 
 /* The offset behind the string that begins at `at`; strings may span lines. */
@@ -103,10 +103,9 @@ bool asm_next_label(const struct asm_statement *statement, size_t *cursor, struc
 /* Prefixes, which stand as words of their own before a mnemonic. */
 static bool is_prefix(struct asm_slice word)
 {
-    static const char *const prefixes[] = {"rep",     "repe",   "repz",     "repne",    "repnz",  "lock",
-                                           "notrack", "bnd",    "xacquire", "xrelease", "cs",     "ds",
-                                           "es",      "fs",     "gs",       "ss",       "addr16", "addr32",
-                                           "data16",  "data32", "rex",      "rex64",    "wait"};
+    static const char *const prefixes[] = {
+        "rep", "repe", "repz", "repne", "repnz",  "lock",   "notrack", "bnd",    "xacquire", "xrelease", "cs",  "ds",
+        "es",  "fs",   "gs",   "ss",    "addr16", "addr32", "data16",  "data32", "rex",      "rex64",    "wait"};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (asm_is_word(word, prefixes[i]))
             return true;

@@ -20,11 +20,10 @@ struct asm_slice {
 
 /* One statement; all parts point into the text. */
 struct asm_statement {
-    struct asm_slice text;   /* from its first byte (blanks included) up to its terminator or comment */
-    struct asm_slice rest;   /* the terminator and the comment before it, up to the next statement */
-    struct asm_slice labels; /* "a: 1: " or empty; see asm_next_label() */
-    struct asm_slice
-        op; /* mnemonic without prefixes, directive with its dot, or assigned symbol; may be empty */
+    struct asm_slice text;     /* from its first byte (blanks included) up to its terminator or comment */
+    struct asm_slice rest;     /* the terminator and the comment before it, up to the next statement */
+    struct asm_slice labels;   /* "a: 1: " or empty; see asm_next_label() */
+    struct asm_slice op;       /* mnemonic without prefixes, directive with its dot, or assigned symbol; may be empty */
     struct asm_slice operands; /* what follows `op`, trimmed */
     struct asm_slice comment;  /* what follows "#" up to the end of the line; empty if there is none */
     bool is_assignment;        /* "op = operands" */

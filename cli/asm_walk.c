@@ -21,14 +21,12 @@ void asm_sections_deinit(struct asm_sections *sections)
 /* Whether a section of this name holds code when no flags say so. */
 static bool is_code_name(struct asm_slice name)
 {
-    return asm_is(name, ".text") || asm_begins(name, ".text.") || asm_is(name, ".init") ||
-           asm_is(name, ".fini");
+    return asm_is(name, ".text") || asm_begins(name, ".text.") || asm_is(name, ".init") || asm_is(name, ".fini");
 }
 
 /* Sets *ret to the number of the section `name` in `group`, which is entered if it is new; `is_code` is NULL
  * where no flags were given. */
-static struct crateld_error *enter_section(struct asm_sections *sections, struct asm_section section,
-                                           uint32_t *ret)
+static struct crateld_error *enter_section(struct asm_sections *sections, struct asm_section section, uint32_t *ret)
 {
     uint64_t hash = hash_bytes(section.name.at, section.name.size);
     size_t cursor = 0;
@@ -119,8 +117,7 @@ bool asm_walk_names_section(const struct asm_walk *walk, uint32_t number)
     struct asm_slice name = walk->sections->list.at[number].name;
     if (asm_is_word(statement->op, ".text"))
         return asm_is(name, ".text");
-    return asm_is_word(statement->op, ".section") &&
-           asm_equal(unquote(asm_operand(statement->operands, 0)), name);
+    return asm_is_word(statement->op, ".section") && asm_equal(unquote(asm_operand(statement->operands, 0)), name);
 }
 
 /* What the statement before this one changes. */
@@ -143,8 +140,8 @@ static struct crateld_error *apply_statement(struct asm_walk *walk)
         walk->is_intel = true;
     else if (asm_is_word(op, ".att_syntax"))
         walk->is_intel = false;
-    else if (asm_is_word(op, ".file") && asm_operand_count(statement->operands) == 1 &&
-             !walk->main_file.size && statement->operands.at[0] == '"')
+    else if (asm_is_word(op, ".file") && asm_operand_count(statement->operands) == 1 && !walk->main_file.size &&
+             statement->operands.at[0] == '"')
         walk->file = walk->main_file = unquote(statement->operands);
     return apply_section_directive(walk);
 }
@@ -185,13 +182,11 @@ static void apply_comment(struct asm_walk *walk)
     }
 }
 
-struct crateld_error *asm_walk_init(struct asm_walk *walk, struct asm_slice text,
-                                    struct asm_sections *sections)
+struct crateld_error *asm_walk_init(struct asm_walk *walk, struct asm_slice text, struct asm_sections *sections)
 {
     static const char dot_text[] = ".text";
     *walk = (struct asm_walk){.reader.text = text, .sections = sections};
-    TRY(enter_section(sections, plain_section((struct asm_slice){dot_text, strlen(dot_text)}),
-                      &walk->place.current));
+    TRY(enter_section(sections, plain_section((struct asm_slice){dot_text, strlen(dot_text)}), &walk->place.current));
     walk->place.previous = walk->place.current;
     return NULL;
 }

@@ -54,8 +54,7 @@ static bool add_row(struct frame_sizes *sizes, Dwarf_Addr *address, struct frame
                    dwarf_frame_cfa(frame, &ops, &op_count) == 0;
     if (is_good) {
         /* libdw describes a register and an offset as one operation. */
-        bool is_stack_pointer =
-            op_count == 1 && ops[0].atom == DW_OP_bregx && ops[0].number == sizes->stack_pointer;
+        bool is_stack_pointer = op_count == 1 && ops[0].atom == DW_OP_bregx && ops[0].number == sizes->stack_pointer;
         if (is_stack_pointer && ops[0].number2 > ret->bytes)
             ret->bytes = ops[0].number2;
         ret->is_dynamic |= !is_stack_pointer;

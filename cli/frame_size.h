@@ -19,8 +19,7 @@ struct frame_size {
 
 /* Opens the call frame information of the ELF file `file`, for `machine`; a file without any is no error.
  * `file` is borrowed until frame_sizes_destroy(). Error: MEMORY. */
-MUST_CHECK struct crateld_error *frame_sizes_create(struct span file, uint16_t machine,
-                                                    struct frame_sizes **ret);
+MUST_CHECK struct crateld_error *frame_sizes_create(struct span file, uint16_t machine, struct frame_sizes **ret);
 
 /* Releases; NULL is allowed. */
 void frame_sizes_destroy(struct frame_sizes *sizes);

@@ -11,14 +11,13 @@
 #include "cli/process_crates.h"
 #include "cli/report.h"
 
-static const char usage[] =
-    "usage: crateld inspect [options] FILE.crate... | PID\n"
-    "Shows what is in crate files, or in the crates of a running process.\n"
-    "  --header --segments --needed --imports --exports --toc --stubs --modules --fixups\n"
-    "  --functions    show only this; several may be given\n"
-    "  --all          show everything\n"
-    "  --json         write JSON, of everything unless less was asked for\n"
-    "  -h, --help     show this\n";
+static const char usage[] = "usage: crateld inspect [options] FILE.crate... | PID\n"
+                            "Shows what is in crate files, or in the crates of a running process.\n"
+                            "  --header --segments --needed --imports --exports --toc --stubs --modules --fixups\n"
+                            "  --functions    show only this; several may be given\n"
+                            "  --all          show everything\n"
+                            "  --json         write JSON, of everything unless less was asked for\n"
+                            "  -h, --help     show this\n";
 
 struct inspect_opts {
     unsigned parts; /* enum inspect_part; 0: what is usual */
@@ -46,8 +45,7 @@ static const struct option options[] = {
     {0},
 };
 
-static struct crateld_error *report_crate(struct report *report, const struct inspected_crate *crate,
-                                          unsigned parts)
+static struct crateld_error *report_crate(struct report *report, const struct inspected_crate *crate, unsigned parts)
 {
     report_begin_object(report, NULL, crate->path);
     report_string(report, "path", crate->path);
@@ -56,8 +54,8 @@ static struct crateld_error *report_crate(struct report *report, const struct in
     return NULL;
 }
 
-static struct crateld_error *report_file(struct report *report, const char *path,
-                                         const struct inspect_opts *opts, unsigned parts)
+static struct crateld_error *report_file(struct report *report, const char *path, const struct inspect_opts *opts,
+                                         unsigned parts)
 {
     struct inspected_crate crate = {0};
     TRY(inspected_crate_open(path, &crate));
@@ -92,8 +90,7 @@ static bool is_pid(const char *argument, pid_t *ret)
     return true;
 }
 
-static struct crateld_error *inspect_all(struct report *report, char *const *arguments,
-                                         const struct inspect_opts *opts)
+static struct crateld_error *inspect_all(struct report *report, char *const *arguments, const struct inspect_opts *opts)
 {
     unsigned usual = opts->is_json ? INSPECT_ALL : INSPECT_USUAL, parts = opts->parts ? opts->parts : usual;
     report_begin_object(report, NULL, NULL);

@@ -13,8 +13,7 @@ enum { NAME_SIZE = 512 }; /* of text made for a place; longer names are cut */
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 static const char *const segment_names[] = {"meta", "text", "rodata", "data"};
-static const char *const import_kinds[] = {"call",    "call (TOC)", "ifunc",
-                                           "address", "TLS offset", "TLS index"};
+static const char *const import_kinds[] = {"call", "call (TOC)", "ifunc", "address", "TLS offset", "TLS index"};
 static const char *const export_kinds[] = {"function", "function (TOC)", "data", "thread-local", "absolute"};
 static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
@@ -264,8 +263,8 @@ static void report_toc_fields(struct report *report, const struct inspected_crat
 }
 
 /* What slot contents lead to; `import` is what they are for. */
-static void describe_slot(const struct inspected_crate *crate, const struct crate_import *import,
-                          uint64_t value, char *ret, size_t size)
+static void describe_slot(const struct inspected_crate *crate, const struct crate_import *import, uint64_t value,
+                          char *ret, size_t size)
 {
     if (import->kind <= CRATE_IMPORT_CALL_TOC && inspected_crate_is_lazy(crate, value))
         snprintf(ret, size, "unbound");
@@ -337,9 +336,8 @@ static struct crateld_error *report_toc(struct report *report, const struct insp
 
 static void report_stubs(struct report *report, const struct inspected_crate *crate)
 {
-    static const char *const kinds[] = {[SYMBOL_MAP_ENTRY_STUB] = "entry",
-                                        [SYMBOL_MAP_STUB_PLAIN] = "import",
-                                        [SYMBOL_MAP_STUB_TOC] = "import (TOC)"};
+    static const char *const kinds[] = {
+        [SYMBOL_MAP_ENTRY_STUB] = "entry", [SYMBOL_MAP_STUB_PLAIN] = "import", [SYMBOL_MAP_STUB_TOC] = "import (TOC)"};
     const struct crate_header *header = &crate->view.header;
     report_begin_object(report, "stubs", NULL);
     report_begin_table(report, "list", "Stubs");
@@ -366,8 +364,8 @@ struct module_sizes {
     bool is_toc;
 };
 
-static struct crateld_error *sum_sections(const struct relink_view *relink,
-                                          const struct relink_module *module, struct module_sizes *ret)
+static struct crateld_error *sum_sections(const struct relink_view *relink, const struct relink_module *module,
+                                          struct module_sizes *ret)
 {
     struct module_sizes sizes = {0};
     for (uint32_t i = 0; i < module->section_count; i++) {
@@ -518,8 +516,7 @@ static struct crateld_error *report_functions(struct report *report, const struc
     return NULL;
 }
 
-struct crateld_error *inspect_crate(struct report *report, const struct inspected_crate *crate,
-                                    unsigned parts)
+struct crateld_error *inspect_crate(struct report *report, const struct inspected_crate *crate, unsigned parts)
 {
     if (parts & INSPECT_HEADER)
         TRY(report_header(report, crate));

@@ -13,8 +13,7 @@
 #include "crate/machine.h"
 
 /* Adds what was made for a symbol: its stubs. A function of TOC code has an entry stub of its own form. */
-static struct crateld_error *add_stubs(struct inspected_crate *crate, const struct relink_symbol *symbol,
-                                       bool is_toc)
+static struct crateld_error *add_stubs(struct inspected_crate *crate, const struct relink_symbol *symbol, bool is_toc)
 {
     const struct toc_stub_ops *ops = crate_machine_stubs(crate->view.header.machine);
     uint32_t arguments = symbol->refs[RELINK_REF_STACK_ARGUMENTS];
@@ -25,8 +24,7 @@ static struct crateld_error *add_stubs(struct inspected_crate *crate, const stru
         uint32_t size;
     } stubs[] = {
         {RELINK_REF_ENTRY_STUB, SYMBOL_MAP_ENTRY_STUB,
-         is_toc ? ops->entry_toc_size(arguments, symbol->flags & RELINK_SYMBOL_VARARGS)
-                : ops->entry_plain_size},
+         is_toc ? ops->entry_toc_size(arguments, symbol->flags & RELINK_SYMBOL_VARARGS) : ops->entry_plain_size},
         {RELINK_REF_STUB_PLAIN, SYMBOL_MAP_STUB_PLAIN, ops->import_plain_size},
         {RELINK_REF_STUB_TOC, SYMBOL_MAP_STUB_TOC, ops->import_toc_size},
     };
@@ -109,6 +107,7 @@ static struct crateld_error *open_file(struct inspected_crate *crate)
     TRY(file_open(crate->path, &crate->file));
     TRY(crate_view_open(crate->path, crate->file.data, &crate->view));
     TRY(crate_view_check_all(&crate->view));
+    TRY(crate_check_meta(crate->path, crate->file.data, &crate->view.header));
     crate->base = crate->view.header.preferred_base;
     crate->toc = (struct span){crate->file.data.data + crate->view.header.toc_rva, crate->view.toc.size};
     return read_symbols(crate);
@@ -126,8 +125,7 @@ struct crateld_error *inspected_crate_open(const char *path, struct inspected_cr
 }
 
 /* Reads `size` bytes at `address` of the process into a new block at *ret. */
-static struct crateld_error *read_memory(const char *path, int mem_fd, uint64_t address, size_t size,
-                                         uint8_t **ret)
+static struct crateld_error *read_memory(const char *path, int mem_fd, uint64_t address, size_t size, uint8_t **ret)
 {
     uint8_t *bytes AUTO_FREE = malloc(size);
     if (!bytes)
@@ -136,9 +134,8 @@ static struct crateld_error *read_memory(const char *path, int mem_fd, uint64_t 
     if (count < 0)
         return error_errno(errno, "%s: cannot read the process's memory at 0x%" PRIx64, path, address);
     if ((size_t)count != size)
-        return error_create(CRATELD_ERROR_IO,
-                            "%s: only %zd of %zu bytes of the process's memory at 0x%" PRIx64, path, count,
-                            size, address);
+        return error_create(CRATELD_ERROR_IO, "%s: only %zd of %zu bytes of the process's memory at 0x%" PRIx64, path,
+                            count, size, address);
     *ret = STEAL_PTR(bytes);
     return NULL;
 }
@@ -170,15 +167,14 @@ static struct crateld_error *attach(struct inspected_crate *crate, int mem_fd, d
     TRY(read_memory(crate->path, mem_fd, crate->base, meta_size, &crate->meta));
     TRY(crate_view_init(crate->path, (struct span){crate->meta, meta_size}, &header, &crate->view));
     TRY(crate_view_check_all(&crate->view));
-    TRY(read_memory(crate->path, mem_fd, crate->base + header.toc_rva, crate->view.toc.size,
-                    &crate->toc_bytes));
+    TRY(read_memory(crate->path, mem_fd, crate->base + header.toc_rva, crate->view.toc.size, &crate->toc_bytes));
     crate->toc = (struct span){crate->toc_bytes, crate->view.toc.size};
     find_file(crate, device, inode);
     return read_symbols(crate);
 }
 
-struct crateld_error *inspected_crate_attach(const char *path, dev_t device, ino_t inode, int mem_fd,
-                                             uint64_t base, struct inspected_crate *ret)
+struct crateld_error *inspected_crate_attach(const char *path, dev_t device, ino_t inode, int mem_fd, uint64_t base,
+                                             struct inspected_crate *ret)
 {
     struct inspected_crate crate = {.path = strdup(path), .base = base};
     struct crateld_error *error = crate.path ? attach(&crate, mem_fd, device, inode) : error_memory();

@@ -13,8 +13,7 @@
 struct address_namer {
     /* Sets `ret` to "where:what", with "+0x…" where the address is within it; "0x…" when nothing is known. Of
      * several names of one place it is `wanted`, which may be NULL. */
-    void (*name)(const struct address_namer *namer, uint64_t address, const char *wanted, char *ret,
-                 size_t size);
+    void (*name)(const struct address_namer *namer, uint64_t address, const char *wanted, char *ret, size_t size);
 };
 
 struct inspected_crate {
@@ -38,9 +37,8 @@ MUST_CHECK struct crateld_error *inspected_crate_open(const char *path, struct i
 /* Opens what a process has mapped at `base`: reads it by `mem_fd`, its /proc/PID/mem. `path`, `device` and
  * `inode` are those of the mapping; the file itself is used for what is not mapped if it is still there.
  * Errors as above; FORMAT when it is no crate. */
-MUST_CHECK struct crateld_error *inspected_crate_attach(const char *path, dev_t device, ino_t inode,
-                                                        int mem_fd, uint64_t base,
-                                                        struct inspected_crate *ret);
+MUST_CHECK struct crateld_error *inspected_crate_attach(const char *path, dev_t device, ino_t inode, int mem_fd,
+                                                        uint64_t base, struct inspected_crate *ret);
 
 /* Releases; a zeroed one is allowed. */
 void inspected_crate_close(struct inspected_crate *crate);

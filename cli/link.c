@@ -281,9 +281,11 @@ static struct crateld_error *split_driver_option(struct arguments *arguments, in
         return error_memory();
     for (const char *comma = text; (comma = strchr(comma, ',')); comma++)
         more++;
-    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count + 1, more, sizeof *arguments->at))
+    if (!vec_grow((void **)&arguments->at, &arguments->capacity, (size_t)arguments->count + 1, more,
+                  sizeof *arguments->at))
         return error_memory();
-    memmove(arguments->at + i + 1 + more, arguments->at + i + 1, (size_t)(arguments->count - i) * sizeof *arguments->at);
+    memmove(arguments->at + i + 1 + more, arguments->at + i + 1,
+            (size_t)(arguments->count - i) * sizeof *arguments->at);
     arguments->count += (int)more;
     for (char *part; (part = strsep(&text, ",")); i++)
         arguments->at[i] = part;

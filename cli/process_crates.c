@@ -35,8 +35,8 @@ static bool parse_mapping(char *line, struct mapping *ret)
     struct mapping mapping;
     line[strcspn(line, "\n")] = 0;
     /* NOLINTNEXTLINE(cert-err34-c): the kernel's numbers fit */
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %x:%x %lu %n", &mapping.start, &end,
-               &mapping.off, &major_number, &minor_number, &mapping.inode, &path_off) < 6)
+    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %x:%x %lu %n", &mapping.start, &end, &mapping.off,
+               &major_number, &minor_number, &mapping.inode, &path_off) < 6)
         return false;
     mapping.device = makedev(major_number, minor_number);
     mapping.path = path_off ? line + path_off : "";
@@ -66,8 +66,7 @@ static void trim_deleted(char *path)
         path[length - (sizeof mark - 1)] = 0;
 }
 
-static struct crateld_error *add_crate(struct process_crates *crates, int mem_fd,
-                                       const struct mapping *mapping)
+static struct crateld_error *add_crate(struct process_crates *crates, int mem_fd, const struct mapping *mapping)
 {
     struct inspected_crate crate = {0};
     char *path AUTO_FREE = strdup(mapping->path);
@@ -96,8 +95,8 @@ static struct crateld_error *read_maps(struct process_crates *crates, FILE *maps
 }
 
 /* Separate debug files are not needed for the names that libraries export. */
-static int find_no_debuginfo(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base,
-                             const char *path, const char *link, GElf_Word checksum, char **ret)
+static int find_no_debuginfo(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, const char *path,
+                             const char *link, GElf_Word checksum, char **ret)
 {
     (void)module, (void)user, (void)name, (void)base, (void)path, (void)link, (void)checksum, (void)ret;
     return -1;
@@ -128,8 +127,8 @@ static const char *match_name(Dwfl_Module *module, uint64_t address, const char 
 
 /* Sets `ret` to the ELF file and symbol at `address`; false if it is in no ELF file. Symbols that begin
  * elsewhere are not shown: they would be the nearest exported ones, seldom the right ones. */
-static bool name_in_library(const struct process_crates *crates, uint64_t address, const char *wanted,
-                            char *ret, size_t size)
+static bool name_in_library(const struct process_crates *crates, uint64_t address, const char *wanted, char *ret,
+                            size_t size)
 {
     Dwfl_Module *module = crates->libraries ? dwfl_addrmodule(crates->libraries, address) : NULL;
     if (!module)
@@ -140,8 +139,7 @@ static bool name_in_library(const struct process_crates *crates, uint64_t addres
     const char *path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
     const char *file = path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     const char *match = match_name(module, address, wanted);
-    const char *name =
-        match ? wanted : dwfl_module_addrinfo(module, address, &off, &symbol, NULL, NULL, NULL);
+    const char *name = match ? wanted : dwfl_module_addrinfo(module, address, &off, &symbol, NULL, NULL, NULL);
     if (name && !off)
         snprintf(ret, size, "%s:%s%s", file, name, match ? match : "");
     else
@@ -168,8 +166,7 @@ static void name_address(const struct address_namer *namer, uint64_t address, co
 }
 
 /* Reads the maps of the process by `mem_fd` and `maps_path`. */
-static struct crateld_error *read_process(struct process_crates *crates, pid_t pid, int mem_fd,
-                                          const char *maps_path)
+static struct crateld_error *read_process(struct process_crates *crates, pid_t pid, int mem_fd, const char *maps_path)
 {
     FILE *maps = fopen(maps_path, "re");
     if (!maps)

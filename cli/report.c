@@ -320,8 +320,7 @@ static bool keep_column(struct report *report, const char *key, bool is_numeric)
 static void keep_cell(struct report *report, const char *key, const char *text, bool is_numeric)
 {
     char *cell AUTO_FREE = escaped_copy(text);
-    if ((report->row_count == 1 && !keep_column(report, key, is_numeric)) || !cell ||
-        !VEC_PUSH(&report->cells, cell)) {
+    if ((report->row_count == 1 && !keep_column(report, key, is_numeric)) || !cell || !VEC_PUSH(&report->cells, cell)) {
         report->is_out_of_memory = true;
         return;
     }
@@ -409,8 +408,7 @@ void report_bytes(struct report *report, const char *key, const uint8_t *bytes, 
     put_value(report, key, text, VALUE_TEXT);
 }
 
-void report_set(struct report *report, const char *key, uint64_t set, const char *const *names,
-                size_t name_count)
+void report_set(struct report *report, const char *key, uint64_t set, const char *const *names, size_t name_count)
 {
     char text[512] = "";
     size_t length = 0;

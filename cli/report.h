@@ -49,7 +49,6 @@ void report_bool(struct report *report, const char *key, bool value);
 void report_bytes(struct report *report, const char *key, const uint8_t *bytes, size_t size);
 
 /* A set of names: names[i], if it is not NULL, for each bit i of `set`. */
-void report_set(struct report *report, const char *key, uint64_t set, const char *const *names,
-                size_t name_count);
+void report_set(struct report *report, const char *key, uint64_t set, const char *const *names, size_t name_count);
 
 #endif

@@ -15,8 +15,9 @@ enum {
     EXIT_NOT_FOUND = 127,
 };
 
-static const char usage[] = "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--bind-now] [--aslr] [--argv0 NAME]\n"
-                            "                   CRATE [ARGUMENT]...\n";
+static const char usage[] =
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--bind-now] [--aslr] [--argv0 NAME]\n"
+    "                   CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -29,8 +30,8 @@ struct run_options {
     struct process_opts process;
     const char **paths;   /* owned; the process's */
     const char **aliases; /* likewise */
-    const char *argv0;  /* NULL: the crate's path */
-    int crate;          /* index of the crate in argv */
+    const char *argv0;    /* NULL: the crate's path */
+    int crate;            /* index of the crate in argv */
 };
 
 /* The value of the option at *i, which is `name`: "--name VALUE" or "--name=VALUE"; NULL if it is not that option. An

@@ -34,8 +34,8 @@ static void report_saved(const char *path, uint64_t size, const struct crate_str
     int64_t saved = (int64_t)(size - stripped->size);
     printf("%s: %zu bytes, %" PRId64 " saved (%.1f %%): relink section %" PRIu64 ", symbols %" PRIu64
            ", debug information %" PRIu64 "\n",
-           path, stripped->size, saved, size ? 100.0 * (double)saved / (double)size : 0.0,
-           stripped->relink_size, stripped->symbols_size, stripped->debug_size);
+           path, stripped->size, saved, size ? 100.0 * (double)saved / (double)size : 0.0, stripped->relink_size,
+           stripped->symbols_size, stripped->debug_size);
 }
 
 /* Writes the stripped `file` to `output`, with the permissions that `file` has. */

@@ -25,7 +25,7 @@ struct pass {
     struct asm_slice call_target; /* of PENDING_CALL */
     uint32_t function;            /* whose label came last, cold parts aside; TOC_SCAN_NONE: none */
     uint32_t has_adapter;         /* the function that has got its varargs adapter last */
-    uint32_t separate; /* the open function that stands in a section of its own; TOC_SCAN_NONE: none */
+    uint32_t separate;            /* the open function that stands in a section of its own; TOC_SCAN_NONE: none */
 };
 
 static const char restore[] = "nopl _TOC_(%rip)";
@@ -163,8 +163,7 @@ static bool pass_got_branch(struct pass *p)
     static const char got[] = "@GOTPCREL(%rip)";
     size_t got_size = strlen(got);
     bool is_call = toc_is_call(statement);
-    if ((!is_call && !asm_is_op(statement->op, "jmp")) || operand.size <= got_size + 1 ||
-        operand.at[0] != '*')
+    if ((!is_call && !asm_is_op(statement->op, "jmp")) || operand.size <= got_size + 1 || operand.at[0] != '*')
         return false;
     struct asm_slice symbol = {operand.at + 1, operand.size - 1 - got_size};
     if (!asm_is(asm_skip(operand, 1 + symbol.size), got) || asm_is(symbol, "__tls_get_addr"))
@@ -342,8 +341,8 @@ static struct crateld_error *pass_separate(struct pass *p, bool is_begin)
 static struct crateld_error *pass_statement(struct pass *p)
 {
     const struct asm_statement *statement = &p->walk.statement;
-    bool is_toc = asm_walk_section(&p->walk)->is_code && toc_scan_is_toc(&p->scan, p->walk.place.current) &&
-                  !p->walk.macro_depth;
+    bool is_toc =
+        asm_walk_section(&p->walk)->is_code && toc_scan_is_toc(&p->scan, p->walk.place.current) && !p->walk.macro_depth;
     bool is_separate_begin = false;
     if (is_toc && p->separate == TOC_SCAN_NONE && statement->labels.size) {
         p->separate = separate_function(p);

@@ -28,8 +28,8 @@ static const char *describe_place(struct scanner *s)
     if (s->walk.line)
         where = arena_printf(&s->scan->arena, "%.*s:%u: ", (int)file.size, file.at, s->walk.line);
     else
-        where = arena_printf(&s->scan->arena, "%.*s%s", (int)file.size, file.size ? file.at : "",
-                             file.size ? ": " : "");
+        where =
+            arena_printf(&s->scan->arena, "%.*s%s", (int)file.size, file.size ? file.at : "", file.size ? ": " : "");
     if (!where || s->function == TOC_SCAN_NONE)
         return where;
     struct asm_slice name = s->scan->functions.at[s->function].name;
@@ -40,8 +40,7 @@ static const char *describe_place(struct scanner *s)
 static void fault(struct scanner *s, const char *text)
 {
     const char *place = describe_place(s);
-    s->error =
-        error_join(s->error, error_create(CRATELD_ERROR_UNSUPPORTED, "%s%s", place ? place : "", text));
+    s->error = error_join(s->error, error_create(CRATELD_ERROR_UNSUPPORTED, "%s%s", place ? place : "", text));
 }
 
 static uint64_t hash_name(struct asm_slice name)
@@ -60,8 +59,7 @@ struct toc_symbol *toc_scan_find(const struct toc_scan *scan, struct asm_slice n
 }
 
 /* Sets *ret to the symbol `name`, which is entered if it is new; the pointer holds until the next one is. */
-static struct crateld_error *enter_symbol(struct toc_scan *scan, struct asm_slice name,
-                                          struct toc_symbol **ret)
+static struct crateld_error *enter_symbol(struct toc_scan *scan, struct asm_slice name, struct toc_symbol **ret)
 {
     *ret = toc_scan_find(scan, name);
     if (*ret)
@@ -221,8 +219,7 @@ static void begin_morestack(struct scanner *s, struct toc_function *function)
 static void scan_resumption(struct scanner *s, struct toc_function *function)
 {
     const struct asm_statement *instruction = &s->walk.statement;
-    struct asm_slice first = asm_operand(instruction->operands, 0),
-                     second = asm_operand(instruction->operands, 1);
+    struct asm_slice first = asm_operand(instruction->operands, 0), second = asm_operand(instruction->operands, 1);
     if (asm_is(instruction->op, "endbr64") || toc_is_call(instruction))
         return;
     if (asm_is(instruction->op, "movq") && asm_is(first, "%rax") && asm_is(second, "%r10"))
@@ -298,8 +295,7 @@ static struct crateld_error *scan_function_label(struct scanner *s, struct toc_s
 {
     if (!(symbol->flags & TOC_SYMBOL_FUNCTION) || s->walk.is_app || !asm_walk_section(&s->walk)->is_code)
         return NULL;
-    struct toc_function function = {
-        .name = symbol->name, .section = s->walk.place.current, .parent = TOC_SCAN_NONE};
+    struct toc_function function = {.name = symbol->name, .section = s->walk.place.current, .parent = TOC_SCAN_NONE};
     symbol->function = (uint32_t)s->scan->functions.count;
     if (s->function != TOC_SCAN_NONE) {
         struct asm_slice open = s->scan->functions.at[s->function].name;
@@ -339,8 +335,7 @@ static struct crateld_error *scan_label(struct scanner *s, struct asm_slice labe
             function->prologue = TOC_PROLOGUE_DONE;
             function->varargs_entry = label;
             if (function->is_varargs && !asm_is(function->varargs_register, "%r11"))
-                fault(s,
-                      "the split-stack prologue of a function with variable arguments has an unknown form");
+                fault(s, "the split-stack prologue of a function with variable arguments has an unknown form");
         } else if (function->prologue == TOC_PROLOGUE_NONE) {
             s->r11 = -1;
         }
@@ -385,8 +380,7 @@ static struct crateld_error *scan_directive(struct scanner *s)
         if (symbol && symbol->flags & TOC_SYMBOL_IFUNC)
             return flag_symbol(s->scan, asm_operand(statement->operands, 1), TOC_SYMBOL_RESOLVER);
     }
-    if (asm_is(statement->op, ".globl") || asm_is(statement->op, ".global") ||
-        asm_is(statement->op, ".weak")) {
+    if (asm_is(statement->op, ".globl") || asm_is(statement->op, ".global") || asm_is(statement->op, ".weak")) {
         for (unsigned i = 0; i < asm_operand_count(statement->operands); i++)
             TRY(flag_symbol(s->scan, asm_operand(statement->operands, i), TOC_SYMBOL_GLOBAL));
     } else if (asm_is(statement->op, ".size")) {
@@ -436,38 +430,33 @@ static void judge_function(struct scanner *s, const struct toc_function *functio
         error = error_create(CRATELD_ERROR_UNSUPPORTED, "%swrites %%r15, which holds the TOC in TOC code",
                              function->register_written);
     else if (function->register_written && !function->register_named)
-        error = error_create(CRATELD_ERROR_UNSUPPORTED, "%swrites %%r15 without saving it",
-                             function->register_written);
+        error = error_create(CRATELD_ERROR_UNSUPPORTED, "%swrites %%r15 without saving it", function->register_written);
     if (function->calls_hidden && is_toc)
-        error = error_join(error,
-                           error_create(CRATELD_ERROR_UNSUPPORTED,
-                                        "%suses an assembler macro that calls or names %%r15, where TOC code "
-                                        "needs to see it",
-                                        function->calls_hidden));
+        error = error_join(error, error_create(CRATELD_ERROR_UNSUPPORTED,
+                                               "%suses an assembler macro that calls or names %%r15, where TOC code "
+                                               "needs to see it",
+                                               function->calls_hidden));
     if (function->prologue == TOC_PROLOGUE_CALLED || function->prologue == TOC_PROLOGUE_RESUMED)
-        error =
-            error_join(error, error_create(CRATELD_ERROR_UNSUPPORTED,
-                                           "in function '%.*s': the split-stack prologue has an unknown form",
-                                           (int)function->name.size, function->name.at));
+        error = error_join(error, error_create(CRATELD_ERROR_UNSUPPORTED,
+                                               "in function '%.*s': the split-stack prologue has an unknown form",
+                                               (int)function->name.size, function->name.at));
     if (error)
         s->error = error_join(s->error, error);
 }
 
 /* What the user wrote outside functions can not be told from the TOC code that it shares a section with.
  * (Functions of the compiler's that are no TOC code can: the pass gives them sections of their own.) */
-static void judge_section(struct scanner *s, const struct toc_section *kind,
-                          const struct asm_section *section)
+static void judge_section(struct scanner *s, const struct toc_section *kind, const struct asm_section *section)
 {
     if (kind->toc_function == TOC_SCAN_NONE || !kind->has_toplevel_asm)
         return;
     struct asm_slice toc = s->scan->functions.at[kind->toc_function].name, file = s->walk.main_file;
     s->error = error_join(
-        s->error,
-        error_create(CRATELD_ERROR_UNSUPPORTED,
-                     "%.*s%ssection '%.*s' holds both TOC code ('%.*s') and an asm outside functions: put "
-                     "them into sections of their own, as -ffunction-sections does",
-                     (int)file.size, file.size ? file.at : "", file.size ? ": " : "", (int)section->name.size,
-                     section->name.at, (int)toc.size, toc.at));
+        s->error, error_create(CRATELD_ERROR_UNSUPPORTED,
+                               "%.*s%ssection '%.*s' holds both TOC code ('%.*s') and an asm outside functions: put "
+                               "them into sections of their own, as -ffunction-sections does",
+                               (int)file.size, file.size ? file.at : "", file.size ? ": " : "", (int)section->name.size,
+                               section->name.at, (int)toc.size, toc.at));
 }
 
 /* Decides which sections are TOC code, and reports what does not go together with that. */

@@ -17,10 +17,9 @@
 enum { TOC_SCAN_NONE = HASH_INDEX_NONE };
 
 enum toc_symbol_flags {
-    TOC_SYMBOL_FUNCTION = 1 << 0, /* of type @function */
-    TOC_SYMBOL_GLOBAL = 1 << 1,   /* global or weak: the assembler leaves references to it to the linker */
-    TOC_SYMBOL_RECEIVER =
-        1 << 2, /* a landing pad, or its address is taken: control comes here from anywhere */
+    TOC_SYMBOL_FUNCTION = 1 << 0,      /* of type @function */
+    TOC_SYMBOL_GLOBAL = 1 << 1,        /* global or weak: the assembler leaves references to it to the linker */
+    TOC_SYMBOL_RECEIVER = 1 << 2,      /* a landing pad, or its address is taken: control comes here from anywhere */
     TOC_SYMBOL_CALLING_MACRO = 1 << 3, /* a macro whose body calls, or names the TOC register */
     TOC_SYMBOL_IFUNC = 1 << 4,         /* of type @gnu_indirect_function */
     TOC_SYMBOL_RESOLVER = 1 << 5,      /* the function that chooses for one of those */
@@ -46,10 +45,9 @@ struct toc_function {
     uint32_t section;
     uint32_t parent; /* the function that this is a cold part of; TOC_SCAN_NONE: it is a function */
     enum toc_prologue prologue;
-    uint32_t stack_arguments; /* bytes, from the prologue */
-    bool is_varargs;          /* it calls va_start */
-    struct asm_slice
-        varargs_entry; /* label where the caller's stack arguments are expected in varargs_register */
+    uint32_t stack_arguments;       /* bytes, from the prologue */
+    bool is_varargs;                /* it calls va_start */
+    struct asm_slice varargs_entry; /* label where the caller's stack arguments are expected in varargs_register */
     struct asm_slice varargs_register;
     const char *register_written; /* place of an instruction that writes the TOC register; NULL: none */
     const char *calls_hidden;     /* place of a macro that calls; NULL: none */

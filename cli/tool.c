@@ -1,5 +1,5 @@
-/* crateld-tool: the commands that need more than libc. `crateld` executes it for every command but `run`; the compiler calls it
- * as its assembler. */
+/* crateld-tool: the commands that need more than libc. `crateld` executes it for every command but `run`; the compiler
+ * calls it as its assembler. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -18,14 +18,12 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
-    {"cc", cmd_cc, true},
-    {"c++", cmd_cxx, true},
-    {"inspect", cmd_inspect, false},
-    {"link", cmd_link, false},
-    {"strip", cmd_strip, false},
+    {"cc", cmd_cc, true},      {"c++", cmd_cxx, true},      {"inspect", cmd_inspect, false},
+    {"link", cmd_link, false}, {"strip", cmd_strip, false},
 };
 
-/* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there. */
+/* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.
+ */
 static bool open_standard_files(void)
 {
     int fd;

@@ -3,7 +3,7 @@
 #include "base/hash.h"
 
 /* A FORMAT error about entry `i` of the table called `table`. */
-#define ENTRY_FAULT(view, table, i, ...)                                                                     \
+#define ENTRY_FAULT(view, table, i, ...)                                                                               \
     error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: %s[%u]", (view)->path, table, i)
 
 static struct crateld_error *check_needed(const struct crate_view *view)
@@ -46,9 +46,8 @@ static struct crateld_error *check_buckets(const struct crate_view *view)
             return ENTRY_FAULT(view, "buckets", i, "%u behind %u", view->buckets[i], view->buckets[i - 1]);
     }
     if (view->buckets[0] || view->buckets[count - 1] != crate_view_count(view, CRATE_TABLE_EXPORTS))
-        return ENTRY_FAULT(view, "buckets", count - 1, "they are for exports %u to %u of %u",
-                           view->buckets[0], view->buckets[count - 1],
-                           crate_view_count(view, CRATE_TABLE_EXPORTS));
+        return ENTRY_FAULT(view, "buckets", count - 1, "they are for exports %u to %u of %u", view->buckets[0],
+                           view->buckets[count - 1], crate_view_count(view, CRATE_TABLE_EXPORTS));
     return NULL;
 }
 

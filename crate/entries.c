@@ -10,11 +10,11 @@ enum {
 };
 
 /* A FORMAT error about entry `i` of the table called `table`. */
-#define ENTRY_FAULT(view, table, i, ...)                                                                     \
+#define ENTRY_FAULT(view, table, i, ...)                                                                               \
     error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: %s[%u]", (view)->path, table, i)
 
-static struct crateld_error *check_index(const struct crate_view *view, enum crate_table_kind kind,
-                                         const char *table, uint32_t i)
+static struct crateld_error *check_index(const struct crate_view *view, enum crate_table_kind kind, const char *table,
+                                         uint32_t i)
 {
     if (i >= crate_view_count(view, kind))
         return ENTRY_FAULT(view, table, i, "there are only %u", crate_view_count(view, kind));
@@ -50,20 +50,18 @@ struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t 
 }
 
 /* The import's slot is there, and function imports have that of their index. */
-static struct crateld_error *check_slot(const struct crate_view *view, uint32_t i,
-                                        const struct crate_import *import)
+static struct crateld_error *check_slot(const struct crate_view *view, uint32_t i, const struct crate_import *import)
 {
     const struct crate_header *header = &view->header;
     if (import->kind <= CRATE_IMPORT_IFUNC) {
         if (import->slot != i || i >= header->imported_functions)
-            return ENTRY_FAULT(view, "imports", i, "function slot %u of %u, wanted the import's index",
-                               import->slot, header->imported_functions);
+            return ENTRY_FAULT(view, "imports", i, "function slot %u of %u, wanted the import's index", import->slot,
+                               header->imported_functions);
         return NULL;
     }
     uint32_t slot_count = import->kind == CRATE_IMPORT_TLS_INDEX ? 2 : 1;
     if (slot_count > header->imported_globals || import->slot > header->imported_globals - slot_count)
-        return ENTRY_FAULT(view, "imports", i, "global slot %u of %u", import->slot,
-                           header->imported_globals);
+        return ENTRY_FAULT(view, "imports", i, "global slot %u of %u", import->slot, header->imported_globals);
     return NULL;
 }
 
@@ -74,19 +72,14 @@ static struct crateld_error *check_fallback(const struct crate_view *view, uint3
     bool is_tls = import->kind == CRATE_IMPORT_TLS_OFFSET || import->kind == CRATE_IMPORT_TLS_INDEX;
     uint32_t rva = import->fallback_rva;
     if (import->flags & CRATE_IMPORT_FLAG_SELF && !is_tls)
-        return ENTRY_FAULT(view, "imports", i, "the flag SELF is for thread-locals, found kind %u",
-                           import->kind);
-    if (import->kind == CRATE_IMPORT_IFUNC &&
-        !crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, rva, 1, true))
+        return ENTRY_FAULT(view, "imports", i, "the flag SELF is for thread-locals, found kind %u", import->kind);
+    if (import->kind == CRATE_IMPORT_IFUNC && !crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, rva, 1, true))
         return ENTRY_FAULT(view, "imports", i, "resolver 0x%x is not within the text", rva);
-    if (is_tls && import->flags & (CRATE_IMPORT_FLAG_SELF | CRATE_IMPORT_FLAG_VAGUE) &&
-        rva > view->header.tls_mem_size)
-        return ENTRY_FAULT(view, "imports", i,
-                           "0x%x is not within the crate's %" PRIu64 " bytes of thread-locals", rva,
+    if (is_tls && import->flags & (CRATE_IMPORT_FLAG_SELF | CRATE_IMPORT_FLAG_VAGUE) && rva > view->header.tls_mem_size)
+        return ENTRY_FAULT(view, "imports", i, "0x%x is not within the crate's %" PRIu64 " bytes of thread-locals", rva,
                            view->header.tls_mem_size);
     if (!is_tls && import->flags & CRATE_IMPORT_FLAG_VAGUE && !image_has(view, rva))
-        return ENTRY_FAULT(view, "imports", i, "the crate's own definition 0x%x is not within the image",
-                           rva);
+        return ENTRY_FAULT(view, "imports", i, "the crate's own definition 0x%x is not within the image", rva);
     return NULL;
 }
 
@@ -133,8 +126,8 @@ static struct crateld_error *check_export_place(const struct crate_view *view, u
         return ENTRY_FAULT(view, "exports", i, "unknown kind %u", export->kind);
     }
     if (!is_good)
-        return ENTRY_FAULT(view, "exports", i, "0x%x (canonically 0x%x) is not where kind %u belongs",
-                           export->rva, export->canonical_rva, export->kind);
+        return ENTRY_FAULT(view, "exports", i, "0x%x (canonically 0x%x) is not where kind %u belongs", export->rva,
+                           export->canonical_rva, export->kind);
     return NULL;
 }
 
@@ -148,10 +141,10 @@ struct crateld_error *crate_view_export(const struct crate_view *view, uint32_t 
     if (export.flags & ~KNOWN_EXPORT_FLAGS)
         return ENTRY_FAULT(view, "exports", i, "unknown flags 0x%x", export.flags);
     TRY(check_export_place(view, i, &export));
-    if (export.import != CRATE_NONE && (!(export.flags & CRATE_EXPORT_FLAG_VAGUE) ||
-                                        export.import >= crate_view_count(view, CRATE_TABLE_IMPORTS)))
-        return ENTRY_FAULT(view, "exports", i, "import %u of %u says which copy won, with flags 0x%x",
-                           export.import, crate_view_count(view, CRATE_TABLE_IMPORTS), export.flags);
+    if (export.import != CRATE_NONE &&
+        (!(export.flags & CRATE_EXPORT_FLAG_VAGUE) || export.import >= crate_view_count(view, CRATE_TABLE_IMPORTS)))
+        return ENTRY_FAULT(view, "exports", i, "import %u of %u says which copy won, with flags 0x%x", export.import,
+                           crate_view_count(view, CRATE_TABLE_IMPORTS), export.flags);
     *ret = export;
     return NULL;
 }
@@ -166,8 +159,7 @@ static struct crateld_error *check_import_ref(const struct crate_view *view, con
     return NULL;
 }
 
-struct crateld_error *crate_view_data_reloc(const struct crate_view *view, uint32_t i,
-                                            struct crate_data_reloc *ret)
+struct crateld_error *crate_view_data_reloc(const struct crate_view *view, uint32_t i, struct crate_data_reloc *ret)
 {
     TRY(check_index(view, CRATE_TABLE_DATA_RELOCS, "data relocations", i));
     struct crate_data_reloc reloc = view->data_relocs[i];
@@ -195,8 +187,7 @@ struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i
                            fixup.place_rva);
     if (fixup.import != CRATE_NONE)
         TRY(check_import_ref(view, "fixups", i, fixup.import,
-                             fixup.kind == CRATE_FIXUP_TPOFF32 ? CRATE_IMPORT_TLS_OFFSET
-                                                               : CRATE_IMPORT_ADDRESS));
+                             fixup.kind == CRATE_FIXUP_TPOFF32 ? CRATE_IMPORT_TLS_OFFSET : CRATE_IMPORT_ADDRESS));
     *ret = fixup;
     return NULL;
 }

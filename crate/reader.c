@@ -34,8 +34,7 @@ static const struct {
 };
 
 /* A FORMAT error in the file `path`, about its part `what`. */
-#define FAULT(path, what, ...)                                                                               \
-    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: %s", path, what)
+#define FAULT(path, what, ...) error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: %s", path, what)
 
 /* Whether `value` is a multiple of `align`, a power of two. */
 static bool is_aligned(uint64_t value, uint64_t align)
@@ -50,11 +49,10 @@ static struct crateld_error *check_elf_header(const char *path, struct span star
     if (!span_read(start, 0, &ehdr, sizeof ehdr) || memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0)
         return error_create(CRATELD_ERROR_FORMAT, "%s: not a crate: it is no ELF file", path);
     if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: not a crate: it is no little-endian 64-bit ELF file",
-                            path);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: not a crate: it is no little-endian 64-bit ELF file", path);
     if (ehdr.e_phnum && (ehdr.e_phentsize != sizeof(Elf64_Phdr) || ehdr.e_phnum > MAX_PHNUM))
-        return FAULT(path, "ELF header", "%u program headers of %u bytes, wanted at most %d of %zu",
-                     ehdr.e_phnum, ehdr.e_phentsize, MAX_PHNUM, sizeof(Elf64_Phdr));
+        return FAULT(path, "ELF header", "%u program headers of %u bytes, wanted at most %d of %zu", ehdr.e_phnum,
+                     ehdr.e_phentsize, MAX_PHNUM, sizeof(Elf64_Phdr));
     *ret = ehdr;
     return NULL;
 }
@@ -70,8 +68,7 @@ struct crateld_error *crate_header_find(const char *path, struct span start, uin
         Elf64_Phdr phdr;
         struct span headers = span_from(start, ehdr.e_phoff);
         if (!span_read(headers, (uint64_t)i * sizeof phdr, &phdr, sizeof phdr))
-            return FAULT(path, "ELF header",
-                         "program header %u at 0x%" PRIx64 " is not within the first %d bytes", i,
+            return FAULT(path, "ELF header", "program header %u at 0x%" PRIx64 " is not within the first %d bytes", i,
                          ehdr.e_phoff, CRATE_START_SIZE);
         if (phdr.p_type != CRATE_PT_CRATE)
             continue;
@@ -80,8 +77,7 @@ struct crateld_error *crate_header_find(const char *path, struct span start, uin
         if (phdr.p_filesz < sizeof(struct crate_header) || phdr.p_offset < sizeof ehdr ||
             !is_aligned(phdr.p_offset, 8) || !span_has(start, phdr.p_offset, sizeof(struct crate_header)))
             return FAULT(path, "PT_CRATE",
-                         "%" PRIu64 " bytes at 0x%" PRIx64
-                         ", wanted an aligned crate header of %zu in the first %d",
+                         "%" PRIu64 " bytes at 0x%" PRIx64 ", wanted an aligned crate header of %zu in the first %d",
                          phdr.p_filesz, phdr.p_offset, sizeof(struct crate_header), CRATE_START_SIZE);
         found = phdr.p_offset;
     }
@@ -91,24 +87,22 @@ struct crateld_error *crate_header_find(const char *path, struct span start, uin
     return NULL;
 }
 
-static struct crateld_error *check_identity(const char *path, const struct crate_header *header,
-                                            struct span start)
+static struct crateld_error *check_identity(const char *path, const struct crate_header *header, struct span start)
 {
     uint16_t machine = 0;
     memcpy(&machine, start.data + offsetof(Elf64_Ehdr, e_machine), sizeof machine);
     if (header->magic != CRATE_MAGIC)
-        return FAULT(path, "crate header", "magic 0x%016" PRIx64 ", wanted 0x%016" PRIx64, header->magic,
-                     CRATE_MAGIC);
+        return FAULT(path, "crate header", "magic 0x%016" PRIx64 ", wanted 0x%016" PRIx64, header->magic, CRATE_MAGIC);
     if (header->abi_major != CRATE_ABI_MAJOR || header->abi_minor > CRATE_ABI_MINOR)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: made for ABI version %u.%u, this crateld has %d.%d",
-                            path, header->abi_major, header->abi_minor, CRATE_ABI_MAJOR, CRATE_ABI_MINOR);
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: made for ABI version %u.%u, this crateld has %d.%d", path,
+                            header->abi_major, header->abi_minor, CRATE_ABI_MAJOR, CRATE_ABI_MINOR);
     if (header->header_size != sizeof *header)
         return FAULT(path, "crate header", "size %u, wanted %zu", header->header_size, sizeof *header);
     if (header->machine != machine)
         return FAULT(path, "crate header", "machine %u, but %u in the ELF header", header->machine, machine);
     if (!crate_machine_name(header->machine))
-        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: made for machine %u, which is not supported",
-                            path, header->machine);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: made for machine %u, which is not supported", path,
+                            header->machine);
     if (header->flags & ~(uint32_t)KNOWN_FLAGS)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: crate header: unknown flags 0x%x", path,
                             header->flags & ~(uint32_t)KNOWN_FLAGS);
@@ -117,30 +111,28 @@ static struct crateld_error *check_identity(const char *path, const struct crate
 
 /* Segments lie in order on pages of their own, within the file and the image, from rva 0 to the image's end.
  */
-static struct crateld_error *check_segments(const char *path, const struct crate_header *header,
-                                            uint64_t file_size)
+static struct crateld_error *check_segments(const char *path, const struct crate_header *header, uint64_t file_size)
 {
     uint64_t end = 0;
     for (int kind = 0; kind < CRATE_SEGMENT_COUNT; kind++) {
         struct crate_segment segment = header->segments[kind];
         const char *name = segment_names[kind];
         if (segment.file_size > segment.mem_size)
-            return FAULT(path, "segments", "%s has %" PRIu64 " bytes in the file, but %" PRIu64 " in memory",
-                         name, segment.file_size, segment.mem_size);
+            return FAULT(path, "segments", "%s has %" PRIu64 " bytes in the file, but %" PRIu64 " in memory", name,
+                         segment.file_size, segment.mem_size);
         if (!segment.mem_size)
             continue;
         if (!is_aligned(segment.rva, CRATE_PAGE_SIZE) || segment.rva < end)
             return FAULT(path, "segments", "%s at 0x%" PRIx64 ", wanted a page at or behind 0x%" PRIx64, name,
                          segment.rva, end);
         if (segment.rva > CRATE_MAX_SIZE || segment.mem_size > CRATE_MAX_SIZE - segment.rva)
-            return FAULT(path, "segments", "%s at 0x%" PRIx64 " with %" PRIu64 " bytes ends behind 2 GiB",
-                         name, segment.rva, segment.mem_size);
+            return FAULT(path, "segments", "%s at 0x%" PRIx64 " with %" PRIu64 " bytes ends behind 2 GiB", name,
+                         segment.rva, segment.mem_size);
         end = segment.rva + segment.mem_size;
         if (segment.file_size && segment.rva + segment.file_size > file_size)
             return FAULT(path, "segments",
-                         "%s ends at 0x%" PRIx64 " of the file, which has only 0x%" PRIx64
-                         " bytes: truncated?",
-                         name, segment.rva + segment.file_size, file_size);
+                         "%s ends at 0x%" PRIx64 " of the file, which has only 0x%" PRIx64 " bytes: truncated?", name,
+                         segment.rva + segment.file_size, file_size);
     }
     if (header->segments[CRATE_SEGMENT_META].rva || !header->segments[CRATE_SEGMENT_META].file_size)
         return FAULT(path, "segments", "meta is empty or does not start the file");
@@ -159,8 +151,8 @@ static struct crateld_error *check_placement(const char *path, const struct crat
                      header->reserve_size, header->image_size);
     uint64_t align = header->image_align;
     if (align < CRATE_PAGE_SIZE || align > CRATE_MAX_ALIGN || align & (align - 1))
-        return FAULT(path, "crate header", "an alignment of 0x%" PRIx64 ", wanted a power of two from 0x%x to 0x%x", align,
-                     CRATE_PAGE_SIZE, CRATE_MAX_ALIGN);
+        return FAULT(path, "crate header", "an alignment of 0x%" PRIx64 ", wanted a power of two from 0x%x to 0x%x",
+                     align, CRATE_PAGE_SIZE, CRATE_MAX_ALIGN);
     /* The low limit is that of the flag LOW; the other one leaves the sum of base and any rva below 2^63. */
     uint64_t limit = header->flags & CRATE_FLAG_LOW ? UINT64_C(1) << 31 : UINT64_C(1) << 62;
     if (!is_aligned(header->preferred_base, align) || header->preferred_base > limit ||
@@ -177,14 +169,11 @@ static struct crateld_error *check_tables(const char *path, const struct crate_h
         if (!table.count)
             continue;
         uint64_t size = (uint64_t)table.count * tables[kind].size;
-        if (!is_aligned(table.rva, 8) ||
-            !crate_segment_has(header, CRATE_SEGMENT_META, table.rva, size, true))
-            return FAULT(path, "tables",
-                         "%s: %u entries at 0x%x are not aligned or not within the meta segment",
+        if (!is_aligned(table.rva, 8) || !crate_segment_has(header, CRATE_SEGMENT_META, table.rva, size, true))
+            return FAULT(path, "tables", "%s: %u entries at 0x%x are not aligned or not within the meta segment",
                          tables[kind].name, table.count, table.rva);
     }
-    if (header->bucket_bits > 30 ||
-        header->tables[CRATE_TABLE_BUCKETS].count != (1u << header->bucket_bits) + 1)
+    if (header->bucket_bits > 30 || header->tables[CRATE_TABLE_BUCKETS].count != (1u << header->bucket_bits) + 1)
         return FAULT(path, "tables", "%u buckets for %u hash bits, wanted a power of two and one",
                      header->tables[CRATE_TABLE_BUCKETS].count, header->bucket_bits);
     if (!header->tables[CRATE_TABLE_STRINGS].count)
@@ -197,8 +186,7 @@ static struct crateld_error *check_code(const char *path, const struct crate_hea
 {
     if (header->entry_rva && !crate_segment_has(header, CRATE_SEGMENT_TEXT, header->entry_rva, 1, true))
         return FAULT(path, "crate header", "entry 0x%x is not within the text", header->entry_rva);
-    if (header->imported_functions &&
-        !crate_segment_has(header, CRATE_SEGMENT_TEXT, header->lazy_stubs_rva, 1, true))
+    if (header->imported_functions && !crate_segment_has(header, CRATE_SEGMENT_TEXT, header->lazy_stubs_rva, 1, true))
         return FAULT(path, "crate header", "lazy stubs 0x%x are not within the text", header->lazy_stubs_rva);
     if (header->toc_text_rva && !crate_segment_has(header, CRATE_SEGMENT_TEXT, header->toc_text_rva, 0, true))
         return FAULT(path, "crate header", "TOC code at 0x%x is not within the text", header->toc_text_rva);
@@ -208,19 +196,18 @@ static struct crateld_error *check_code(const char *path, const struct crate_hea
         return error_prefix(error, "%s: crate header", path);
     if (!is_aligned(header->toc_rva, CRATE_PAGE_SIZE) ||
         !crate_segment_has(header, CRATE_SEGMENT_DATA, header->toc_rva, shape.size, true))
-        return FAULT(path, "crate header",
-                     "TOC of %u bytes at 0x%x is not page-aligned or not within the data", shape.size,
-                     header->toc_rva);
+        return FAULT(path, "crate header", "TOC of %u bytes at 0x%x is not page-aligned or not within the data",
+                     shape.size, header->toc_rva);
     return NULL;
 }
 
-static struct crateld_error *check_array(const char *path, const struct crate_header *header,
-                                         struct crate_array array, const char *name)
+static struct crateld_error *check_array(const char *path, const struct crate_header *header, struct crate_array array,
+                                         const char *name)
 {
-    if (array.count && (!is_aligned(array.rva, 8) || !crate_segment_has(header, CRATE_SEGMENT_DATA, array.rva,
-                                                                        (uint64_t)array.count * 8, true)))
-        return FAULT(path, "crate header", "%s: %u pointers at 0x%x are not aligned or not within the data",
-                     name, array.count, array.rva);
+    if (array.count && (!is_aligned(array.rva, 8) ||
+                        !crate_segment_has(header, CRATE_SEGMENT_DATA, array.rva, (uint64_t)array.count * 8, true)))
+        return FAULT(path, "crate header", "%s: %u pointers at 0x%x are not aligned or not within the data", name,
+                     array.count, array.rva);
     return NULL;
 }
 
@@ -232,16 +219,15 @@ static struct crateld_error *check_tls(const char *path, const struct crate_head
                    : NULL;
     uint32_t align = header->tls_align;
     if (!align || align > CRATE_MAX_TLS_ALIGN || align & (align - 1))
-        return FAULT(path, "thread-locals", "alignment %u, wanted a power of two up to %d", align,
-                     CRATE_MAX_TLS_ALIGN);
+        return FAULT(path, "thread-locals", "alignment %u, wanted a power of two up to %d", align, CRATE_MAX_TLS_ALIGN);
     if (header->tls_mem_size > CRATE_MAX_SIZE || header->tls_file_size > header->tls_mem_size)
-        return FAULT(path, "thread-locals", "%u bytes in the file and %" PRIu64 " in memory",
-                     header->tls_file_size, header->tls_mem_size);
+        return FAULT(path, "thread-locals", "%u bytes in the file and %" PRIu64 " in memory", header->tls_file_size,
+                     header->tls_mem_size);
     if (header->tls_file_size &&
         !crate_segment_has(header, CRATE_SEGMENT_DATA, header->tls_rva, header->tls_file_size, true) &&
         !crate_segment_has(header, CRATE_SEGMENT_RODATA, header->tls_rva, header->tls_file_size, true))
-        return FAULT(path, "thread-locals", "image of %u bytes at 0x%x is not within the data",
-                     header->tls_file_size, header->tls_rva);
+        return FAULT(path, "thread-locals", "image of %u bytes at 0x%x is not within the data", header->tls_file_size,
+                     header->tls_rva);
     return NULL;
 }
 
@@ -252,22 +238,19 @@ static struct crateld_error *check_unwind(const char *path, const struct crate_h
         return NULL;
     if (!is_aligned(rva, 4) || (!crate_segment_has(header, CRATE_SEGMENT_RODATA, rva, size, true) &&
                                 !crate_segment_has(header, CRATE_SEGMENT_TEXT, rva, size, true)))
-        return FAULT(path, "unwind tables",
-                     "%u bytes at 0x%x are not aligned or not within the read-only data", size, rva);
+        return FAULT(path, "unwind tables", "%u bytes at 0x%x are not aligned or not within the read-only data", size,
+                     rva);
     return NULL;
 }
 
-static struct crateld_error *check_relink(const char *path, const struct crate_header *header,
-                                          uint64_t file_size)
+static struct crateld_error *check_relink(const char *path, const struct crate_header *header, uint64_t file_size)
 {
     uint64_t off = header->relink_off, size = header->relink_size;
     if (!(header->flags & CRATE_FLAG_HAS_RELINK))
-        return off || size
-                   ? FAULT(path, "relink section", "%" PRIu64 " bytes, but the flags say there is none", size)
-                   : NULL;
+        return off || size ? FAULT(path, "relink section", "%" PRIu64 " bytes, but the flags say there is none", size)
+                           : NULL;
     if (!size || off > file_size || size > file_size - off)
-        return FAULT(path, "relink section", "%" PRIu64 " bytes at 0x%" PRIx64 " are not within the file",
-                     size, off);
+        return FAULT(path, "relink section", "%" PRIu64 " bytes at 0x%" PRIx64 " are not within the file", size, off);
     for (int kind = 0; kind < CRATE_SEGMENT_COUNT; kind++) {
         struct crate_segment segment = header->segments[kind];
         if (segment.file_size && off < segment.rva + segment.file_size && segment.rva < off + size)
@@ -279,9 +262,9 @@ static struct crateld_error *check_relink(const char *path, const struct crate_h
 
 struct crateld_error *crate_toc_shape(const struct crate_header *header, struct toc_shape *ret)
 {
-    return toc_shape_for_crate(&(struct toc_counts){header->imported_functions, header->imported_globals,
-                                                    header->func_refs, header->type_ids},
-                               ret);
+    return toc_shape_for_crate(
+        &(struct toc_counts){header->imported_functions, header->imported_globals, header->func_refs, header->type_ids},
+        ret);
 }
 
 struct crateld_error *crate_header_read(const char *path, struct span start, uint64_t file_size,

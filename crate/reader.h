@@ -21,7 +21,7 @@
 #include "toc/shape.h"
 
 enum {
-    CRATE_START_SIZE = 4096, /* ELF header, program headers and crate header lie in the file's first bytes */
+    CRATE_START_SIZE = 4096,       /* ELF header, program headers and crate header lie in the file's first bytes */
     CRATE_MAX_SIZE = 0x7fffffff,   /* bytes of an image with its reserve: pc-relative reach */
     CRATE_MAX_ALIGN = 1 << 24,     /* of an image */
     CRATE_MAX_TLS_ALIGN = 1 << 16, /* of a crate's block of thread-locals */
@@ -58,8 +58,8 @@ MUST_CHECK struct crateld_error *crate_header_read(const char *path, struct span
 /* Sets *ret to a view of the crate with the header `header` (from crate_header_read; copied) whose bytes from
  * rva 0 on are `image`: the file or the mapped image, 8-aligned, at least all of CRATE_SEGMENT_META's file
  * part. `path` and `image` are borrowed while the view is used. Constant time. Error: FORMAT. */
-MUST_CHECK struct crateld_error *crate_view_init(const char *path, struct span image,
-                                                 const struct crate_header *header, struct crate_view *ret);
+MUST_CHECK struct crateld_error *crate_view_init(const char *path, struct span image, const struct crate_header *header,
+                                                 struct crate_view *ret);
 
 /* Both in one, for a crate file as a whole (8-aligned). */
 MUST_CHECK struct crateld_error *crate_view_open(const char *path, struct span file, struct crate_view *ret);
@@ -68,8 +68,8 @@ MUST_CHECK struct crateld_error *crate_view_open(const char *path, struct span f
 MUST_CHECK struct crateld_error *crate_toc_shape(const struct crate_header *header, struct toc_shape *ret);
 
 /* Whether [rva, rva + size) lies in segment `kind`; `in_file`: in its part that is in the file. */
-static inline bool crate_segment_has(const struct crate_header *header, enum crate_segment_kind kind,
-                                     uint64_t rva, uint64_t size, bool in_file)
+static inline bool crate_segment_has(const struct crate_header *header, enum crate_segment_kind kind, uint64_t rva,
+                                     uint64_t size, bool in_file)
 {
     const struct crate_segment *segment = &header->segments[kind];
     uint64_t limit = in_file ? segment->file_size : segment->mem_size;
@@ -97,21 +97,16 @@ static inline const char *crate_view_name(const struct crate_view *view)
 /* Copies entry `i` of the table to *ret after checking it: the index itself, that its strings exist, that its
  * kind and flags are known, that indices and rvas point at what they should. `i` is any number. Error:
  * FORMAT. */
-MUST_CHECK struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t i,
-                                                   struct crate_needed *ret);
-MUST_CHECK struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t i,
-                                                   struct crate_import *ret);
-MUST_CHECK struct crateld_error *crate_view_export(const struct crate_view *view, uint32_t i,
-                                                   struct crate_export *ret);
+MUST_CHECK struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t i, struct crate_needed *ret);
+MUST_CHECK struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t i, struct crate_import *ret);
+MUST_CHECK struct crateld_error *crate_view_export(const struct crate_view *view, uint32_t i, struct crate_export *ret);
 MUST_CHECK struct crateld_error *crate_view_data_reloc(const struct crate_view *view, uint32_t i,
                                                        struct crate_data_reloc *ret);
-MUST_CHECK struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i,
-                                                  struct crate_fixup *ret);
+MUST_CHECK struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i, struct crate_fixup *ret);
 
 /* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT,
  * when `file` is too short. */
-MUST_CHECK struct crateld_error *crate_view_relink(const struct crate_view *view, struct span file,
-                                                   struct span *ret);
+MUST_CHECK struct crateld_error *crate_view_relink(const struct crate_view *view, struct span file, struct span *ret);
 
 /* A walk over the places of CRATE_TABLE_RELR; start zeroed. */
 struct crate_relr_cursor {
@@ -128,8 +123,8 @@ enum crate_relr_step {
 };
 
 /* Takes one step. Constant time but for empty bitmaps, which it skips. No errors are made: for start-up. */
-static inline enum crate_relr_step crate_view_relr_next(const struct crate_view *view,
-                                                        struct crate_relr_cursor *cursor, uint32_t *ret)
+static inline enum crate_relr_step crate_view_relr_next(const struct crate_view *view, struct crate_relr_cursor *cursor,
+                                                        uint32_t *ret)
 {
     while (!cursor->bitmap) {
         if (cursor->next == crate_view_count(view, CRATE_TABLE_RELR))

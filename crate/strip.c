@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "crate/build_id.h"
 #include "crate/reader.h"
 
 enum {
     MAX_SECTIONS = 0xff00 - 1, /* SHN_LORESERVE: more need SHN_XINDEX, which crates do not use */
-    MAX_ALIGN = 4096, /* of what is not loaded */
+    MAX_ALIGN = 4096,          /* of what is not loaded */
 };
 
-#define FAULT(strip, ...)                                                                                    \
-    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s", (strip)->view.path)
+#define FAULT(strip, ...) error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s", (strip)->view.path)
 
 /* One section of the file, and what becomes of it. */
 struct section {
@@ -68,8 +68,8 @@ static struct crateld_error *read_sections(struct strip *strip)
     if (ehdr->e_shentsize != sizeof(Elf64_Shdr) || !ehdr->e_shnum || ehdr->e_shnum > MAX_SECTIONS ||
         ehdr->e_shstrndx >= ehdr->e_shnum ||
         !span_slice(strip->file, ehdr->e_shoff, (uint64_t)ehdr->e_shnum * sizeof(Elf64_Shdr), &headers))
-        return FAULT(strip, "%u section headers of %u bytes at 0x%" PRIx64 " are not within the file",
-                     ehdr->e_shnum, ehdr->e_shentsize, ehdr->e_shoff);
+        return FAULT(strip, "%u section headers of %u bytes at 0x%" PRIx64 " are not within the file", ehdr->e_shnum,
+                     ehdr->e_shentsize, ehdr->e_shoff);
     strip->sections = calloc(ehdr->e_shnum, sizeof *strip->sections);
     if (!strip->sections)
         return error_memory();
@@ -257,6 +257,7 @@ static void write_file(struct strip *strip, unsigned what)
 static struct crateld_error *strip_file(struct strip *strip, const char *path, unsigned what)
 {
     TRY(crate_view_open(path, strip->file, &strip->view));
+    TRY(crate_check_meta(path, strip->file, &strip->view.header));
     TRY(crate_header_find(path, strip->file, &strip->header_off));
     memcpy(&strip->ehdr, strip->file.data, sizeof strip->ehdr);
     TRY(read_sections(strip));
@@ -270,8 +271,7 @@ static struct crateld_error *strip_file(struct strip *strip, const char *path, u
     return NULL;
 }
 
-struct crateld_error *crate_strip(const char *path, struct span file, unsigned what,
-                                  struct crate_stripped *ret)
+struct crateld_error *crate_strip(const char *path, struct span file, unsigned what, struct crate_stripped *ret)
 {
     struct strip strip = {.file = file};
     struct crateld_error *error = strip_file(&strip, path, what);

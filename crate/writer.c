@@ -130,10 +130,10 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
     return end;
 }
 
-#define WRITE_TABLE(kind, vec)                                                                               \
-    do {                                                                                                     \
-        if ((vec).count)                                                                                     \
-            memcpy(image + header->tables[kind].rva, (vec).at, (vec).count * sizeof *(vec).at);              \
+#define WRITE_TABLE(kind, vec)                                                                                         \
+    do {                                                                                                               \
+        if ((vec).count)                                                                                               \
+            memcpy(image + header->tables[kind].rva, (vec).at, (vec).count * sizeof *(vec).at);                        \
     } while (0)
 
 void crate_tables_write(const struct crate_tables *tables, const struct crate_header *header, uint8_t *image)

@@ -1,6 +1,7 @@
 /* The one writer of crate files' headers and tables.
  *
- * The linker fills in a crate_header and the tables' entries; this gives the tables their places and writes them. docs/format.md.
+ * The linker fills in a crate_header and the tables' entries; this gives the tables their places and writes them.
+ * docs/format.md.
  */
 #ifndef CRATE_WRITER_H
 #define CRATE_WRITER_H
@@ -34,11 +35,12 @@ MUST_CHECK struct crateld_error *crate_tables_string(struct crate_tables *tables
 /* Encodes `count` rvas, ascending and 8-aligned, as table RELR. Error: MEMORY. */
 MUST_CHECK struct crateld_error *crate_tables_relr(struct crate_tables *tables, const uint64_t *rvas, size_t count);
 
-/* Sorts the exports and makes the buckets; nothing is added to them afterwards. Sets header->bucket_bits. Error: MEMORY. */
+/* Sorts the exports and makes the buckets; nothing is added to them afterwards. Sets header->bucket_bits. Error:
+ * MEMORY. */
 MUST_CHECK struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crate_header *header);
 
-/* Gives the tables their places behind the crate header and sets header->tables; returns the rva behind the last one. The
- * data relocations and fixups are taken to be as many as given, for their contents come later. */
+/* Gives the tables their places behind the crate header and sets header->tables; returns the rva behind the last one.
+ * The data relocations and fixups are taken to be as many as given, for their contents come later. */
 uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_reloc_count, uint32_t fixup_count,
                             struct crate_header *header);
 

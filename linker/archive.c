@@ -40,8 +40,9 @@ struct header {
 };
 
 /* An error at the member header at `off`. */
-#define FAULT(archive, off, ...)                                                                             \
-    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: member header at 0x%" PRIx64, (archive)->path, (off))
+#define FAULT(archive, off, ...)                                                                                       \
+    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: member header at 0x%" PRIx64, (archive)->path,  \
+                 (off))
 
 /* Reads the decimal number at the start of `text`; *end is what follows it. False: none, or one beyond all
  * sizes. */
@@ -74,13 +75,12 @@ static struct crateld_error *read_header(const struct archive *archive, uint64_t
 {
     struct ar_hdr raw;
     if (!span_read(archive->data, off, &raw, sizeof raw))
-        return FAULT(archive, off, "%zu bytes are left, a header has %d",
-                            archive->data.size - (size_t)off, HEADER_SIZE);
+        return FAULT(archive, off, "%zu bytes are left, a header has %d", archive->data.size - (size_t)off,
+                     HEADER_SIZE);
     if (memcmp(raw.ar_fmag, ARFMAG, sizeof raw.ar_fmag) != 0)
         return FAULT(archive, off, "does not end in '`' and a newline");
     if (!read_decimal_field(raw.ar_size, sizeof raw.ar_size, &ret->size))
-        return FAULT(archive, off, "size '%.*s' is no decimal number", (int)sizeof raw.ar_size,
-                            raw.ar_size);
+        return FAULT(archive, off, "size '%.*s' is no decimal number", (int)sizeof raw.ar_size, raw.ar_size);
     size_t length = sizeof raw.ar_name;
     while (length && raw.ar_name[length - 1] == ' ')
         length--;
@@ -92,12 +92,11 @@ static struct crateld_error *read_header(const struct archive *archive, uint64_t
 }
 
 /* The data of the member under `header`, which must lie in the archive. */
-static struct crateld_error *slice_data(const struct archive *archive, const struct header *header,
-                                        struct span *ret)
+static struct crateld_error *slice_data(const struct archive *archive, const struct header *header, struct span *ret)
 {
     if (!span_slice(archive->data, header->data_off, header->size, ret))
-        return FAULT(archive, header->off, "'%s' has %" PRIu64 " bytes, %zu are left", header->name,
-                            header->size, archive->data.size - (size_t)header->data_off);
+        return FAULT(archive, header->off, "'%s' has %" PRIu64 " bytes, %zu are left", header->name, header->size,
+                     archive->data.size - (size_t)header->data_off);
     return NULL;
 }
 
@@ -122,10 +121,8 @@ static struct crateld_error *read_long_name(struct listing *listing, const struc
         return FAULT(listing->archive, header->off, "name '%s' is no offset", header->name);
     if (listing->archive->is_thin && digits[end] == ':') {
         end++;
-        if (!read_decimal(digits + end, length - end, &member->nested_off, &nested_end) ||
-            !member->nested_off)
-            return FAULT(listing->archive, header->off, "name '%s' has no offset after ':'",
-                                header->name);
+        if (!read_decimal(digits + end, length - end, &member->nested_off, &nested_end) || !member->nested_off)
+            return FAULT(listing->archive, header->off, "name '%s' has no offset after ':'", header->name);
     }
     if (end + nested_end != length)
         return FAULT(listing->archive, header->off, "name '%s' is no offset", header->name);
@@ -135,8 +132,8 @@ static struct crateld_error *read_long_name(struct listing *listing, const struc
         name_length++;
     if (name_length == rest.size)
         return FAULT(listing->archive, header->off,
-                            "name at %" PRIu64 " is outside the %zu bytes of long names, or has no end", off,
-                            listing->names.size);
+                     "name at %" PRIu64 " is outside the %zu bytes of long names, or has no end", off,
+                     listing->names.size);
     if (name_length && rest.data[name_length - 1] == '/')
         name_length--;
     member->name = arena_strndup(&listing->archive->arena, (const char *)rest.data, name_length);
@@ -150,8 +147,8 @@ static struct crateld_error *read_bsd_name(struct listing *listing, const struct
     const char *digits = header->name + strlen("#1/");
     uint64_t length;
     if (!read_decimal_field(digits, strlen(digits), &length) || length > member->data.size)
-        return FAULT(listing->archive, header->off, "name '%s' does not fit the member's %zu bytes",
-                            header->name, member->data.size);
+        return FAULT(listing->archive, header->off, "name '%s' does not fit the member's %zu bytes", header->name,
+                     member->data.size);
     member->name = arena_strndup(&listing->archive->arena, (const char *)member->data.data,
                                  strnlen((const char *)member->data.data, (size_t)length));
     member->data = span_from(member->data, length);
@@ -226,8 +223,7 @@ static uint64_t read_big_endian(struct span span, uint64_t off, unsigned size)
 
 /* The member whose header is at `off`; UINT32_MAX if there is none. `guess` is tried first, and the one after
  * it: an index is mostly in the order of its members. */
-static uint32_t find_member(const struct archive_member *members, uint32_t count, uint64_t off,
-                            uint32_t guess)
+static uint32_t find_member(const struct archive_member *members, uint32_t count, uint64_t off, uint32_t guess)
 {
     for (uint32_t i = guess; i < count && i - guess < 2; i++)
         if (members[i].header_off == off)
@@ -250,8 +246,7 @@ static struct crateld_error *read_index(struct listing *listing)
     unsigned word = listing->index_word_size;
     uint64_t count = index.size >= word ? read_big_endian(index, 0, word) : UINT64_MAX;
     if (count == UINT64_MAX || count > (index.size - word) / word || count > UINT32_MAX)
-        return FAULT(archive, listing->index_off, "the index has no room for its symbols in %zu bytes",
-                            index.size);
+        return FAULT(archive, listing->index_off, "the index has no room for its symbols in %zu bytes", index.size);
     archive->symbols = arena_alloc_array(&archive->arena, (size_t)count, sizeof *archive->symbols);
     if (!archive->symbols)
         return error_memory();
@@ -260,13 +255,13 @@ static struct crateld_error *read_index(struct listing *listing)
     for (uint64_t i = 0; i < count; i++) {
         const char *name = span_string(index, name_off);
         if (!name)
-            return FAULT(archive, listing->index_off,
-                                "the index's name %" PRIu64 " of %" PRIu64 " has no end", i, count);
+            return FAULT(archive, listing->index_off, "the index's name %" PRIu64 " of %" PRIu64 " has no end", i,
+                         count);
         uint64_t off = read_big_endian(index, word + i * word, word);
         guess = find_member(archive->members, archive->member_count, off, guess);
         if (guess == UINT32_MAX)
-            return FAULT(archive, listing->index_off,
-                                "the index places '%s' at 0x%" PRIx64 ", where no member is", name, off);
+            return FAULT(archive, listing->index_off, "the index places '%s' at 0x%" PRIx64 ", where no member is",
+                         name, off);
         archive->symbols[i] = (struct archive_symbol){name, guess};
         name_off += strlen(name) + 1;
     }
@@ -292,8 +287,7 @@ static struct crateld_error *read_archive(struct archive *archive)
 struct crateld_error *archive_init(struct span data, const char *path, struct archive *ret)
 {
     struct archive archive = {.data = data};
-    if (data.size < SARMAG ||
-        (memcmp(data.data, ARMAG, SARMAG) != 0 && memcmp(data.data, THIN_MAGIC, SARMAG) != 0))
+    if (data.size < SARMAG || (memcmp(data.data, ARMAG, SARMAG) != 0 && memcmp(data.data, THIN_MAGIC, SARMAG) != 0))
         return error_create(CRATELD_ERROR_FORMAT, "%s: does not start as an archive does", path);
     archive.is_thin = memcmp(data.data, THIN_MAGIC, SARMAG) == 0;
     arena_init(&archive.arena);
@@ -341,8 +335,7 @@ static struct crateld_error *add_external(struct archive *archive, const char *p
     struct archive_external *external = calloc(1, sizeof *external);
     if (!external)
         return error_memory();
-    struct crateld_error *error =
-        is_archive ? archive_open(path, &external->nested) : file_open(path, &external->file);
+    struct crateld_error *error = is_archive ? archive_open(path, &external->nested) : file_open(path, &external->file);
     if (error) {
         free(external);
         return error;
@@ -367,8 +360,7 @@ static struct crateld_error *load_nested(struct archive *archive, struct archive
     uint32_t idx = find_member(nested->members, nested->member_count, member->nested_off, 0);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what has an index is in the array */
     if (idx == UINT32_MAX || nested->members[idx].nested_off)
-        return FAULT(archive, member->header_off, "'%s' has no member at 0x%" PRIx64, nested->path,
-                            member->nested_off);
+        return FAULT(archive, member->header_off, "'%s' has no member at 0x%" PRIx64, nested->path, member->nested_off);
     return archive_member_data(nested, idx, &member->data);
 }
 

@@ -17,8 +17,8 @@
 #include "base/span.h"
 
 struct archive_member {
-    const char *name; /* borrowed from the archive's arena; as stored, without padding and terminator */
-    struct span data; /* borrowed from the archive's file, 2-aligned and no more; empty in a thin archive */
+    const char *name;          /* borrowed from the archive's arena; as stored, without padding and terminator */
+    struct span data;          /* borrowed from the archive's file, 2-aligned and no more; empty in a thin archive */
     const char *external_path; /* in a thin archive: the file that holds the member; else NULL */
     uint64_t nested_off;       /* != 0: external_path is an archive, and the member has its header there */
     uint64_t header_off;       /* of its header in this archive; identifies the member in messages */

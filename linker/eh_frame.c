@@ -206,8 +206,7 @@ static bool is_same_cie(const struct cie *a, const struct cie *b)
         const Elf64_Rela *y = &b->section->relocs[b->first_reloc + i];
         if (x->r_offset - a->off != y->r_offset - b->off || x->r_addend != y->r_addend ||
             ELF64_R_TYPE(x->r_info) != ELF64_R_TYPE(y->r_info) ||
-            a->section->object->symbols[ELF64_R_SYM(x->r_info)] !=
-                b->section->object->symbols[ELF64_R_SYM(y->r_info)])
+            a->section->object->symbols[ELF64_R_SYM(x->r_info)] != b->section->object->symbols[ELF64_R_SYM(y->r_info)])
             return false;
     }
     return true;
@@ -244,8 +243,7 @@ static bool is_kept(const struct fde *fde)
     return fde->target && fde->target->is_live;
 }
 
-static struct crateld_error *scan_entry(struct link *link, struct link_section *section, uint32_t first,
-                                        uint32_t count)
+static struct crateld_error *scan_entry(struct link *link, struct link_section *section, uint32_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         TRY(link_scan_reloc(link, section, &section->relocs[first + i]));
@@ -272,15 +270,25 @@ struct crateld_error *link_eh_frame_scan(struct link *link)
 
 enum { STUB_CIE_SIZE = 24 };
 
-/* The CIE of entry stubs: pc-relative 32-bit addresses, and what the CPU says of a function's entry (DWARF 5 §6.4.1). */
+/* The CIE of entry stubs: pc-relative 32-bit addresses, and what the CPU says of a function's entry (DWARF 5 §6.4.1).
+ */
 static void write_stub_cie(const struct link *link, uint8_t *at)
 {
     const struct toc_cfi *cfi = &link->machine->stubs->cfi;
     uint8_t cie[STUB_CIE_SIZE] = {
-        STUB_CIE_SIZE - 4,         0,   0,   0, /* length */
-        0,                         0,   0,   0, /* id of a CIE */
-        1,                         'z', 'R', 0, /* version, augmentation */
-        cfi->code_align,                        /* LEB128 of one byte, as the next one */
+        STUB_CIE_SIZE - 4,
+        0,
+        0,
+        0, /* length */
+        0,
+        0,
+        0,
+        0, /* id of a CIE */
+        1,
+        'z',
+        'R',
+        0,               /* version, augmentation */
+        cfi->code_align, /* LEB128 of one byte, as the next one */
         (uint8_t)(cfi->data_align & 0x7f),
         cfi->return_register,
         1,    /* bytes of augmentation data */
@@ -367,14 +375,13 @@ static int compare_rows(const void *a, const void *b)
 }
 
 /* Copies an entry to its place and runs its relocations. */
-static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct link_section *section,
-                        uint32_t off, uint32_t size, uint32_t first_reloc, uint32_t reloc_count)
+static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct link_section *section, uint32_t off,
+                        uint32_t size, uint32_t first_reloc, uint32_t reloc_count)
 {
     memcpy(image + rva, section->data.data + off, size);
     for (uint32_t i = 0; i < reloc_count; i++) {
         const Elf64_Rela *reloc = &section->relocs[first_reloc + i];
-        link_emit_reloc(link, section, reloc, image + rva + (reloc->r_offset - off),
-                        rva + (reloc->r_offset - off));
+        link_emit_reloc(link, section, reloc, image + rva + (reloc->r_offset - off), rva + (reloc->r_offset - off));
     }
 }
 
@@ -416,8 +423,8 @@ struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
     for (size_t i = 0; i < eh->cies.count; i++) {
         const struct cie *cie = &eh->cies.at[i];
         if (cie->is_used)
-            write_entry(link, image, frame->rva + cie->out_off, cie->section, cie->off, cie->size,
-                        cie->first_reloc, cie->reloc_count);
+            write_entry(link, image, frame->rva + cie->out_off, cie->section, cie->off, cie->size, cie->first_reloc,
+                        cie->reloc_count);
     }
     for (size_t i = 0; i < eh->fdes.count; i++) {
         const struct fde *fde = &eh->fdes.at[i];
@@ -428,9 +435,9 @@ struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
         uint32_t back = (uint32_t)(fde->out_off + 4 - eh->cies.at[eh->cies.at[fde->cie].same_as].out_off);
         memcpy(image + rva + 4, &back, 4);
         const Elf64_Rela *reloc = &fde->section->relocs[fde->first_reloc];
-        uint64_t pc = link_section_rva(
-            fde->target, fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
-                             (uint64_t)reloc->r_addend);
+        uint64_t pc =
+            link_section_rva(fde->target, fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
+                                              (uint64_t)reloc->r_addend);
         *row++ = (struct table_row){(int32_t)(pc - table->rva), (int32_t)(rva - table->rva)};
     }
     write_stub_entries(link, image, frame->rva, table->rva, row);

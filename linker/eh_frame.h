@@ -13,13 +13,11 @@ MUST_CHECK struct crateld_error *link_eh_frame_parse(struct link *link);
 /* Calls `visit` for every relocation that `section`'s FDEs make live besides the one to it: its LSDA, its
  * personality. */
 void link_eh_frame_visit(struct link *link, const struct link_section *section,
-                         void (*visit)(struct link *link, struct link_section *from,
-                                       const Elf64_Rela *reloc));
+                         void (*visit)(struct link *link, struct link_section *from, const Elf64_Rela *reloc));
 
 /* Calls `visit` for every input section that is taken apart. */
-MUST_CHECK struct crateld_error *link_eh_frame_for_each(struct link *link,
-                                                        struct crateld_error *(*visit)(struct link *,
-                                                                                       struct link_section *));
+MUST_CHECK struct crateld_error *
+link_eh_frame_for_each(struct link *link, struct crateld_error *(*visit)(struct link *, struct link_section *));
 
 /* Scans the relocations of the entries that stay. Error: MEMORY; faults are reported. */
 MUST_CHECK struct crateld_error *link_eh_frame_scan(struct link *link);

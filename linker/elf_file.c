@@ -114,13 +114,19 @@ static uint32_t write_program_headers(const struct link *link, const struct link
         const struct crate_segment *segment = &image->header.segments[i];
         uint64_t vaddr = link->preferred_base + segment->rva;
         if (segment->mem_size)
-            headers[count++] = (Elf64_Phdr){PT_LOAD, protections[i], segment->rva, vaddr, vaddr,
-                                            segment->file_size, segment->mem_size, image->header.image_align};
+            headers[count++] = (Elf64_Phdr){PT_LOAD, protections[i],     segment->rva,      vaddr,
+                                            vaddr,   segment->file_size, segment->mem_size, image->header.image_align};
     }
     uint64_t base = link->preferred_base;
     if (link->tls_mem_size)
-        headers[count++] = (Elf64_Phdr){PT_TLS, PF_R, link->tls_rva, base + link->tls_rva, base + link->tls_rva,
-                                        link->tls_file_size, link->tls_mem_size, link->tls_align};
+        headers[count++] = (Elf64_Phdr){PT_TLS,
+                                        PF_R,
+                                        link->tls_rva,
+                                        base + link->tls_rva,
+                                        base + link->tls_rva,
+                                        link->tls_file_size,
+                                        link->tls_mem_size,
+                                        link->tls_align};
     uint64_t hdr = image->header.eh_frame_hdr_rva, hdr_size = image->header.eh_frame_hdr_size;
     if (hdr)
         headers[count++] = (Elf64_Phdr){PT_GNU_EH_FRAME, PF_R, hdr, base + hdr, base + hdr, hdr_size, hdr_size, 4};
@@ -187,7 +193,7 @@ static struct crateld_error *write_contents(struct link *link, struct link_image
     write_elf_header(link, image, tail, file);
     crate_tables_write(&image->tables, &image->header, file);
     write_tail(link, tail, file);
-    crate_build_id((struct span){file, tail->size}, CRATE_HEADER_RVA, &image->header, image->header.build_id);
+    crate_seal((struct span){file, tail->size}, CRATE_HEADER_RVA, &image->header);
     memcpy(file + CRATE_HEADER_RVA, &image->header, sizeof image->header);
     return NULL;
 }

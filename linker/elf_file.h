@@ -4,8 +4,8 @@
 
 #include "linker/layout.h"
 
-/* Writes the crate to link->options->output: temporary file, emission, headers, build id, rename. Nothing is left behind on
- * errors. */
+/* Writes the crate to link->options->output: temporary file, emission, headers, build id, rename. Nothing is left
+ * behind on errors. */
 MUST_CHECK struct crateld_error *link_write_file(struct link *link, struct link_image *image);
 
 #endif

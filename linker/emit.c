@@ -64,8 +64,8 @@ static int64_t relax_load(const struct link *link, const struct link_reference *
 }
 
 /* Rewrites an indirect call or jump through a slot into a direct one, whose field is at *place then. */
-static int64_t relax_call(const struct link *link, const struct link_reference *ref, const Elf64_Rela *reloc, uint8_t **place,
-                          uint64_t rva)
+static int64_t relax_call(const struct link *link, const struct link_reference *ref, const Elf64_Rela *reloc,
+                          uint8_t **place, uint64_t rva)
 {
     uint8_t *moved = link->machine->relax_branch(*place, reloc->r_offset);
     int64_t value = (int64_t)(pointee_of(link, ref, reloc->r_addend).value - (rva + (uint64_t)(moved - *place)));
@@ -200,8 +200,8 @@ static void emit_toc(const struct link *link, uint8_t *image)
     for (uint32_t i = 0; i < link->func_refs.count; i++) {
         const struct link_function *function = link->func_refs.at[i];
         uint64_t ref = link->toc_rva + toc_func_ref_off(&link->toc, i);
-        uint64_t second = function->is_varargs ? link_section_rva(function->section, function->varargs_entry)
-                                               : link->toc_rva;
+        uint64_t second =
+            function->is_varargs ? link_section_rva(function->section, function->varargs_entry) : link->toc_rva;
         put_word(image, ref, link->preferred_base + link_section_rva(function->section, function->value));
         put_word(image, ref + 8, link->preferred_base + second);
     }
@@ -243,7 +243,8 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
         if (output->segment == CRATE_SEGMENT_COUNT || output->type == SHT_NOBITS)
             continue;
         if (output->segment == CRATE_SEGMENT_TEXT)
-            memset(image + output->rva, link_is_init_text(output) ? link->machine->init_filler : link->machine->filler, output->size);
+            memset(image + output->rva, link_is_init_text(output) ? link->machine->init_filler : link->machine->filler,
+                   output->size);
         for (size_t k = 0; k < output->sections.count; k++)
             if (output->sections.at[k]->type != SHT_NOBITS)
                 emit_section(link, output->sections.at[k], image);
@@ -285,15 +286,17 @@ static void emit_debug_section(struct link *link, struct link_section *section, 
                         howto->formula == RELOC_TLS_BLOCK || howto->formula == RELOC_SIZE;
         if (!is_known || reloc->r_offset + howto->size > section->data.size) {
             if (howto->formula != RELOC_NOTHING)
-                link_report(link, error_create(CRATELD_ERROR_FORMAT, "%s: %s+0x%llx: %s in a section that is not loaded",
-                                               section->object->path, section->name,
-                                               (unsigned long long)reloc->r_offset, howto->name));
+                link_report(link,
+                            error_create(CRATELD_ERROR_FORMAT, "%s: %s+0x%llx: %s in a section that is not loaded",
+                                         section->object->path, section->name, (unsigned long long)reloc->r_offset,
+                                         howto->name));
             continue;
         }
         uint64_t value = debug_value(link, section, howto, symbol, reloc->r_addend);
         if (howto->formula == RELOC_RELATIVE)
             value -= section->out_off + reloc->r_offset;
-        /* Values are DWARF offsets or addresses by now; what does not fit is cut, as it was by the compiler's choice. */
+        /* Values are DWARF offsets or addresses by now; what does not fit is cut, as it was by the compiler's choice.
+         */
         memcpy(at + reloc->r_offset, &value, howto->size);
     }
 }

@@ -4,8 +4,8 @@
 
 #include "linker/layout.h"
 
-/* Writes all loaded output sections into `image`, whose byte 0 is rva 0, and lists the places that are left to the loader.
- * Faults are reported. Error: MEMORY. */
+/* Writes all loaded output sections into `image`, whose byte 0 is rva 0, and lists the places that are left to the
+ * loader. Faults are reported. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_emit(struct link *link, uint8_t *image);
 
 /* Writes the sections that are not loaded, such as DWARF, to their places in the file. */

@@ -12,13 +12,11 @@ static uint64_t place_hash(const struct link_section *section, uint64_t value)
     return mixed ^ mixed >> 29;
 }
 
-struct link_function *link_function_find(const struct link *link, const struct link_section *section,
-                                         uint64_t value)
+struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value)
 {
     size_t cursor = 0;
     uint32_t i;
-    while ((i = hash_index_next(&link->function_index, place_hash(section, value), &cursor)) !=
-           HASH_INDEX_NONE)
+    while ((i = hash_index_next(&link->function_index, place_hash(section, value), &cursor)) != HASH_INDEX_NONE)
         if (link->functions.at[i]->section == section && link->functions.at[i]->value == value)
             return link->functions.at[i];
     return NULL;
@@ -72,8 +70,8 @@ static struct crateld_error *sort_functions(struct link *link, struct link_objec
     return NULL;
 }
 
-struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section,
-                                             uint64_t value, bool *ret)
+struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section, uint64_t value,
+                                             bool *ret)
 {
     struct link_object *object = section->object;
     if (!object->functions)
@@ -113,8 +111,8 @@ static struct crateld_error *record_error(const struct link_section *section, ui
 }
 
 /* The place in this object that a relocation of a record names; *section is NULL if it was dropped. */
-static struct crateld_error *record_place(const struct link *link, const struct link_section *records, const Elf64_Rela *reloc,
-                                          struct link_section **section, uint64_t *value)
+static struct crateld_error *record_place(const struct link *link, const struct link_section *records,
+                                          const Elf64_Rela *reloc, struct link_section **section, uint64_t *value)
 {
     struct link_object *object = records->object;
     uint32_t i = (uint32_t)ELF64_R_SYM(reloc->r_info);

@@ -6,12 +6,11 @@
 #include "linker/link.h"
 
 /* The function that starts at `value` of `section`, made if it is new. Error: MEMORY. */
-MUST_CHECK struct crateld_error *link_function_enter(struct link *link, struct link_section *section,
-                                                     uint64_t value, struct link_function **ret);
+MUST_CHECK struct crateld_error *link_function_enter(struct link *link, struct link_section *section, uint64_t value,
+                                                     struct link_function **ret);
 
 /* The same, NULL if it has not been made. */
-struct link_function *link_function_find(const struct link *link, const struct link_section *section,
-                                         uint64_t value);
+struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value);
 
 /* Whether some function symbol of the section's object starts at `value`. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section,

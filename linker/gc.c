@@ -82,13 +82,11 @@ static bool is_initialiser(const struct link_section *section)
 {
     static const char *const names[] = {".init", ".fini",          ".ctors",      ".dtors",
                                         ".jcr",  ".preinit_array", ".init_array", ".fini_array"};
-    if (section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY ||
-        section->type == SHT_PREINIT_ARRAY)
+    if (section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY)
         return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t length = strlen(names[i]);
-        if (!strncmp(section->name, names[i], length) &&
-            (!section->name[length] || section->name[length] == '.'))
+        if (!strncmp(section->name, names[i], length) && (!section->name[length] || section->name[length] == '.'))
             return true;
     }
     return false;

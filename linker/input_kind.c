@@ -67,8 +67,8 @@ static struct crateld_error *elf_kind(struct span data, const char *path, enum i
     case ET_DYN:
         return dynamic_kind(data, &header, path, ret);
     case ET_EXEC:
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: a linked program (ET_EXEC); wanted an object or a library", path);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: a linked program (ET_EXEC); wanted an object or a library",
+                            path);
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: ELF type %u; wanted an object or a library", path,
                             header.e_type);
@@ -84,14 +84,13 @@ struct crateld_error *input_kind_of(struct span data, const char *path, enum inp
         return NULL;
     }
     if (starts_with(data, "BC\xc0\xde", 4) || starts_with(data, "\xde\xc0\x17\x0b", 4))
-        return error_create(
-            CRATELD_ERROR_UNSUPPORTED,
-            "%s: LLVM bitcode, from link-time optimisation; compile with -fno-lto (rustc: -C lto=off, "
-            "-C embed-bitcode=no)",
-            path);
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: LLVM bitcode, from link-time optimisation; compile with -fno-lto (rustc: -C lto=off, "
+                            "-C embed-bitcode=no)",
+                            path);
     if (!is_text(data))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: neither an ELF file, an archive nor a linker script%s",
-                            path, data.size ? "" : ": it is empty");
+        return error_create(CRATELD_ERROR_FORMAT, "%s: neither an ELF file, an archive nor a linker script%s", path,
+                            data.size ? "" : ": it is empty");
     *ret = INPUT_SCRIPT;
     return NULL;
 }

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "crate/build_id.h"
 #include "linker/input_kind.h"
 #include "linker/ldscript.h"
 #include "linker/resolve.h"
@@ -79,13 +80,15 @@ static struct crateld_error *add_crate(struct link *link, const char *path)
         return error_memory();
     TRY(file_open(path, &provider->file));
     struct crateld_error *error = crate_view_open(provider->path, provider->file.data, &provider->crate);
+    if (!error)
+        error = crate_check_meta(path, provider->file.data, &provider->crate.header);
     if (!error && has_provider(link, LINK_PROVIDER_CRATE, crate_view_name(&provider->crate)))
-        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already",
-                             path, crate_view_name(&provider->crate));
+        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already", path,
+                             crate_view_name(&provider->crate));
     if (!error && !strcmp(crate_view_name(&provider->crate), link->name))
         error = error_create(CRATELD_ERROR_DUPLICATE,
-                             "%s: is called '%s', as the crate that is being linked: give one of them --name",
-                             path, link->name);
+                             "%s: is called '%s', as the crate that is being linked: give one of them --name", path,
+                             link->name);
     if (error) {
         file_close(&provider->file);
         return error;
@@ -136,8 +139,8 @@ static struct crateld_error *add_archive(struct link *link, const char *path, st
     if (mode.is_whole_archive)
         return add_all_members(link, &archive->archive);
     if (!archive->archive.has_index && archive->archive.member_count)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: the archive has no symbol index; make one with 'ranlib %s'", path, path);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: the archive has no symbol index; make one with 'ranlib %s'",
+                            path, path);
     TRY(index_archive(archive));
     return add_source(link, true, link->archives.count - 1);
 }
@@ -149,8 +152,8 @@ static struct crateld_error *add_library(struct link *link, const char *name, st
     return add_file(link, path, mode);
 }
 
-static struct crateld_error *add_script_inputs(struct link *link, const char *path,
-                                               const struct ldscript *script, struct input_mode mode)
+static struct crateld_error *add_script_inputs(struct link *link, const char *path, const struct ldscript *script,
+                                               struct input_mode mode)
 {
     for (size_t i = 0; i < script->search_dir_count; i++)
         TRY(search_add_dir(&link->search, script->search_dirs[i]));
@@ -169,12 +172,11 @@ static struct crateld_error *add_script_inputs(struct link *link, const char *pa
     return NULL;
 }
 
-static struct crateld_error *add_script(struct link *link, const char *path, struct span text,
-                                        struct input_mode mode)
+static struct crateld_error *add_script(struct link *link, const char *path, struct span text, struct input_mode mode)
 {
     if (++mode.depth > MAX_SCRIPT_DEPTH)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: linker scripts name each other more than %d deep",
-                            path, MAX_SCRIPT_DEPTH);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: linker scripts name each other more than %d deep", path,
+                            MAX_SCRIPT_DEPTH);
     struct ldscript script;
     TRY(ldscript_parse(text, path, link->machine->ld_format, &script));
     struct crateld_error *error = add_script_inputs(link, path, &script, mode);
@@ -214,15 +216,14 @@ static struct crateld_error *add_declared(struct link *link, const char *declara
     if (length > 6 && !strncmp(colon - 6, ".crate", 6))
         length -= 6;
     char *name = arena_strndup(&link->arena, declaration, length);
-    struct link_symbol *symbol =
-        name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, NULL) : NULL;
+    struct link_symbol *symbol = name ? link_symbol_table_enter(&link->symbols, &link->arena, colon + 1, NULL) : NULL;
     if (!symbol)
         return error_memory();
     if (symbol->state != LINK_SYMBOL_UNDEFINED)
         return NULL;
     size_t index = 0;
-    while (index < link->providers.count && (link->providers.at[index]->kind == LINK_PROVIDER_ELF ||
-                                             strcmp(link->providers.at[index]->name, name)))
+    while (index < link->providers.count &&
+           (link->providers.at[index]->kind == LINK_PROVIDER_ELF || strcmp(link->providers.at[index]->name, name)))
         index++;
     if (index == link->providers.count) {
         struct link_provider *provider = new_provider(link, LINK_PROVIDER_DECLARED, name);
@@ -247,8 +248,8 @@ static void add_defaults(struct link *link)
     if (link->options->support_archive)
         link_report(link, add_file(link, link->options->support_archive, (struct input_mode){0}));
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        link_report(link, add_library(link, defaults[i].name,
-                                      (struct input_mode){.is_as_needed = defaults[i].is_as_needed}));
+        link_report(link,
+                    add_library(link, defaults[i].name, (struct input_mode){.is_as_needed = defaults[i].is_as_needed}));
 }
 
 struct crateld_error *link_read_inputs(struct link *link)

@@ -155,7 +155,8 @@ static struct crateld_error *place_sections(struct link_output *output)
         if (align_log2 > output->align_log2)
             output->align_log2 = align_log2;
         section->out_off = align_up(output->size, UINT64_C(1) << align_log2);
-        if (__builtin_add_overflow(section->out_off, section->size, &output->size) || output->size > (UINT64_C(1) << 40))
+        if (__builtin_add_overflow(section->out_off, section->size, &output->size) ||
+            output->size > (UINT64_C(1) << 40))
             return error_create(CRATELD_ERROR_RANGE, "%s: section %s grows beyond all reach", section->object->path,
                                 output->name);
     }
@@ -220,7 +221,8 @@ static struct crateld_error *add_stub_sections(struct link *link)
                                                  : 0;
     TRY(add_synthetic(link, ".crate.imports", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 5, place_import_stubs(link)));
     TRY(add_synthetic(link, ".crate.lazy", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 5, lazy));
-    return add_synthetic(link, ".crate.entries", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 4, place_entry_stubs(link));
+    return add_synthetic(link, ".crate.entries", CRATE_SEGMENT_TEXT, LINK_RANK_STUBS, flags, 4,
+                         place_entry_stubs(link));
 }
 
 static struct crateld_error *add_synthetics(struct link *link)
@@ -238,7 +240,8 @@ static struct crateld_error *add_synthetics(struct link *link)
     TRY(link_eh_frame_layout(link));
     TRY(add_synthetic(link, ".eh_frame_hdr", CRATE_SEGMENT_RODATA, LINK_RANK_UNWIND_HDR, SHF_ALLOC, 2,
                       link_eh_frame_hdr_size(link)));
-    TRY(add_synthetic(link, ".eh_frame", CRATE_SEGMENT_RODATA, LINK_RANK_UNWIND, SHF_ALLOC, 3, link_eh_frame_size(link)));
+    TRY(add_synthetic(link, ".eh_frame", CRATE_SEGMENT_RODATA, LINK_RANK_UNWIND, SHF_ALLOC, 3,
+                      link_eh_frame_size(link)));
     return add_synthetic(link, ".crate", CRATE_SEGMENT_META, LINK_RANK_META, SHF_ALLOC, 3, 1);
 }
 
@@ -322,7 +325,8 @@ static struct crateld_error *find_image_align(const struct link *link, uint64_t 
         if (output->segment != CRATE_SEGMENT_COUNT && UINT64_C(1) << output->align_log2 > align)
             align = UINT64_C(1) << output->align_log2;
         if (align > CRATE_MAX_ALIGN)
-            return error_create(CRATELD_ERROR_RANGE, "%s: section %s is aligned to %llu bytes: more than %d is not possible",
+            return error_create(CRATELD_ERROR_RANGE,
+                                "%s: section %s is aligned to %llu bytes: more than %d is not possible",
                                 link->options->output, output->name, (unsigned long long)align, CRATE_MAX_ALIGN);
     }
     *ret = align;
@@ -342,7 +346,8 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
     image->header.image_size = start;
     image->loaded_size = segments[CRATE_SEGMENT_DATA].rva + segments[CRATE_SEGMENT_DATA].file_size;
     if (start > CRATE_MAX_SIZE)
-        return error_create(CRATELD_ERROR_RANGE, "%s: the crate would take %llu bytes, more than pc-relative code reaches",
+        return error_create(CRATELD_ERROR_RANGE,
+                            "%s: the crate would take %llu bytes, more than pc-relative code reaches",
                             link->options->output, (unsigned long long)start);
     uint64_t reserve = link->flags & CRATE_FLAG_LOW ? RESERVE_LOW_SIZE : RESERVE_SIZE;
     image->header.reserve_size = link->options->keep_relink && start + reserve <= CRATE_MAX_SIZE ? reserve : 0;
@@ -368,8 +373,8 @@ uint64_t link_import_stub_rva(const struct link *link, uint32_t slot)
     return link->stubs_rva + link->function_imports.at[slot].stub_off;
 }
 
-/* RELR is as long as the places are scattered, and they lie behind it: places everything until RELR fits where it was counted
- * to be. Shifting whole pages changes its length only where something is aligned to more than a page. */
+/* RELR is as long as the places are scattered, and they lie behind it: places everything until RELR fits where it was
+ * counted to be. Shifting whole pages changes its length only where something is aligned to more than a page. */
 static struct crateld_error *place_with_tables(struct link *link, struct link_image *image)
 {
     uint64_t end = crate_tables_place(&image->tables, link->data_reloc_count, link->fixup_count, &image->header);

@@ -17,7 +17,8 @@ struct link_image {
  * number is known and whose contents come with emission. */
 MUST_CHECK struct crateld_error *link_layout(struct link *link, struct link_image *image);
 
-/* Whether the output is .init or .fini, whose pieces run one into the next: what is between them must be instructions. */
+/* Whether the output is .init or .fini, whose pieces run one into the next: what is between them must be instructions.
+ */
 bool link_is_init_text(const struct link_output *output);
 
 #endif

@@ -14,8 +14,7 @@ struct parser {
 };
 
 /* A name in the script's arena; quotes are gone. */
-static struct crateld_error *copy_name(struct parser *parser, const char *text, size_t length,
-                                       const char **ret)
+static struct crateld_error *copy_name(struct parser *parser, const char *text, size_t length, const char **ret)
 {
     *ret = arena_strndup(&parser->script->arena, text, length);
     return *ret ? NULL : error_memory();
@@ -78,8 +77,8 @@ static struct crateld_error *parse_output_format(struct parser *parser)
     TRY(script_lexer_expect(&parser->lexer, '('));
     TRY(read_name(parser, &first));
     for (struct script_token name = first;;) {
-        is_wanted |= name.length == strlen(parser->output_format) &&
-                     memcmp(name.text, parser->output_format, name.length) == 0;
+        is_wanted |=
+            name.length == strlen(parser->output_format) && memcmp(name.text, parser->output_format, name.length) == 0;
         TRY(script_lexer_next(&parser->lexer, &token));
         if (!script_token_is(&token, ","))
             break;
@@ -88,9 +87,8 @@ static struct crateld_error *parse_output_format(struct parser *parser)
     if (!script_token_is(&token, ")"))
         return script_lexer_unexpected(&parser->lexer, &token, "')'");
     if (!is_wanted)
-        return script_lexer_error(&parser->lexer, first.off, CRATELD_ERROR_MISMATCH,
-                                  "format is %.*s, wanted %s", (int)(first.length < 60 ? first.length : 60),
-                                  first.text, parser->output_format);
+        return script_lexer_error(&parser->lexer, first.off, CRATELD_ERROR_MISMATCH, "format is %.*s, wanted %s",
+                                  (int)(first.length < 60 ? first.length : 60), first.text, parser->output_format);
     return NULL;
 }
 
@@ -127,9 +125,8 @@ static struct crateld_error *parse_command(struct parser *parser, const struct s
         return skip_output_arch(parser);
     if (script_token_is(command, ";"))
         return NULL;
-    return script_lexer_unexpected(
-        &parser->lexer, command,
-        "a command of a library's linker script: GROUP, INPUT, OUTPUT_FORMAT, SEARCH_DIR");
+    return script_lexer_unexpected(&parser->lexer, command,
+                                   "a command of a library's linker script: GROUP, INPUT, OUTPUT_FORMAT, SEARCH_DIR");
 }
 
 static struct crateld_error *parse_script(struct parser *parser)

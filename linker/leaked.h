@@ -8,8 +8,9 @@
 
 #include "linker/link.h"
 
-/* Marks them (link_function.is_leaked). A byte pattern that only looks like such a lea marks a function too many, which costs
- * nothing but the stub. Sections of TOC code are skipped: the TOC pass leaves no such reference. Error: MEMORY. */
+/* Marks them (link_function.is_leaked). A byte pattern that only looks like such a lea marks a function too many, which
+ * costs nothing but the stub. Sections of TOC code are skipped: the TOC pass leaves no such reference. Error: MEMORY.
+ */
 MUST_CHECK struct crateld_error *link_find_leaked(struct link *link);
 
 #endif

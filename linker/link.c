@@ -55,8 +55,8 @@ struct crateld_error *link_take_errors(struct link *link)
 {
     struct crateld_error *errors = link->errors;
     if (link->error_count > MAX_REPORTED)
-        errors = error_join(errors, error_create(crateld_error_code(errors), "… and %u more errors",
-                                                 link->error_count - MAX_REPORTED));
+        errors = error_join(
+            errors, error_create(crateld_error_code(errors), "… and %u more errors", link->error_count - MAX_REPORTED));
     link->errors = NULL;
     link->error_count = 0;
     return errors;
@@ -139,11 +139,26 @@ static void deinit(struct link *link)
     hash_index_deinit(&link->function_index);
     link_eh_frame_destroy(link->eh_frame);
     link_merge_table_destroy(link->merges);
-    void *owned[] = {link->objects.at,       link->files.at,          link->providers.at,      link->archives.at,
-                     link->sources.at,       link->own_sections.at,   link->markers.at,        link->lto_objects.at,
-                     link->group_signatures.at, link->functions.at,   link->function_imports.at, link->ifunc_imports.at,
-                     link->global_imports.at, link->constant_slots.at, link->data_relocs.at,   link->fixups.at,
-                     link->relr_places.at,   link->func_refs.at,      link->undefined.at,      link->outputs.at,
+    void *owned[] = {link->objects.at,
+                     link->files.at,
+                     link->providers.at,
+                     link->archives.at,
+                     link->sources.at,
+                     link->own_sections.at,
+                     link->markers.at,
+                     link->lto_objects.at,
+                     link->group_signatures.at,
+                     link->functions.at,
+                     link->function_imports.at,
+                     link->ifunc_imports.at,
+                     link->global_imports.at,
+                     link->constant_slots.at,
+                     link->data_relocs.at,
+                     link->fixups.at,
+                     link->relr_places.at,
+                     link->func_refs.at,
+                     link->undefined.at,
+                     link->outputs.at,
                      link->wanted.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
@@ -151,7 +166,8 @@ static void deinit(struct link *link)
 }
 
 static struct crateld_error *add_script(struct link *link, const char *path,
-                                        struct crateld_error *(*add)(struct version_script *, struct span, const char *))
+                                        struct crateld_error *(*add)(struct version_script *, struct span,
+                                                                     const char *))
 {
     struct file file;
     TRY(file_open(path, &file));
@@ -235,7 +251,8 @@ static struct crateld_error *resolve(struct link *link)
 /* What faults found so far mean for the passes that follow. */
 enum barrier {
     GO_ON,        /* they find more */
-    IF_COMPLETE,  /* the link ends, unless all that is wrong are duplicate definitions: undefined ones are reported with them */
+    IF_COMPLETE,  /* the link ends, unless all that is wrong are duplicate definitions: undefined ones are reported with
+                     them */
     IF_FAULTLESS, /* the link ends */
 };
 

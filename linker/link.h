@@ -50,7 +50,7 @@ struct link_provider {
 
 /* An archive whose members are taken when they define something that is wanted. */
 struct link_archive {
-    struct archive archive; /* owned */
+    struct archive archive;    /* owned */
     struct hash_index by_name; /* of archive.symbols, less their versions */
     bool *is_taken;            /* owned; for each member */
 };
@@ -69,8 +69,8 @@ struct link_function {
     uint32_t stack_arguments; /* bytes; TOC code */
     uint64_t varargs_entry;   /* offset in the section */
     bool is_varargs;
-    bool has_record;        /* TOC code with a record: may be entered */
-    bool is_leaked;         /* its address is in code without a relocation: it has no entry stub */
+    bool has_record;   /* TOC code with a record: may be entered */
+    bool is_leaked;    /* its address is in code without a relocation: it has no entry stub */
     uint32_t stub_off; /* offset of its entry stub within the entry stubs */
 };
 
@@ -86,7 +86,7 @@ struct link_output {
     uint64_t flags;
     uint8_t segment; /* enum crate_segment_kind; CRATE_SEGMENT_COUNT: not loaded */
     uint8_t align_log2;
-    uint8_t rank; /* order within the segment */
+    uint8_t rank;        /* order within the segment */
     bool has_link_order; /* some section is SHF_LINK_ORDER: all are put in the order of those that they go with */
     uint32_t entry_size;
     uint32_t index; /* in the section header table */
@@ -167,13 +167,14 @@ struct link_undefined {
 };
 
 struct link {
-    const struct link_options *options;   /* borrowed */
-    const struct reloc_machine *machine;  /* the CPU */
-    const char *name;                   /* the crate's identity */
+    const struct link_options *options;  /* borrowed */
+    const struct reloc_machine *machine; /* the CPU */
+    const char *name;                    /* the crate's identity */
     struct arena arena;
     struct crateld_error *errors; /* collected */
     uint32_t error_count;
-    bool is_incomplete; /* some fault is more than a duplicate definition: what follows from it is not worth reporting */
+    bool
+        is_incomplete; /* some fault is more than a duplicate definition: what follows from it is not worth reporting */
 
     /* Inputs. */
     struct search search;

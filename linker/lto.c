@@ -8,10 +8,9 @@
 #include "base/vec.h"
 
 enum {
-    ENTRY_TAIL_SIZE =
-        1 + 1 + 8 + 4,     /* kind, visibility, size, slot: what follows the two names in .gnu.lto_.symtab */
-    EXTENSION_VERSION = 1, /* the first byte of .gnu.lto_.ext_symtab */
-    EXTENSION_ENTRY_SIZE = 2, /* type, section kind */
+    ENTRY_TAIL_SIZE = 1 + 1 + 8 + 4, /* kind, visibility, size, slot: what follows the two names in .gnu.lto_.symtab */
+    EXTENSION_VERSION = 1,           /* the first byte of .gnu.lto_.ext_symtab */
+    EXTENSION_ENTRY_SIZE = 2,        /* type, section kind */
 };
 
 static const char lto_prefix[] = ".gnu.lto_";
@@ -45,14 +44,12 @@ static const char *section_name(const struct sections *sections, const Elf64_Shd
     return name ? name : "";
 }
 
-static struct crateld_error *section_data(const struct sections *sections, const Elf64_Shdr *section,
-                                          struct span *ret)
+static struct crateld_error *section_data(const struct sections *sections, const Elf64_Shdr *section, struct span *ret)
 {
-    if (section->sh_type == SHT_NOBITS ||
-        !span_slice(sections->data, section->sh_offset, section->sh_size, ret))
-        return error_create(
-            CRATELD_ERROR_FORMAT, "%s: section %s: 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not in the file",
-            sections->path, section_name(sections, section), section->sh_size, section->sh_offset);
+    if (section->sh_type == SHT_NOBITS || !span_slice(sections->data, section->sh_offset, section->sh_size, ret))
+        return error_create(CRATELD_ERROR_FORMAT,
+                            "%s: section %s: 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not in the file", sections->path,
+                            section_name(sections, section), section->sh_size, section->sh_offset);
     return NULL;
 }
 
@@ -62,22 +59,19 @@ static struct crateld_error *open_sections(struct span data, const char *path, s
     Elf64_Shdr first = {0};
     *ret = (struct sections){.data = data, .path = path};
     if (!span_read(data, 0, &header, sizeof header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-        header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
-        header.e_type != ET_REL)
+        header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_REL)
         return error_create(CRATELD_ERROR_FORMAT, "%s: no 64-bit little-endian ELF object", path);
     if (!header.e_shoff)
         return NULL;
     if (header.e_shentsize != sizeof first || !span_read(data, header.e_shoff, &first, sizeof first))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: no section headers at 0x%" PRIx64, path,
-                            header.e_shoff);
-    ret->count =
-        header.e_shnum ? header.e_shnum : first.sh_size; /* gABI ch. 4: too many for the ELF header */
+        return error_create(CRATELD_ERROR_FORMAT, "%s: no section headers at 0x%" PRIx64, path, header.e_shoff);
+    ret->count = header.e_shnum ? header.e_shnum : first.sh_size; /* gABI ch. 4: too many for the ELF header */
     uint64_t names = header.e_shstrndx == SHN_XINDEX ? first.sh_link : header.e_shstrndx;
     if (ret->count > data.size / sizeof first ||
         !span_slice(data, header.e_shoff, ret->count * sizeof first, &ret->headers) || names >= ret->count)
         return error_create(CRATELD_ERROR_FORMAT,
-                            "%s: %" PRIu64 " section headers at 0x%" PRIx64 " are not in the file", path,
-                            ret->count, header.e_shoff);
+                            "%s: %" PRIu64 " section headers at 0x%" PRIx64 " are not in the file", path, ret->count,
+                            header.e_shoff);
     Elf64_Shdr section = section_at(ret, names);
     return section_data(ret, &section, &ret->names);
 }
@@ -173,13 +167,12 @@ static struct crateld_error *read_symtab(const struct sections *sections, const 
         struct lto_symbol symbol;
         uint64_t start = off;
         if (!read_symbol(table, &off, &symbol))
-            return error_create(CRATELD_ERROR_FORMAT, "%s: section %s: no symbol at 0x%" PRIx64,
-                                sections->path, section_name(sections, section), start);
+            return error_create(CRATELD_ERROR_FORMAT, "%s: section %s: no symbol at 0x%" PRIx64, sections->path,
+                                section_name(sections, section), start);
         if (!VEC_PUSH(&symbols->at, symbol))
             return error_memory();
     }
-    if (find_section(sections, extension_prefix, section_name(sections, section) + strlen(symtab_prefix),
-                     &extension)) {
+    if (find_section(sections, extension_prefix, section_name(sections, section) + strlen(symtab_prefix), &extension)) {
         TRY(section_data(sections, &extension, &table));
         read_extension(symbols, first, table);
     }
@@ -197,8 +190,7 @@ static struct crateld_error *read_symtabs(const struct sections *sections, struc
 }
 
 /* Moves the symbols into the arena. */
-static struct crateld_error *keep_symbols(const struct symbols *symbols, struct arena *arena,
-                                          struct lto_object *object)
+static struct crateld_error *keep_symbols(const struct symbols *symbols, struct arena *arena, struct lto_object *object)
 {
     if (!symbols->at.count)
         return NULL;
@@ -210,8 +202,7 @@ static struct crateld_error *keep_symbols(const struct symbols *symbols, struct 
     return NULL;
 }
 
-struct crateld_error *lto_object_read(struct span data, const char *name, struct arena *arena,
-                                      struct lto_object *ret)
+struct crateld_error *lto_object_read(struct span data, const char *name, struct arena *arena, struct lto_object *ret)
 {
     struct sections sections;
     struct lto_object object = {.kind = LTO_NONE};

@@ -70,16 +70,15 @@ MUST_CHECK struct crateld_error *lto_object_read(struct span data, const char *n
 
 /* One object to be compiled. */
 struct lto_input {
-    const char
-        *path; /* the object's file; NULL: `data` is in an archive, and a file is written for the compiler */
+    const char *path; /* the object's file; NULL: `data` is in an archive, and a file is written for the compiler */
     struct span data;
     const char *name; /* for messages and for the written file's name: "libx.a(y.o)" */
 };
 
 struct lto_opts {
     const char *const *compiler; /* command and leading arguments, NULL-terminated; NULL: gcc */
-    const char *const *flags; /* further arguments, NULL-terminated, for what LTO objects do not record, such
-                                 as -ffixed-r15; NULL: none */
+    const char *const *flags;    /* further arguments, NULL-terminated, for what LTO objects do not record, such
+                                    as -ffixed-r15; NULL: none */
 };
 
 /* Has the compiler turn `inputs` (count > 0) into one ordinary relocatable object, and maps that to *ret, of
@@ -88,7 +87,7 @@ struct lto_opts {
  * after the compiler is stopped and the temporary files are removed. Cost: a compiler run over all inputs.
  * Errors: IO, MEMORY, NOT_FOUND (no such compiler), UNSUPPORTED (the compiler failed). Not thread-safe: the
  * calling thread's signal mask changes meanwhile, and other threads must have those signals blocked. */
-MUST_CHECK struct crateld_error *lto_compile(const struct lto_input *inputs, size_t count,
-                                             const struct lto_opts *opts, struct file *ret);
+MUST_CHECK struct crateld_error *lto_compile(const struct lto_input *inputs, size_t count, const struct lto_opts *opts,
+                                             struct file *ret);
 
 #endif

@@ -24,11 +24,11 @@ static const char *const merge_flags[] = {"-r", "-flto", "-flinker-output=nolto-
 
 /* One run: its folder holds all temporary files, the compiler's own among them. */
 struct run {
-    char *dir;               /* owned; malloc'ed name of an existing folder, or NULL */
-    char *output;            /* owned; in `dir` */
-    char *response;          /* owned; "@" and the file in `dir` that lists the objects */
-    VEC(const char *) argv;  /* owned array; strings are borrowed */
-    VEC(char *) environment; /* owned array; strings are borrowed, but for the first */
+    char *dir;                   /* owned; malloc'ed name of an existing folder, or NULL */
+    char *output;                /* owned; in `dir` */
+    char *response;              /* owned; "@" and the file in `dir` that lists the objects */
+    VEC(const char *) argv;      /* owned array; strings are borrowed */
+    VEC(char *) environment;     /* owned array; strings are borrowed, but for the first */
     struct held_signals signals; /* that wait until the folder is gone */
 };
 
@@ -73,8 +73,7 @@ static struct crateld_error *write_member(const char *path, struct span data)
     size_t written = data.size ? fwrite(data.data, 1, data.size, stream) : 0;
     int reason = errno;
     if (fclose(stream) != 0 || written != data.size)
-        return error_errno(written == data.size ? errno : reason, "%s: cannot write %zu bytes", path,
-                           data.size);
+        return error_errno(written == data.size ? errno : reason, "%s: cannot write %zu bytes", path, data.size);
     return NULL;
 }
 
@@ -133,8 +132,8 @@ static struct crateld_error *build_command(struct run *run, const struct lto_opt
     const char *const *compiler = opts && opts->compiler ? opts->compiler : default_compiler;
     const char *const *flags = opts && opts->flags ? opts->flags : no_flags;
     const char *const tail[] = {"-o", run->output, run->response, NULL};
-    if (!push_all(run, compiler) || !push_all(run, flags) || !push_all(run, merge_flags) ||
-        !push_all(run, tail) || !VEC_PUSH(&run->argv, NULL))
+    if (!push_all(run, compiler) || !push_all(run, flags) || !push_all(run, merge_flags) || !push_all(run, tail) ||
+        !VEC_PUSH(&run->argv, NULL))
         return error_memory();
     char *folder;
     if (asprintf(&folder, "TMPDIR=%s", run->dir) < 0)
@@ -170,10 +169,8 @@ static struct crateld_error *spawn(struct run *run, pid_t *ret)
     posix_spawnattr_setsigmask(&attributes, &run->signals.old_mask);
     posix_spawnattr_setsigdefault(&attributes, &own);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    reason =
-        posix_spawnp(ret, run->argv.at[0], &actions, &attributes, (char **)run->argv.at, run->environment.at);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    reason = posix_spawnp(ret, run->argv.at[0], &actions, &attributes, (char **)run->argv.at, run->environment.at);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (!reason)
@@ -224,13 +221,11 @@ static struct crateld_error *run_compiler(struct run *run, size_t count)
     if (is_stopped)
         return error_create(CRATELD_ERROR_IO, "%s: stopped by a signal", run->argv.at[0]);
     if (WIFSIGNALED(status))
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: killed by signal %d while it compiled %zu LTO objects", run->argv.at[0],
-                            WTERMSIG(status), count);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: killed by signal %d while it compiled %zu LTO objects",
+                            run->argv.at[0], WTERMSIG(status), count);
     if (WEXITSTATUS(status) != 0)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: exit status %d; it could not compile %zu LTO objects", run->argv.at[0],
-                            WEXITSTATUS(status), count);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: exit status %d; it could not compile %zu LTO objects",
+                            run->argv.at[0], WEXITSTATUS(status), count);
     return NULL;
 }
 

@@ -1,7 +1,7 @@
 /* GCC's link-time optimisation within a link.
  *
- * Objects with intermediate code take part in resolution by the symbols that they list. When all that are needed are known,
- * the compiler makes ordinary objects of them, and the link starts again with these in their place.
+ * Objects with intermediate code take part in resolution by the symbols that they list. When all that are needed are
+ * known, the compiler makes ordinary objects of them, and the link starts again with these in their place.
  */
 #ifndef LINKER_LTO_PASS_H
 #define LINKER_LTO_PASS_H
@@ -23,8 +23,8 @@ MUST_CHECK struct crateld_error *link_add_lto_object(struct link *link, struct l
 /* Takes what the compiler made in earlier runs into the link. */
 MUST_CHECK struct crateld_error *link_add_compiled_objects(struct link *link);
 
-/* Compiles the objects with intermediate code that resolution has found to be needed; *ret says whether there were any, and then
- * the link starts again. */
+/* Compiles the objects with intermediate code that resolution has found to be needed; *ret says whether there were any,
+ * and then the link starts again. */
 MUST_CHECK struct crateld_error *link_compile_lto(struct link *link, bool *ret);
 
 #endif

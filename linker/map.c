@@ -60,20 +60,19 @@ static void print_outputs(const struct link *link, struct link_symbol *const *sy
 static void print_imports(const struct link *link, FILE *out)
 {
     static const char *const kinds[] = {
-        [CRATE_IMPORT_CALL_PLAIN] = "call",    [CRATE_IMPORT_CALL_TOC] = "call from TOC code",
-        [CRATE_IMPORT_IFUNC] = "ifunc",        [CRATE_IMPORT_ADDRESS] = "address",
+        [CRATE_IMPORT_CALL_PLAIN] = "call",       [CRATE_IMPORT_CALL_TOC] = "call from TOC code",
+        [CRATE_IMPORT_IFUNC] = "ifunc",           [CRATE_IMPORT_ADDRESS] = "address",
         [CRATE_IMPORT_TLS_OFFSET] = "TLS offset", [CRATE_IMPORT_TLS_INDEX] = "TLS index",
     };
     fprintf(out, "\nimports: slot rva, kind, symbol, from\n");
     for (size_t i = 0; i < link->function_imports.count + link->global_imports.count; i++) {
         bool is_function = i < link->function_imports.count;
-        const struct link_import *import = is_function
-                                               ? &link->function_imports.at[i]
-                                               : &link->global_imports.at[i - link->function_imports.count];
+        const struct link_import *import =
+            is_function ? &link->function_imports.at[i] : &link->global_imports.at[i - link->function_imports.count];
         const struct link_symbol *symbol = import->symbol;
         bool is_foreign = symbol && symbol->state == LINK_SYMBOL_IMPORTED;
-        uint64_t slot = is_function ? link_function_slot_rva(link, import->slot)
-                                    : link_global_slot_rva(link, import->slot);
+        uint64_t slot =
+            is_function ? link_function_slot_rva(link, import->slot) : link_global_slot_rva(link, import->slot);
         fprintf(out, "%8" PRIx64 "  %-18s  %s  %s\n", slot, kinds[import->kind],
                 symbol ? symbol->name : "(thread-local block)",
                 is_foreign ? link->providers.at[symbol->provider]->name : "");
@@ -88,8 +87,8 @@ static void print_dropped(const struct link *link, FILE *out)
             const struct link_section *section = &link->objects.at[i]->sections[k];
             if ((section->flags & SHF_ALLOC) && section->size && !section->is_live &&
                 section->kind != LINK_SECTION_EH_FRAME)
-                fprintf(out, "         %10" PRIx64 "                 %s:(%s)\n", section->size,
-                        section->object->path, section->name);
+                fprintf(out, "         %10" PRIx64 "                 %s:(%s)\n", section->size, section->object->path,
+                        section->name);
         }
 }
 

@@ -4,8 +4,8 @@
 
 #include "linker/link.h"
 
-/* Writes the map to link->options->map_path ("-": standard output): output sections, the input sections in each with their global
- * symbols, slots of the TOC, and what was left out. Does nothing without a path. Errors: IO, MEMORY. */
+/* Writes the map to link->options->map_path ("-": standard output): output sections, the input sections in each with
+ * their global symbols, slots of the TOC, and what was left out. Does nothing without a path. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *link_write_map(struct link *link);
 
 #endif

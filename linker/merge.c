@@ -138,8 +138,7 @@ static struct crateld_error *cut_section(struct link *link, struct link_section 
         return error_memory();
     struct span rest = section->data;
     for (uint32_t i = 0; i < merge->piece_count; i++) {
-        size_t size =
-            section->flags & SHF_STRINGS ? string_size(rest, section->entry_size) : section->entry_size;
+        size_t size = section->flags & SHF_STRINGS ? string_size(rest, section->entry_size) : section->entry_size;
         uint32_t number = enter_piece(merge->table, (struct span){rest.data, size});
         if (number == HASH_INDEX_NONE)
             return error_memory();
@@ -160,8 +159,7 @@ static struct crateld_error *fill_table(struct link *link, struct link_merge_tab
     if (!bytes)
         return error_memory();
     for (size_t i = 0; i < table->entries.count; i++)
-        memcpy(bytes + table->entries.at[i].out_off, table->entries.at[i].bytes.data,
-               table->entries.at[i].bytes.size);
+        memcpy(bytes + table->entries.at[i].out_off, table->entries.at[i].bytes.data, table->entries.at[i].bytes.size);
     table->section->data = (struct span){bytes, table->size};
     table->section->size = table->size;
     return NULL;

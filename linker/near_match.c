@@ -211,8 +211,8 @@ static int slide(const struct comparison *names, int i, int diagonal)
 static bool is_exchange(const struct comparison *names, int i, int diagonal)
 {
     int j = i + diagonal;
-    return i >= 0 && j >= 0 && i + 1 < names->a_length && j + 1 < names->b_length &&
-           names->a[i] == names->b[j + 1] && names->a[i + 1] == names->b[j];
+    return i >= 0 && j >= 0 && i + 1 < names->a_length && j + 1 < names->b_length && names->a[i] == names->b[j + 1] &&
+           names->a[i + 1] == names->b[j];
 }
 
 /* The number of characters to insert, delete, replace or exchange with their neighbour to make `b` of `a`, if
@@ -328,7 +328,6 @@ char *near_match_describe(const struct near_match *match)
     if (match->kind == NEAR_MATCH_NONE)
         return NULL;
     char *source AUTO_FREE = demangle(match->name), *text;
-    int length =
-        asprintf(&text, "%s'%s'%s", before[match->kind], source ? source : match->name, after[match->kind]);
+    int length = asprintf(&text, "%s'%s'%s", before[match->kind], source ? source : match->name, after[match->kind]);
     return length < 0 ? NULL : text;
 }

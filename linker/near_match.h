@@ -24,8 +24,7 @@ struct near_matcher;
 
 /* A matcher for the `count` known names, borrowed until it is destroyed. Cost: one step per name. Errors:
  * MEMORY. */
-MUST_CHECK struct crateld_error *near_matcher_create(const char *const *names, size_t count,
-                                                     struct near_matcher **ret);
+MUST_CHECK struct crateld_error *near_matcher_create(const char *const *names, size_t count, struct near_matcher **ret);
 
 /* Releases; NULL is allowed. */
 void near_matcher_destroy(struct near_matcher *matcher);

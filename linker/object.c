@@ -11,9 +11,8 @@
 static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header, uint16_t machine)
 {
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-        return error_create(CRATELD_ERROR_MISMATCH,
-                            "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian", path,
-                            header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian",
+                            path, header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
     if (header->e_machine != machine)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted %u", path, header->e_machine,
                             machine);
@@ -60,8 +59,8 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
     }
     if (!strcmp(name, ".note.GNU-stack") || !strcmp(name, ".note.gnu.property") ||
         !strcmp(name, ".note.GNU-split-stack") || !strcmp(name, ".note.GNU-no-split-stack") ||
-        !strncmp(name, ".gnu.lto_", 9) || !strncmp(name, ".gnu.debuglto_", 14) ||
-        !strncmp(name, ".gnu.warning.", 13) || !strncmp(name, ".llvm", 5) || !strcmp(name, ".comment"))
+        !strncmp(name, ".gnu.lto_", 9) || !strncmp(name, ".gnu.debuglto_", 14) || !strncmp(name, ".gnu.warning.", 13) ||
+        !strncmp(name, ".llvm", 5) || !strcmp(name, ".comment"))
         return LINK_SECTION_DROPPED;
     if (!strcmp(name, ".eh_frame"))
         return LINK_SECTION_EH_FRAME;
@@ -196,8 +195,8 @@ static struct crateld_error *check_symbol(const struct link_object *object, uint
     } else if (section >= SHN_LORESERVE) {
         if (section == SHN_ABS || section == SHN_COMMON)
             return NULL;
-        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: symbol %u (%s): unknown section index 0x%x", object->path, i,
-                            link_object_symbol_name(object, i), section);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: symbol %u (%s): unknown section index 0x%x", object->path,
+                            i, link_object_symbol_name(object, i), section);
     }
     if (section >= object->section_count)
         return error_create(CRATELD_ERROR_FORMAT, "%s: symbol %u: section index %u, and there are %u sections",
@@ -222,8 +221,7 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
         return section_error(r, i, "it relocates a section that does not exist");
     struct link_section *target = &r->object->sections[header->sh_info];
     if (header->sh_entsize != sizeof(Elf64_Rela) || relocs->data.size % sizeof(Elf64_Rela) ||
-        (uintptr_t)relocs->data.data % _Alignof(Elf64_Rela) ||
-        relocs->data.size / sizeof(Elf64_Rela) > UINT32_MAX)
+        (uintptr_t)relocs->data.data % _Alignof(Elf64_Rela) || relocs->data.size / sizeof(Elf64_Rela) > UINT32_MAX)
         return section_error(r, i, "entry size or alignment is not that of relocations");
     if (target->kind == LINK_SECTION_DROPPED)
         return NULL;
@@ -234,9 +232,8 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
     for (uint32_t k = 0; k < target->reloc_count; k++)
         if (target->relocs[k].r_offset >= target->size ||
             ELF64_R_SYM(target->relocs[k].r_info) >= r->object->symbol_count)
-            return error_create(CRATELD_ERROR_FORMAT,
-                                "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist", r->object->path,
-                                relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
+            return error_create(CRATELD_ERROR_FORMAT, "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist",
+                                r->object->path, relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
                                 (unsigned long long)ELF64_R_SYM(target->relocs[k].r_info));
     for (uint32_t k = 0; k < target->reloc_count && target->is_reversed; k++)
         if (target->relocs[k].r_offset % 8)
@@ -360,14 +357,13 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     size_t count, names_index;
     if (elf_getshdrnum(r->elf, &count) < 0 || elf_getshdrstrndx(r->elf, &names_index) < 0 || !count ||
         count > UINT32_MAX / 2 || names_index >= count)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged",
-                            object->path);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged", object->path);
     /* libelf has checked that the table lies within the image when it can give the last header. */
     Elf_Scn *last = elf_getscn(r->elf, count - 1);
-    if (!last || !elf64_getshdr(last) ||
-        !span_has(object->image, header->e_shoff, count * sizeof(Elf64_Shdr)) || header->e_shoff % 8)
-        return error_create(CRATELD_ERROR_FORMAT,
-                            "%s: section header table lies outside the file (truncated?)", object->path);
+    if (!last || !elf64_getshdr(last) || !span_has(object->image, header->e_shoff, count * sizeof(Elf64_Shdr)) ||
+        header->e_shoff % 8)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table lies outside the file (truncated?)",
+                            object->path);
     r->headers = (const Elf64_Shdr *)(const void *)(object->image.data + header->e_shoff);
     object->section_count = (uint32_t)count;
     object->sections = arena_alloc_array(r->arena, count, sizeof *object->sections);
@@ -376,8 +372,7 @@ static struct crateld_error *read_with_libelf(struct reading *r)
     object->sections[0] = (struct link_section){.object = object, .name = ""};
     const Elf64_Shdr *names = &r->headers[names_index];
     if (!span_slice(object->image, names->sh_offset, names->sh_size, &r->section_names))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: section name table lies outside the file",
-                            object->path);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section name table lies outside the file", object->path);
     return read_all_sections(r);
 }
 

@@ -53,43 +53,43 @@ struct link_section {
     bool is_toc;  /* holds TOC code */
     bool in_group;
     bool is_relocs_sorted;
-    bool is_reversed; /* .ctors, .dtors: its words are put down from the last to the first */
-    bool is_relocated_at_load; /* read-only data with addresses in it: goes to .data.rel.ro */
-    uint8_t init_part; /* enum link_init_part; sections .init and .fini */
-    uint32_t entry_size;            /* sh_entsize of merge sections */
-    struct link_output *output;     /* borrowed; where it goes, from layout on */
-    uint64_t out_off;               /* offset within `output` */
-    struct link_merge *merge;       /* borrowed; its pieces, for MERGE */
-    uint32_t first_fde;             /* index + 1 of its first frame description entry; 0: none */
-    uint32_t first_linked;          /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */
-    uint32_t next_linked;           /* the next one that goes with the same section */
-    struct link_group *group;       /* borrowed; NULL: in none */
+    bool is_reversed;                    /* .ctors, .dtors: its words are put down from the last to the first */
+    bool is_relocated_at_load;           /* read-only data with addresses in it: goes to .data.rel.ro */
+    uint8_t init_part;                   /* enum link_init_part; sections .init and .fini */
+    uint32_t entry_size;                 /* sh_entsize of merge sections */
+    struct link_output *output;          /* borrowed; where it goes, from layout on */
+    uint64_t out_off;                    /* offset within `output` */
+    struct link_merge *merge;            /* borrowed; its pieces, for MERGE */
+    uint32_t first_fde;                  /* index + 1 of its first frame description entry; 0: none */
+    uint32_t first_linked;               /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */
+    uint32_t next_linked;                /* the next one that goes with the same section */
+    struct link_group *group;            /* borrowed; NULL: in none */
     struct link_section *next_in_output; /* borrowed; set when the relink section is made */
-    uint32_t relink;                /* index in the relink section */
-    uint32_t relink_symbol;         /* index + 1 of the symbol that stands for it; sections of the linker's own */
+    uint32_t relink;                     /* index in the relink section */
+    uint32_t relink_symbol;              /* index + 1 of the symbol that stands for it; sections of the linker's own */
 };
 
 /* A COMDAT group: of groups with one signature the first is kept. */
 struct link_group {
-    const char *signature;   /* borrowed */
-    const uint8_t *members;  /* borrowed: 32-bit section indices, checked */
+    const char *signature;  /* borrowed */
+    const uint8_t *members; /* borrowed: 32-bit section indices, checked */
     uint32_t member_count;
     bool is_comdat;
     bool is_live; /* set by garbage collection */
 };
 
 struct link_object {
-    const char *path;   /* borrowed; "libx.a(y.o)" for archive members: for messages */
-    struct span image;  /* borrowed */
+    const char *path;              /* borrowed; "libx.a(y.o)" for archive members: for messages */
+    struct span image;             /* borrowed */
     struct link_section *sections; /* in the link's arena; [0] is the null section */
     uint32_t section_count;
-    const Elf64_Sym *elf_symbols; /* borrowed */
+    const Elf64_Sym *elf_symbols;   /* borrowed */
     const Elf32_Word *symbol_shndx; /* borrowed; SHT_SYMTAB_SHNDX or NULL */
     uint32_t symbol_count;
     uint32_t first_global;
     struct span symbol_names;
-    struct link_symbol **symbols; /* in the link's arena: one for each ELF symbol */
-    struct link_symbol *locals;   /* storage of the first `first_global` of them */
+    struct link_symbol **symbols;   /* in the link's arena: one for each ELF symbol */
+    struct link_symbol *locals;     /* storage of the first `first_global` of them */
     struct link_symbol **functions; /* sorted by section and value; made on demand */
     uint32_t function_count;
     struct link_group *groups;
@@ -103,11 +103,11 @@ struct link_object {
 /* Reads the object in `image`, 8-aligned, into `ret`, with what it allocates from `arena`; `machine` is the
  * EM_* that it must be of; `path` and `image` must
  * outlive it. Symbols are left to link_object_symbols(). Errors: FORMAT, UNSUPPORTED, MEMORY. */
-MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image, uint16_t machine,
-                                                  struct link_object *ret);
+MUST_CHECK struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image,
+                                                  uint16_t machine, struct link_object *ret);
 
-/* The members of archives are only 2-aligned, ELF structures want 8: makes *image an aligned copy where it has to be. Error:
- * MEMORY. */
+/* The members of archives are only 2-aligned, ELF structures want 8: makes *image an aligned copy where it has to be.
+ * Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_object_align(struct arena *arena, struct span *image);
 
 /* Reserved section indices are set apart from real ones, which may be as high in big objects. */
@@ -124,8 +124,7 @@ uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i
 /* Whether the section, or what merging makes of it, has a place in memory that symbols can mean. */
 static inline bool link_section_is_loaded(const struct link_section *section)
 {
-    return (section->flags & SHF_ALLOC) &&
-           (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE);
+    return (section->flags & SHF_ALLOC) && (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE);
 }
 
 /* The name of symbol `i`, "" for section symbols without one. */

@@ -20,12 +20,12 @@ struct link_argument {
 };
 
 struct link_options {
-    const char *output;   /* path of the crate */
-    const char *name;     /* the crate's identity; NULL: from `output` */
-    const char *entry;    /* symbol; "main" by default; absent is allowed unless is_entry_required */
-    char *const *toc_compiler;        /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
-    const char *support_archive;       /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
-    const char *map_path; /* NULL: no map */
+    const char *output;          /* path of the crate */
+    const char *name;            /* the crate's identity; NULL: from `output` */
+    const char *entry;           /* symbol; "main" by default; absent is allowed unless is_entry_required */
+    char *const *toc_compiler;   /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
+    const char *support_archive; /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
+    const char *map_path;        /* NULL: no map */
     const struct link_argument *arguments;
     size_t argument_count;
     const char *const *library_dirs; /* -L, in order */

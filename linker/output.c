@@ -40,7 +40,8 @@ const char *link_output_name(const struct link_section *section)
         size_t length = strlen(rules[i].prefix);
         if (!strncmp(section->name, rules[i].prefix, length) &&
             (!section->name[length] || section->name[length] == '.'))
-            return section->is_relocated_at_load && !strcmp(rules[i].output, ".rodata") ? ".data.rel.ro" : rules[i].output;
+            return section->is_relocated_at_load && !strcmp(rules[i].output, ".rodata") ? ".data.rel.ro"
+                                                                                        : rules[i].output;
     }
     return section->name;
 }
@@ -207,7 +208,8 @@ static struct crateld_error *give_up_name(const struct link_section *section, st
         [LINK_RANK_BSS_OTHER] = ".bss",
     };
     if (like->rank >= sizeof common / sizeof *common || !common[like->rank] || link_is_set_name(like->name))
-        return error_create(CRATELD_ERROR_RANGE, "%s: section %s: the link has more than %d sections of different names",
+        return error_create(CRATELD_ERROR_RANGE,
+                            "%s: section %s: the link has more than %d sections of different names",
                             section->object->path, section->name, MAX_NAMED_OUTPUTS);
     like->name = common[like->rank];
     classify(section, like->type == SHT_NOBITS, (like->flags & SHF_WRITE) != 0, like);
@@ -215,8 +217,8 @@ static struct crateld_error *give_up_name(const struct link_section *section, st
 }
 
 /* The output like `like`, made if there is none. */
-static struct crateld_error *output_like(struct assigning *a, struct link_output *like, const struct link_section *section,
-                                         struct link_output **ret)
+static struct crateld_error *output_like(struct assigning *a, struct link_output *like,
+                                         const struct link_section *section, struct link_output **ret)
 {
     *ret = find_output(a, like);
     if (!*ret && a->link->outputs.count >= MAX_NAMED_OUTPUTS && !is_common(like)) {
@@ -239,7 +241,8 @@ static struct crateld_error *assign(struct assigning *a, struct link_section *se
     const char *name = link_output_name(section);
     const struct set *set = link_is_set_name(name) ? find_set(a, name) : NULL;
     bool is_nobits = section->type == SHT_NOBITS && !(set && set->has_bits);
-    struct link_output like = {.name = name, .type = output_type(section, name, is_nobits), .entry_size = section->entry_size};
+    struct link_output like = {
+        .name = name, .type = output_type(section, name, is_nobits), .entry_size = section->entry_size};
     classify(section, is_nobits, is_written(section) || (set && set->is_writable), &like);
     like.flags = section->flags & (SHF_ALLOC | SHF_EXECINSTR | SHF_TLS | SHF_MERGE | SHF_STRINGS);
     if (like.segment == CRATE_SEGMENT_DATA)

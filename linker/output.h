@@ -32,9 +32,9 @@ const char *link_output_name(const struct link_section *section);
 /* Whether `name` is such that __start_<name> and __stop_<name> are symbols of C. */
 bool link_is_set_name(const char *name);
 
-/* Puts every live input section, and those of the linker's own, into outputs. Sections of one name share an output if they go
- * to the same segment; those whose name is a C identifier always do, because it may be walked from __start_x to __stop_x:
- * as soon as one is writable, or is written by the loader, all are. Error: MEMORY. */
+/* Puts every live input section, and those of the linker's own, into outputs. Sections of one name share an output if
+ * they go to the same segment; those whose name is a C identifier always do, because it may be walked from __start_x to
+ * __stop_x: as soon as one is writable, or is written by the loader, all are. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_assign_outputs(struct link *link);
 
 /* Adds an output like `like`. Error: MEMORY. */

@@ -56,14 +56,12 @@ struct crateld_error *link_own_common(struct link *link, struct link_symbol *sym
 {
     uint64_t align = symbol->value > 1 ? symbol->value : 1;
     if ((align & (align - 1)) || align > (UINT64_C(1) << 31))
-        return error_create(CRATELD_ERROR_FORMAT,
-                            "%s: common symbol '%s': alignment %llu is not a power of two",
+        return error_create(CRATELD_ERROR_FORMAT, "%s: common symbol '%s': alignment %llu is not a power of two",
                             symbol->object->path, symbol->name, (unsigned long long)align);
     bool is_tls = symbol->type == STT_TLS;
     struct link_section *section = NULL;
-    TRY(link_own_section(link, is_tls ? ".tbss" : ".bss", SHT_NOBITS,
-                         SHF_ALLOC | SHF_WRITE | (is_tls ? SHF_TLS : 0), symbol->size,
-                         (uint8_t)__builtin_ctzll(align), &section));
+    TRY(link_own_section(link, is_tls ? ".tbss" : ".bss", SHT_NOBITS, SHF_ALLOC | SHF_WRITE | (is_tls ? SHF_TLS : 0),
+                         symbol->size, (uint8_t)__builtin_ctzll(align), &section));
     if (!VEC_PUSH(&link->own_sections, section))
         return error_memory();
     symbol->state = LINK_SYMBOL_DEFINED;
@@ -173,8 +171,8 @@ struct crateld_error *link_own_finish_defsyms(struct link *link)
     return NULL;
 }
 
-/* Whether the linker's definition of one of its symbols counts: where no object has one. Objects of TOC code bring a weak
- * _TOC_, which is for programs that are no crates. */
+/* Whether the linker's definition of one of its symbols counts: where no object has one. Objects of TOC code bring a
+ * weak _TOC_, which is for programs that are no crates. */
 static bool is_own_definition_wanted(const struct link_symbol *symbol)
 {
     if (symbol->state == LINK_SYMBOL_DEFINED && symbol->binding == STB_WEAK)
@@ -207,8 +205,7 @@ static bool has_section(const struct link *link, const char *name)
     for (size_t i = 0; i < link->objects.count; i++)
         for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++) {
             const struct link_section *section = &link->objects.at[i]->sections[k];
-            if (section->kind != LINK_SECTION_DROPPED && (section->flags & SHF_ALLOC) &&
-                !strcmp(section->name, name))
+            if (section->kind != LINK_SECTION_DROPPED && (section->flags & SHF_ALLOC) && !strcmp(section->name, name))
                 return true;
         }
     return false;
@@ -312,8 +309,7 @@ static void bind_to(struct link_section *section, struct link_output *output, bo
 }
 
 /* The last output of a segment, and among those the last (or first) one that is, or is not, NOBITS. */
-static struct link_output *edge_output(const struct link *link, uint8_t segment, bool is_nobits,
-                                       bool is_first)
+static struct link_output *edge_output(const struct link *link, uint8_t segment, bool is_nobits, bool is_first)
 {
     struct link_output *found = NULL;
     for (size_t i = 0; i < link->outputs.count; i++) {

@@ -12,8 +12,7 @@ static bool is_recorded(const struct link_section *section)
 {
     return (section->flags & SHF_ALLOC) && section->type != SHT_NULL &&
            (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE ||
-            section->kind == LINK_SECTION_EH_FRAME ||
-            (section->kind == LINK_SECTION_DROPPED && section->in_group));
+            section->kind == LINK_SECTION_EH_FRAME || (section->kind == LINK_SECTION_DROPPED && section->in_group));
 }
 
 /* Whether the section has a place of its own in the crate. Merged sections' contents are in the linker's module, and
@@ -25,10 +24,10 @@ static bool is_placed(const struct link_section *section)
 
 static uint32_t section_flags(const struct link_section *section)
 {
-    uint32_t flags = section->flags & SHF_EXECINSTR                            ? RELINK_SECTION_TEXT
-                     : section->type == SHT_NOBITS                             ? RELINK_SECTION_BSS
+    uint32_t flags = section->flags & SHF_EXECINSTR                                  ? RELINK_SECTION_TEXT
+                     : section->type == SHT_NOBITS                                   ? RELINK_SECTION_BSS
                      : (section->flags & SHF_WRITE) || section->is_relocated_at_load ? RELINK_SECTION_DATA
-                                                                               : RELINK_SECTION_RODATA;
+                                                                                     : RELINK_SECTION_RODATA;
     if (section->flags & SHF_TLS)
         flags |= RELINK_SECTION_TLS;
     if (section->is_toc)
@@ -224,8 +223,7 @@ static struct crateld_error *add_own_module(struct link *link, struct relink_bui
 }
 
 /* "libx.a(y.o)" is member y.o of libx.a. */
-static struct crateld_error *split_path(struct link *link, const struct link_object *object,
-                                        struct relink_module *ret)
+static struct crateld_error *split_path(struct link *link, const struct link_object *object, struct relink_module *ret)
 {
     const char *open = strrchr(object->path, '('), *close = strrchr(object->path, ')');
     ret->path = object->path;
@@ -278,9 +276,8 @@ static struct crateld_error *add_reloc(struct link *link, struct relink_builder 
     TRY(link_reference_of(link, section, reloc, LINK_PEEKING, &ref));
     if (ref.action == LINK_ACTION_NONE || ref.action == LINK_ACTION_TLS_DESC_CALL || !ref.symbol->relink)
         return NULL;
-    int shift = ref.action == LINK_ACTION_RELAX_CALL
-                    ? link->machine->relax_branch_shift(section->data, reloc->r_offset)
-                    : 0;
+    int shift =
+        ref.action == LINK_ACTION_RELAX_CALL ? link->machine->relax_branch_shift(section->data, reloc->r_offset) : 0;
     uint64_t off = section->is_reversed ? section->size - 8 - reloc->r_offset : reloc->r_offset;
     struct relink_reloc record = {
         .section = section->relink,

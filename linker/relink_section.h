@@ -1,4 +1,5 @@
-/* The relink section of a crate: all its modules, sections, symbols and relocations, as laid out. Its records: reloc/relink.h. */
+/* The relink section of a crate: all its modules, sections, symbols and relocations, as laid out. Its records:
+ * reloc/relink.h. */
 #ifndef LINKER_RELINK_SECTION_H
 #define LINKER_RELINK_SECTION_H
 

@@ -84,9 +84,8 @@ static void report_duplicate(struct link *link, struct link_symbol *symbol, cons
     if (symbol->is_reported)
         return;
     symbol->is_reported = true;
-    link_report(link,
-                error_create(CRATELD_ERROR_DUPLICATE, "%s: '%s' is defined here and in %s", second->path,
-                             symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
+    link_report(link, error_create(CRATELD_ERROR_DUPLICATE, "%s: '%s' is defined here and in %s", second->path,
+                                   symbol->name, symbol->object ? symbol->object->path : "the linker itself"));
 }
 
 struct crateld_error *link_refer(struct link *link, struct link_symbol *symbol, bool is_weak)
@@ -97,7 +96,8 @@ struct crateld_error *link_refer(struct link *link, struct link_symbol *symbol, 
     return is_new ? link_want(link, symbol) : NULL;
 }
 
-/* What the linker defines itself: --defsym is stronger than any object, its other symbols are there where nothing else is. */
+/* What the linker defines itself: --defsym is stronger than any object, its other symbols are there where nothing else
+ * is. */
 static int standing_strength(const struct link *link, const struct link_symbol *symbol)
 {
     if (symbol->object != &link->own || symbol->state == LINK_SYMBOL_UNDEFINED)
@@ -295,16 +295,17 @@ struct crateld_error *link_settle_symbols(struct link *link)
 
 struct crateld_error *link_refuse_allocators(struct link *link)
 {
-    static const char *const names[] = {"malloc",         "free",     "calloc", "realloc", "memalign",
-                                        "aligned_alloc", "posix_memalign"};
+    static const char *const names[] = {"malloc",   "free",          "calloc",        "realloc",
+                                        "memalign", "aligned_alloc", "posix_memalign"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const struct link_symbol *symbol = link_symbol_table_find(&link->symbols, names[i]);
         if (!symbol || symbol->state != LINK_SYMBOL_DEFINED || symbol->object == &link->own)
             continue;
-        link_report(link, error_create(CRATELD_ERROR_UNSUPPORTED,
-                                       "%s: defines '%s', but libc and the ELF libraries keep their own: memory of one would "
-                                       "be freed by the other; rename it (objcopy --redefine-sym %s=my_%s)",
-                                       symbol->object->path, names[i], names[i], names[i]));
+        link_report(link,
+                    error_create(CRATELD_ERROR_UNSUPPORTED,
+                                 "%s: defines '%s', but libc and the ELF libraries keep their own: memory of one would "
+                                 "be freed by the other; rename it (objcopy --redefine-sym %s=my_%s)",
+                                 symbol->object->path, names[i], names[i], names[i]));
     }
     return NULL;
 }

@@ -18,8 +18,8 @@ MUST_CHECK struct crateld_error *link_refer(struct link *link, struct link_symbo
  * places. */
 MUST_CHECK struct crateld_error *link_settle_symbols(struct link *link);
 
-/* Refuses a crate that defines libc's allocation functions: libc itself and the ELF libraries would go on with their own, and
- * what one allocator gave the other would be asked to free. Faults are reported. */
+/* Refuses a crate that defines libc's allocation functions: libc itself and the ELF libraries would go on with their
+ * own, and what one allocator gave the other would be asked to free. Faults are reported. */
 MUST_CHECK struct crateld_error *link_refuse_allocators(struct link *link);
 
 #endif

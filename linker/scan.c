@@ -56,8 +56,7 @@ static struct crateld_error *need_ifunc(struct link *link, struct link_symbol *s
 }
 
 /* A function slot for calls to `symbol` from TOC code or plain code. */
-static struct crateld_error *need_call_from(struct link *link, struct link_symbol *symbol, bool is_toc,
-                                            uint32_t *slot)
+static struct crateld_error *need_call_from(struct link *link, struct link_symbol *symbol, bool is_toc, uint32_t *slot)
 {
     if (symbol->state == LINK_SYMBOL_DEFINED)
         return need_ifunc(link, symbol, slot);
@@ -82,8 +81,7 @@ static uint32_t take_global_slots(struct link *link, uint32_t count)
 static bool is_import(const struct link *link, const struct link_symbol *symbol)
 {
     return (symbol->state == LINK_SYMBOL_IMPORTED && !symbol->has_canonical_stub) || symbol->is_vague ||
-           (symbol->state == LINK_SYMBOL_UNDEFINED && symbol->is_strongly_referenced &&
-            link->options->allow_undefined);
+           (symbol->state == LINK_SYMBOL_UNDEFINED && symbol->is_strongly_referenced && link->options->allow_undefined);
 }
 
 /* A global slot that holds the symbol's address. */
@@ -150,8 +148,8 @@ bool link_function_has_stub(const struct link *link, const struct link_function 
     return function->section->is_toc ? function->has_record : link->options->keep_relink && !function->is_leaked;
 }
 
-/* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function, which
- * gets its stub. Else NULL. */
+/* If S + A + `bias` is the exact start of one of the crate's functions whose address is an entry stub: that function,
+ * which gets its stub. Else NULL. */
 static struct crateld_error *stubbed_function(const struct scanning *s, int64_t bias, struct link_function **ret)
 {
     const struct link_symbol *symbol = s->ref->symbol;
@@ -201,8 +199,8 @@ static struct crateld_error *check_undefined(const struct scanning *s, bool *ret
         return place_error(s, CRATELD_ERROR_UNDEFINED,
                            "it is local to a section that was dropped with its COMDAT group");
     }
-    bool is_imported = symbol->is_strongly_referenced && s->link->options->allow_undefined &&
-                       symbol->visibility == STV_DEFAULT;
+    bool is_imported =
+        symbol->is_strongly_referenced && s->link->options->allow_undefined && symbol->visibility == STV_DEFAULT;
     if (!symbol->is_strongly_referenced || is_imported)
         return NULL;
     *ret = true;
@@ -226,8 +224,8 @@ static struct crateld_error *add_fixup(const struct scanning *s, struct link_sym
     return NULL;
 }
 
-/* Notes that the place, whose contents are right at the preferred base, moves with the crate. Its target is filled in by
- * emission. */
+/* Notes that the place, whose contents are right at the preferred base, moves with the crate. Its target is filled in
+ * by emission. */
 static struct crateld_error *add_own_fixup(const struct scanning *s, uint32_t kind)
 {
     uint8_t action = s->ref->action;
@@ -316,9 +314,9 @@ static bool takes_addresses(const struct scanning *s)
     return s->section->kind == LINK_SECTION_PLAIN && strncmp(s->section->name, ".gcc_except_table", 17) != 0;
 }
 
-/* Whether a direct reference to the vague symbol must be to the copy that wins, for the loader to say which: to variables, as
- * nobody sees which copy of a constant (type information, vtables) is used. The program's own copy always wins, but over an
- * ELF library's. */
+/* Whether a direct reference to the vague symbol must be to the copy that wins, for the loader to say which: to
+ * variables, as nobody sees which copy of a constant (type information, vtables) is used. The program's own copy always
+ * wins, but over an ELF library's. */
 static bool may_be_elsewhere(const struct link *link, const struct link_symbol *symbol)
 {
     if (!symbol->is_vague || !(symbol->section->flags & SHF_WRITE) ||
@@ -368,7 +366,8 @@ static struct crateld_error *scan_word(const struct scanning *s)
     struct link_symbol *symbol = s->ref->symbol;
     bool is_code = s->section->flags & SHF_EXECINSTR;
     bool is_aligned = s->reloc->r_offset % 8 == 0 && s->section->align_log2 >= 3;
-    if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol))) {
+    if (symbol->state == LINK_SYMBOL_ABSOLUTE ||
+        (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol))) {
         s->ref->action = LINK_ACTION_VALUE;
         return NULL;
     }
@@ -397,7 +396,8 @@ static struct crateld_error *scan_absolute(const struct scanning *s)
     if (s->ref->howto->size == 8)
         return scan_word(s);
     s->ref->action = LINK_ACTION_VALUE;
-    if (symbol->state == LINK_SYMBOL_ABSOLUTE || (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol)))
+    if (symbol->state == LINK_SYMBOL_ABSOLUTE ||
+        (symbol->state == LINK_SYMBOL_UNDEFINED && !is_import(s->link, symbol)))
         return NULL;
     if (s->ref->howto->size != 4)
         return place_error(s, CRATELD_ERROR_UNSUPPORTED, "an address does not fit; compile with -fPIC");
@@ -446,8 +446,8 @@ static struct crateld_error *scan_slot(const struct scanning *s)
     struct link_symbol *symbol = s->ref->symbol;
     const struct reloc_machine *machine = s->link->machine;
     bool means_symbol = s->reloc->r_addend == -machine->operand_bias;
-    bool is_load = s->ref->howto->formula == RELOC_SLOT_RELAX &&
-                   machine->is_slot_load(s->section->data, s->reloc->r_offset);
+    bool is_load =
+        s->ref->howto->formula == RELOC_SLOT_RELAX && machine->is_slot_load(s->section->data, s->reloc->r_offset);
     if (means_symbol && machine->is_slot_branch(s->section->data, s->reloc->r_offset))
         return scan_indirect_branch(s);
     if (is_load && means_symbol && symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague &&
@@ -592,8 +592,8 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
         return place_error(&s, CRATELD_ERROR_FORMAT, "a relocation of linked files in an object");
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: %s+0x%llx: relocation type %u (%s) against '%s' is not supported%s", section->object->path,
-                            section->name, (unsigned long long)reloc->r_offset,
+                            "%s: %s+0x%llx: relocation type %u (%s) against '%s' is not supported%s",
+                            section->object->path, section->name, (unsigned long long)reloc->r_offset,
                             (unsigned)ELF64_R_TYPE(reloc->r_info), ret->howto->name, ret->symbol->name,
                             ret->howto->formula == RELOC_UNSUPPORTED ? "; compile without -mapxf" : "");
     }
@@ -616,8 +616,8 @@ static struct crateld_error *scan_section(struct link *link, struct link_section
     return NULL;
 }
 
-/* Finds the imported functions whose address position-dependent code of this crate takes directly: for all of the crate their
- * address is then their import stub's. */
+/* Finds the imported functions whose address position-dependent code of this crate takes directly: for all of the crate
+ * their address is then their import stub's. */
 static void find_canonical_stubs(struct link *link, struct link_section *section)
 {
     for (uint32_t i = 0; i < section->reloc_count; i++) {
@@ -629,8 +629,7 @@ static void find_canonical_stubs(struct link *link, struct link_section *section
         struct scanning s = {link, section, reloc, LINK_SCANNING, &ref};
         if (ref.symbol->state != LINK_SYMBOL_IMPORTED || !is_function_type(ref.symbol) || ref.howto->size != 4)
             continue;
-        if (ref.howto->formula == RELOC_ABSOLUTE ||
-            (ref.howto->formula == RELOC_RELATIVE && !is_branch_operand(&s)))
+        if (ref.howto->formula == RELOC_ABSOLUTE || (ref.howto->formula == RELOC_RELATIVE && !is_branch_operand(&s)))
             ref.symbol->has_canonical_stub = true;
     }
 }
@@ -679,8 +678,8 @@ static struct crateld_error *scan_exports(struct link *link)
     return NULL;
 }
 
-/* Vague symbols are imported even where nothing here refers to them through a slot: the process-wide table has to learn of
- * this crate's copy, and the export has to tell which copy won. */
+/* Vague symbols are imported even where nothing here refers to them through a slot: the process-wide table has to learn
+ * of this crate's copy, and the export has to tell which copy won. */
 static struct crateld_error *scan_vague(struct link *link)
 {
     uint32_t slot;

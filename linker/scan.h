@@ -13,23 +13,22 @@
 /* What a relocation turns out to mean. */
 enum link_action {
     LINK_ACTION_NONE,
-    LINK_ACTION_VALUE,       /* the howto's formula, with S = the symbol's place */
-    LINK_ACTION_ENTRY_STUB,  /* the same, with S = the entry stub of `function` */
-    LINK_ACTION_IMPORT_STUB, /* the same, with S = the import stub of function slot `slot` */
-    LINK_ACTION_SLOT,        /* pc-relative, to global slot `slot` */
-    LINK_ACTION_CALL_SLOT,   /* pc-relative, to function slot `slot`: call *f@GOTPCREL(%rip), not relaxable */
-    LINK_ACTION_RELAX_LOAD, /* mov slot, reg becomes lea symbol, reg; S is the symbol's place or entry stub */
-    LINK_ACTION_RELAX_CALL, /* call *slot becomes call, jmp *slot jmp; S is the symbol's place or a stub */
-    LINK_ACTION_LOADER,     /* the loader fills the place */
-    LINK_ACTION_TLS_DESC,   /* lea x@tlsdesc becomes mov slot, %rax */
+    LINK_ACTION_VALUE,         /* the howto's formula, with S = the symbol's place */
+    LINK_ACTION_ENTRY_STUB,    /* the same, with S = the entry stub of `function` */
+    LINK_ACTION_IMPORT_STUB,   /* the same, with S = the import stub of function slot `slot` */
+    LINK_ACTION_SLOT,          /* pc-relative, to global slot `slot` */
+    LINK_ACTION_CALL_SLOT,     /* pc-relative, to function slot `slot`: call *f@GOTPCREL(%rip), not relaxable */
+    LINK_ACTION_RELAX_LOAD,    /* mov slot, reg becomes lea symbol, reg; S is the symbol's place or entry stub */
+    LINK_ACTION_RELAX_CALL,    /* call *slot becomes call, jmp *slot jmp; S is the symbol's place or a stub */
+    LINK_ACTION_LOADER,        /* the loader fills the place */
+    LINK_ACTION_TLS_DESC,      /* lea x@tlsdesc becomes mov slot, %rax */
     LINK_ACTION_TLS_DESC_CALL, /* call *x@tlscall(%rax) becomes a nop */
 };
 
 struct link_reference {
     const struct reloc_howto *howto;
     struct link_symbol *symbol;
-    struct link_function
-        *function; /* the function whose exact start is meant, and whose stub may stand for it */
+    struct link_function *function; /* the function whose exact start is meant, and whose stub may stand for it */
     uint32_t slot;
     uint8_t action;        /* enum link_action */
     bool uses_stub;        /* RELAX_*: S is the entry stub of `function` */
@@ -50,8 +49,7 @@ MUST_CHECK struct crateld_error *link_scan(struct link *link);
  * is needed; with the place's rva, in emission, it finds the same again and lists the place for the loader.
  * Errors are faults of the input, worth reporting; MEMORY is fatal. */
 MUST_CHECK struct crateld_error *link_reference_of(struct link *link, struct link_section *section,
-                                                   const Elf64_Rela *reloc, uint64_t rva,
-                                                   struct link_reference *ret);
+                                                   const Elf64_Rela *reloc, uint64_t rva, struct link_reference *ret);
 
 /* Scans one relocation; reports its faults. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section,

@@ -19,8 +19,7 @@ static bool is_control(uint8_t byte)
 static bool starts_with(const struct script_lexer *lexer, const char *text)
 {
     size_t length = strlen(text);
-    return span_has(lexer->text, lexer->off, length) &&
-           memcmp(lexer->text.data + lexer->off, text, length) == 0;
+    return span_has(lexer->text, lexer->off, length) && memcmp(lexer->text.data + lexer->off, text, length) == 0;
 }
 
 /* Skips blanks and comments. */
@@ -85,8 +84,7 @@ struct crateld_error *script_lexer_next(struct script_lexer *lexer, struct scrip
     } else {
         skip_word(lexer);
         if (lexer->off == start && is_control((uint8_t)*text))
-            return script_lexer_error(lexer, start, CRATELD_ERROR_FORMAT, "byte 0x%02x is no text",
-                                      (uint8_t)*text);
+            return script_lexer_error(lexer, start, CRATELD_ERROR_FORMAT, "byte 0x%02x is no text", (uint8_t)*text);
         if (lexer->off == start) {
             lexer->off++;
             kind = SCRIPT_PUNCTUATION;
@@ -98,8 +96,8 @@ struct crateld_error *script_lexer_next(struct script_lexer *lexer, struct scrip
 
 bool script_token_is(const struct script_token *token, const char *text)
 {
-    return (token->kind == SCRIPT_WORD || token->kind == SCRIPT_PUNCTUATION) &&
-           token->length == strlen(text) && memcmp(token->text, text, token->length) == 0;
+    return (token->kind == SCRIPT_WORD || token->kind == SCRIPT_PUNCTUATION) && token->length == strlen(text) &&
+           memcmp(token->text, text, token->length) == 0;
 }
 
 struct crateld_error *script_lexer_expect(struct script_lexer *lexer, char wanted)
@@ -124,13 +122,12 @@ struct crateld_error *script_lexer_place(const struct script_lexer *lexer, size_
     return error_prefix(error, "%s:%zu:%zu", lexer->path, line, off - line_off + 1);
 }
 
-struct crateld_error *script_lexer_unexpected(const struct script_lexer *lexer,
-                                              const struct script_token *token, const char *wanted)
+struct crateld_error *script_lexer_unexpected(const struct script_lexer *lexer, const struct script_token *token,
+                                              const char *wanted)
 {
     if (token->kind == SCRIPT_END)
-        return script_lexer_error(lexer, token->off, CRATELD_ERROR_FORMAT, "found the end, wanted %s",
-                                  wanted);
+        return script_lexer_error(lexer, token->off, CRATELD_ERROR_FORMAT, "found the end, wanted %s", wanted);
     int length = token->length < SHOWN_TOKEN_MAX ? (int)token->length : SHOWN_TOKEN_MAX;
-    return script_lexer_error(lexer, token->off, CRATELD_ERROR_FORMAT, "found '%.*s', wanted %s", length,
-                              token->text, wanted);
+    return script_lexer_error(lexer, token->off, CRATELD_ERROR_FORMAT, "found '%.*s', wanted %s", length, token->text,
+                              wanted);
 }

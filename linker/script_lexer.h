@@ -44,12 +44,11 @@ ALWAYS_FAILS struct crateld_error *script_lexer_place(const struct script_lexer 
                                                       struct crateld_error *error);
 
 /* An error "path:line:column: <formatted>" at byte `off`. */
-#define script_lexer_error(lexer, off, code, ...)                                                            \
+#define script_lexer_error(lexer, off, code, ...)                                                                      \
     error_made(script_lexer_place((lexer), (off), error_create((code), __VA_ARGS__)))
 
 /* An error "path:line:column: found '<token>', wanted <wanted>". */
 MUST_CHECK struct crateld_error *script_lexer_unexpected(const struct script_lexer *lexer,
-                                                         const struct script_token *token,
-                                                         const char *wanted);
+                                                         const struct script_token *token, const char *wanted);
 
 #endif

@@ -39,8 +39,7 @@ static bool has_dir(const struct search *search, size_t first, const struct stat
 {
     for (size_t i = first; i < search->dirs.count; i++) {
         struct stat known;
-        if (stat(search->dirs.at[i], &known) == 0 && known.st_dev == status->st_dev &&
-            known.st_ino == status->st_ino)
+        if (stat(search->dirs.at[i], &known) == 0 && known.st_dev == status->st_dev && known.st_ino == status->st_ino)
             return true;
     }
     return false;
@@ -60,8 +59,7 @@ static struct crateld_error *find_newest_gcc(const char *gcc_dir, char **ret)
         char *path AUTO_FREE = NULL, *libgcc AUTO_FREE = NULL;
         if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
             continue;
-        if (asprintf(&path, "%s/%s", gcc_dir, entry->d_name) < 0 ||
-            asprintf(&libgcc, "%s/libgcc.a", path) < 0) {
+        if (asprintf(&path, "%s/%s", gcc_dir, entry->d_name) < 0 || asprintf(&libgcc, "%s/libgcc.a", path) < 0) {
             error = error_memory();
         } else if ((!newest || strverscmp(path, newest) > 0) && access(libgcc, R_OK) == 0) {
             free(newest);
@@ -97,8 +95,8 @@ struct crateld_error *search_add_defaults(struct search *search, const char *tri
 }
 
 /* Sets *ret to "<dir>/<before><name><after>" (malloc'ed) if there is such a file, else to NULL. */
-static struct crateld_error *try_file(const char *dir, const char *before, const char *name,
-                                      const char *after, char **ret)
+static struct crateld_error *try_file(const char *dir, const char *before, const char *name, const char *after,
+                                      char **ret)
 {
     char *path AUTO_FREE = NULL;
     struct stat status;
@@ -133,8 +131,7 @@ static struct crateld_error *not_found(const struct search *search, const char *
                         dirs[0] ? dirs : "the search path, which is empty");
 }
 
-struct crateld_error *search_library(const struct search *search, const char *name, enum search_kind kind,
-                                     char **ret)
+struct crateld_error *search_library(const struct search *search, const char *name, enum search_kind kind, char **ret)
 {
     static const struct {
         const char *before, *after;
@@ -168,8 +165,8 @@ struct crateld_error *search_library(const struct search *search, const char *na
     return not_found(search, option, what);
 }
 
-struct crateld_error *search_script_input(const struct search *search, const char *script_path,
-                                          const char *name, char **ret)
+struct crateld_error *search_script_input(const struct search *search, const char *script_path, const char *name,
+                                          char **ret)
 {
     struct stat status;
     if (name[0] == '/' || stat(name, &status) == 0) {

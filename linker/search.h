@@ -39,8 +39,8 @@ MUST_CHECK struct crateld_error *search_add_defaults(struct search *search, cons
 /* Sets *ret to the path (malloc'ed, the caller's) of the library that `-l<name>` means: lib<name>.so or
  * lib<name>.a, or the crate lib<name>.crate or <name>.crate; ":file" means that very file name. Errors:
  * NOT_FOUND, naming what was looked for, and where; MEMORY. */
-MUST_CHECK struct crateld_error *search_library(const struct search *search, const char *name,
-                                                enum search_kind kind, char **ret);
+MUST_CHECK struct crateld_error *search_library(const struct search *search, const char *name, enum search_kind kind,
+                                                char **ret);
 
 /* Sets *ret to the path (malloc'ed) of the file `name` that the linker script `script_path` lists: as it
  * stands if it exists or is absolute, else beside the script, else in the folders. Errors as

@@ -31,8 +31,7 @@ bool shared_closure_is_resident(const char *soname)
 
 /* Sets *ret to the path of `name` in one of the folders of `runpath` (may be NULL), $ORIGIN being the folder
  * of the library at `origin_path`; NULL if it is in none. */
-static struct crateld_error *find_in_runpath(const char *runpath, const char *origin_path, const char *name,
-                                             char **ret)
+static struct crateld_error *find_in_runpath(const char *runpath, const char *origin_path, const char *name, char **ret)
 {
     const char *slash = strrchr(origin_path, '/');
     int origin_length = slash ? (int)(slash - origin_path) : 1;
@@ -42,8 +41,8 @@ static struct crateld_error *find_in_runpath(const char *runpath, const char *or
         size_t length = strcspn(runpath, ":");
         size_t skip = strncmp(runpath, "$ORIGIN", 7) == 0 ? 7 : strncmp(runpath, "${ORIGIN}", 9) == 0 ? 9 : 0;
         char *path AUTO_FREE = NULL;
-        if (asprintf(&path, "%.*s%.*s/%s", skip ? origin_length : 0, origin, (int)(length - skip),
-                     runpath + skip, name) < 0)
+        if (asprintf(&path, "%.*s%.*s/%s", skip ? origin_length : 0, origin, (int)(length - skip), runpath + skip,
+                     name) < 0)
             return error_memory();
         if (access(path, R_OK) == 0) {
             *ret = STEAL_PTR(path);
@@ -111,8 +110,8 @@ static struct crateld_error *read_next(struct closure *closure, bool *ret)
     return error;
 }
 
-struct crateld_error *shared_closure_has_initialisers(const struct shared_library *library,
-                                                      const struct search *search, bool *ret)
+struct crateld_error *shared_closure_has_initialisers(const struct shared_library *library, const struct search *search,
+                                                      bool *ret)
 {
     struct closure closure = {.search = search, .machine = library->machine};
     bool has_initialisers = library->has_initialisers;

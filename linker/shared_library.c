@@ -97,17 +97,15 @@ static struct crateld_error *check_header(struct shared_library *library, uint16
     if (!span_read(library->data, 0, ret, sizeof *ret) || memcmp(ret->e_ident, ELFMAG, SELFMAG) != 0)
         return FAULT(library, "no ELF file");
     if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB)
-        return error_create(CRATELD_ERROR_MISMATCH,
-                            "%s: ELF class %u, data encoding %u; wanted 64-bit, little-endian", library->path,
-                            ret->e_ident[EI_CLASS], ret->e_ident[EI_DATA]);
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: ELF class %u, data encoding %u; wanted 64-bit, little-endian",
+                            library->path, ret->e_ident[EI_CLASS], ret->e_ident[EI_DATA]);
     if (ret->e_type != ET_DYN)
         return FAULT(library, "ELF type %u, a shared library has %u", ret->e_type, ET_DYN);
     if (ret->e_machine != machine)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: is for machine %u, wanted %u", library->path,
-                            ret->e_machine, machine);
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: is for machine %u, wanted %u", library->path, ret->e_machine,
+                            machine);
     if (ret->e_phentsize != sizeof(Elf64_Phdr))
-        return FAULT(library, "program headers have %u bytes, wanted %zu", ret->e_phentsize,
-                            sizeof(Elf64_Phdr));
+        return FAULT(library, "program headers have %u bytes, wanted %zu", ret->e_phentsize, sizeof(Elf64_Phdr));
     library->machine = ret->e_machine;
     return NULL;
 }
@@ -134,8 +132,8 @@ static void read_build_id(struct shared_library *library, struct span notes, uin
 }
 
 /* Enters one program header. */
-static struct crateld_error *read_segment(struct shared_library *library, const Elf64_Phdr *header,
-                                          unsigned idx, struct dynamic *dynamic)
+static struct crateld_error *read_segment(struct shared_library *library, const Elf64_Phdr *header, unsigned idx,
+                                          struct dynamic *dynamic)
 {
     struct span data;
     if (header->p_type == PT_TLS)
@@ -143,9 +141,8 @@ static struct crateld_error *read_segment(struct shared_library *library, const 
     if (header->p_type != PT_LOAD && header->p_type != PT_DYNAMIC && header->p_type != PT_NOTE)
         return NULL;
     if (!span_slice(library->data, header->p_offset, header->p_filesz, &data))
-        return FAULT(library,
-                            "program header %u: %" PRIu64 " bytes at 0x%" PRIx64 ", the file has %zu", idx,
-                            header->p_filesz, header->p_offset, library->data.size);
+        return FAULT(library, "program header %u: %" PRIu64 " bytes at 0x%" PRIx64 ", the file has %zu", idx,
+                     header->p_filesz, header->p_offset, library->data.size);
     if (header->p_type == PT_DYNAMIC)
         dynamic->entries = data;
     if (header->p_type == PT_NOTE)
@@ -153,8 +150,8 @@ static struct crateld_error *read_segment(struct shared_library *library, const 
     if (header->p_type != PT_LOAD)
         return NULL;
     if (header->p_memsz < header->p_filesz || header->p_vaddr > UINT64_MAX - header->p_memsz)
-        return FAULT(library, "program header %u: 0x%" PRIx64 " bytes in memory at 0x%" PRIx64, idx,
-                            header->p_memsz, header->p_vaddr);
+        return FAULT(library, "program header %u: 0x%" PRIx64 " bytes in memory at 0x%" PRIx64, idx, header->p_memsz,
+                     header->p_vaddr);
     library->segments[library->segment_count++] =
         (struct shared_segment){header->p_vaddr, data, header->p_memsz, header->p_flags};
     return NULL;
@@ -165,8 +162,8 @@ static struct crateld_error *read_segments(struct shared_library *library, const
 {
     struct span headers;
     if (!span_slice(library->data, header->e_phoff, (uint64_t)header->e_phnum * sizeof(Elf64_Phdr), &headers))
-        return FAULT(library, "%u program headers at 0x%" PRIx64 ", the file has %zu bytes",
-                            header->e_phnum, header->e_phoff, library->data.size);
+        return FAULT(library, "%u program headers at 0x%" PRIx64 ", the file has %zu bytes", header->e_phnum,
+                     header->e_phoff, library->data.size);
     library->segments = arena_alloc_array(&library->arena, header->e_phnum, sizeof *library->segments);
     if (!library->segments)
         return error_memory();
@@ -184,8 +181,7 @@ static void read_dynamic(struct dynamic *dynamic)
 {
     Elf64_Dyn entry;
     uint64_t off = 0;
-    for (; span_read(dynamic->entries, off, &entry, sizeof entry) && entry.d_tag != DT_NULL;
-         off += sizeof entry) {
+    for (; span_read(dynamic->entries, off, &entry, sizeof entry) && entry.d_tag != DT_NULL; off += sizeof entry) {
         for (int i = 0; i < DYN_COUNT; i++) {
             if (dynamic_tags[i] == entry.d_tag) {
                 dynamic->value[i] = entry.d_un.d_val;
@@ -205,7 +201,7 @@ static struct crateld_error *read_strings(struct shared_library *library, const 
     if (!image_at(library, dynamic->value[DYN_STRTAB], &rest) ||
         !span_slice(rest, 0, dynamic->value[DYN_STRSZ], &library->strings))
         return FAULT(library, "DT_STRTAB: 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not in the file",
-                            dynamic->value[DYN_STRSZ], dynamic->value[DYN_STRTAB]);
+                     dynamic->value[DYN_STRSZ], dynamic->value[DYN_STRTAB]);
     while (library->strings.size && library->strings.data[library->strings.size - 1])
         library->strings.size--;
     return NULL;
@@ -225,8 +221,8 @@ static struct crateld_error *read_names(struct shared_library *library, const st
             continue;
         const char *name = string_at(library, entry.d_un.d_val);
         if (!name)
-            return FAULT(library, "DT_NEEDED: name at 0x%" PRIx64 " of %zu bytes of strings",
-                                entry.d_un.d_val, library->strings.size);
+            return FAULT(library, "DT_NEEDED: name at 0x%" PRIx64 " of %zu bytes of strings", entry.d_un.d_val,
+                         library->strings.size);
         library->needed[library->needed_count++] = name;
     }
     const char *slash = strrchr(library->path, '/');
@@ -235,11 +231,10 @@ static struct crateld_error *read_names(struct shared_library *library, const st
     if (library->has_soname)
         library->soname = string_at(library, dynamic->value[DYN_SONAME]);
     if (!library->soname || !library->soname[0])
-        return FAULT(library, "DT_SONAME: no name at 0x%" PRIx64 " of %zu bytes of strings",
-                            dynamic->value[DYN_SONAME], library->strings.size);
+        return FAULT(library, "DT_SONAME: no name at 0x%" PRIx64 " of %zu bytes of strings", dynamic->value[DYN_SONAME],
+                     library->strings.size);
     if (dynamic->has[DYN_RUNPATH] || dynamic->has[DYN_RPATH])
-        library->runpath =
-            string_at(library, dynamic->value[dynamic->has[DYN_RUNPATH] ? DYN_RUNPATH : DYN_RPATH]);
+        library->runpath = string_at(library, dynamic->value[dynamic->has[DYN_RUNPATH] ? DYN_RUNPATH : DYN_RPATH]);
     library->is_static_tls = dynamic->value[DYN_FLAGS] & DF_STATIC_TLS;
     library->is_nodelete = dynamic->value[DYN_FLAGS_1] & DF_1_NODELETE;
     library->is_pie = dynamic->value[DYN_FLAGS_1] & DF_1_PIE;
@@ -274,8 +269,8 @@ static bool split_gnu_hash(struct span table, struct gnu_hash *ret)
     ret->bloom_count = word_at(table, 2);
     ret->bloom_shift = word_at(table, 3);
     uint64_t bloom_size = (uint64_t)ret->bloom_count * sizeof(uint64_t);
-    if (!bucket_size || !bloom_size || (ret->bloom_count & (ret->bloom_count - 1)) ||
-        ret->bloom_shift >= 32 || !span_slice(table, GNU_HASH_HEADER_SIZE, bloom_size, &ret->bloom) ||
+    if (!bucket_size || !bloom_size || (ret->bloom_count & (ret->bloom_count - 1)) || ret->bloom_shift >= 32 ||
+        !span_slice(table, GNU_HASH_HEADER_SIZE, bloom_size, &ret->bloom) ||
         !span_slice(table, GNU_HASH_HEADER_SIZE + bloom_size, bucket_size, &ret->buckets))
         return false;
     ret->chains = span_from(table, GNU_HASH_HEADER_SIZE + bloom_size + bucket_size);
@@ -327,8 +322,7 @@ static struct crateld_error *read_symbol_table(struct shared_library *library, c
         return FAULT(library, "DT_SYMTAB: 0x%" PRIx64 " is not in the file", vaddr);
     if (dynamic->has[DYN_GNU_HASH]) {
         if (!image_at(library, dynamic->value[DYN_GNU_HASH], &table) || !split_gnu_hash(table, &hash))
-            return FAULT(library, "DT_GNU_HASH: no hash table at 0x%" PRIx64,
-                                dynamic->value[DYN_GNU_HASH]);
+            return FAULT(library, "DT_GNU_HASH: no hash table at 0x%" PRIx64, dynamic->value[DYN_GNU_HASH]);
         count = count_by_gnu_hash(&hash);
         library->gnu_hash = count ? table : (struct span){0};
     }
@@ -340,15 +334,14 @@ static struct crateld_error *read_symbol_table(struct shared_library *library, c
     if (!count)
         count = count_by_sections(library, vaddr);
     if (count > UINT32_MAX || !span_slice(symbols, 0, count * sizeof(Elf64_Sym), &library->symbols))
-        return FAULT(library, "DT_SYMTAB: %" PRIu64 " symbols at 0x%" PRIx64 " are not in the file",
-                            count, vaddr);
+        return FAULT(library, "DT_SYMTAB: %" PRIu64 " symbols at 0x%" PRIx64 " are not in the file", count, vaddr);
     library->symbol_count = (uint32_t)count;
     if (!dynamic->has[DYN_VERSYM])
         return NULL;
     if (!image_at(library, dynamic->value[DYN_VERSYM], &table) ||
         !span_slice(table, 0, count * sizeof(Elf64_Half), &library->versions))
-        return FAULT(library, "DT_VERSYM: %" PRIu64 " entries at 0x%" PRIx64 " are not in the file",
-                            count, dynamic->value[DYN_VERSYM]);
+        return FAULT(library, "DT_VERSYM: %" PRIu64 " entries at 0x%" PRIx64 " are not in the file", count,
+                     dynamic->value[DYN_VERSYM]);
     return NULL;
 }
 
@@ -357,8 +350,8 @@ static struct crateld_error *add_version(struct shared_library *library, uint32_
 {
     const char *name = string_at(library, name_off);
     if (!name)
-        return FAULT(library, "symbol version %u: name at 0x%" PRIx64 " of %zu bytes of strings", idx,
-                            name_off, library->strings.size);
+        return FAULT(library, "symbol version %u: name at 0x%" PRIx64 " of %zu bytes of strings", idx, name_off,
+                     library->strings.size);
     /* Each index occurs once, so there can not be more entries; broken chains may overlap endlessly. */
     if (library->version_count++ == VERSION_INDEX_MASK)
         return FAULT(library, "more than %d symbol versions", VERSION_INDEX_MASK);
@@ -377,16 +370,14 @@ static struct crateld_error *read_verdef(struct shared_library *library, const s
     if (!dynamic->has[DYN_VERDEF])
         return NULL;
     if (!image_at(library, dynamic->value[DYN_VERDEF], &table))
-        return FAULT(library, "DT_VERDEF: 0x%" PRIx64 " is not in the file",
-                            dynamic->value[DYN_VERDEF]);
+        return FAULT(library, "DT_VERDEF: 0x%" PRIx64 " is not in the file", dynamic->value[DYN_VERDEF]);
     uint64_t off = 0;
     for (uint64_t i = 0; i < dynamic->value[DYN_VERDEFNUM]; i++) {
         Elf64_Verdef def;
         Elf64_Verdaux name;
-        if (!span_read(table, off, &def, sizeof def) ||
-            !span_read(table, off + def.vd_aux, &name, sizeof name))
+        if (!span_read(table, off, &def, sizeof def) || !span_read(table, off + def.vd_aux, &name, sizeof name))
             return FAULT(library, "DT_VERDEF: entry %" PRIu64 " of %" PRIu64 " is not in the file", i,
-                                dynamic->value[DYN_VERDEFNUM]);
+                         dynamic->value[DYN_VERDEFNUM]);
         if (!(def.vd_flags & VER_FLG_BASE)) /* that one is the library's own name */
             TRY(add_version(library, def.vd_ndx, name.vda_name));
         if (!def.vd_next)
@@ -419,14 +410,13 @@ static struct crateld_error *read_verneed(struct shared_library *library, const 
     if (!dynamic->has[DYN_VERNEED])
         return NULL;
     if (!image_at(library, dynamic->value[DYN_VERNEED], &table))
-        return FAULT(library, "DT_VERNEED: 0x%" PRIx64 " is not in the file",
-                            dynamic->value[DYN_VERNEED]);
+        return FAULT(library, "DT_VERNEED: 0x%" PRIx64 " is not in the file", dynamic->value[DYN_VERNEED]);
     uint64_t off = 0;
     for (uint64_t i = 0; i < dynamic->value[DYN_VERNEEDNUM]; i++) {
         Elf64_Verneed need;
         if (!span_read(table, off, &need, sizeof need))
             return FAULT(library, "DT_VERNEED: entry %" PRIu64 " of %" PRIu64 " is not in the file", i,
-                                dynamic->value[DYN_VERNEEDNUM]);
+                         dynamic->value[DYN_VERNEEDNUM]);
         TRY(read_vernaux(library, table, off + need.vn_aux, need.vn_cnt));
         if (!need.vn_next)
             break;
@@ -470,8 +460,8 @@ static bool has_initialisers(const struct shared_library *library, const struct 
     struct span code;
     if (dynamic->value[DYN_PREINIT_ARRAYSZ])
         return true;
-    if (dynamic->value[DYN_INIT] && !(image_at(library, dynamic->value[DYN_INIT], &code) &&
-                                      start_files_is_plain_init(library->machine, code)))
+    if (dynamic->value[DYN_INIT] &&
+        !(image_at(library, dynamic->value[DYN_INIT], &code) && start_files_is_plain_init(library->machine, code)))
         return true;
     uint64_t size = dynamic->has[DYN_INIT_ARRAY] ? dynamic->value[DYN_INIT_ARRAYSZ] : 0;
     if (size != sizeof(uint64_t))
@@ -483,10 +473,9 @@ static bool has_initialisers(const struct shared_library *library, const struct 
 static bool is_linkable(const struct shared_symbol *symbol)
 {
     return symbol->is_defined &&
-           (symbol->binding == STB_GLOBAL || symbol->binding == STB_WEAK ||
-            symbol->binding == STB_GNU_UNIQUE) &&
-           (symbol->visibility == STV_DEFAULT || symbol->visibility == STV_PROTECTED) &&
-           symbol->type != STT_SECTION && symbol->type != STT_FILE;
+           (symbol->binding == STB_GLOBAL || symbol->binding == STB_WEAK || symbol->binding == STB_GNU_UNIQUE) &&
+           (symbol->visibility == STV_DEFAULT || symbol->visibility == STV_PROTECTED) && symbol->type != STT_SECTION &&
+           symbol->type != STT_FILE;
 }
 
 /* Indexes the symbols that can be found by name, for libraries without DT_GNU_HASH. */
@@ -580,8 +569,7 @@ bool shared_library_symbol(const struct shared_library *library, uint32_t idx, s
         .size = raw.st_size,
         .idx = idx,
         .type = ELF64_ST_TYPE(raw.st_info),
-        .binding = version_idx == VER_NDX_LOCAL && raw.st_shndx != SHN_UNDEF ? STB_LOCAL
-                                                                             : ELF64_ST_BIND(raw.st_info),
+        .binding = version_idx == VER_NDX_LOCAL && raw.st_shndx != SHN_UNDEF ? STB_LOCAL : ELF64_ST_BIND(raw.st_info),
         .visibility = ELF64_ST_VISIBILITY(raw.st_other),
         .is_defined = raw.st_shndx != SHN_UNDEF,
         .is_default = !(version & VERSION_HIDDEN),
@@ -616,8 +604,7 @@ static bool find_by_gnu_hash(const struct shared_library *library, const char *n
         return false;
     uint32_t wanted = gnu_hash_of(name);
     uint64_t bloom = 0;
-    span_read(hash.bloom, (wanted / BLOOM_BITS & (hash.bloom_count - 1)) * sizeof bloom, &bloom,
-              sizeof bloom);
+    span_read(hash.bloom, (wanted / BLOOM_BITS & (hash.bloom_count - 1)) * sizeof bloom, &bloom, sizeof bloom);
     if (!(bloom >> wanted % BLOOM_BITS & bloom >> (wanted >> hash.bloom_shift) % BLOOM_BITS & 1))
         return false;
     uint32_t i = word_at(hash.buckets, wanted % (hash.buckets.size / sizeof(uint32_t)));
@@ -646,8 +633,7 @@ bool shared_library_find(const struct shared_library *library, const char *name,
     uint64_t hash = hash_string(name);
     for (uint32_t i; (i = hash_index_next(&library->index, hash, &cursor)) != HASH_INDEX_NONE;) {
         struct shared_symbol symbol;
-        if (shared_library_symbol(library, library->index_symbols[i], &symbol) &&
-            is_wanted(&symbol, name, version)) {
+        if (shared_library_symbol(library, library->index_symbols[i], &symbol) && is_wanted(&symbol, name, version)) {
             *ret = symbol;
             return true;
         }
@@ -660,9 +646,8 @@ bool shared_library_next_alias(const struct shared_library *library, const struc
 {
     while (*cursor < library->symbol_count) {
         struct shared_symbol other;
-        if (shared_library_symbol(library, (*cursor)++, &other) && is_linkable(&other) &&
-            !other.is_absolute && other.value == symbol->value &&
-            (other.type == STT_OBJECT || other.type == STT_COMMON)) {
+        if (shared_library_symbol(library, (*cursor)++, &other) && is_linkable(&other) && !other.is_absolute &&
+            other.value == symbol->value && (other.type == STT_OBJECT || other.type == STT_COMMON)) {
             *ret = other;
             return true;
         }

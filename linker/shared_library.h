@@ -66,16 +66,15 @@ struct shared_library {
     VEC(const char *) version_names; /* owned array; by version index; NULL: there is no such version */
     uint32_t version_count;          /* entries of the file's version tables */
     struct span gnu_hash;            /* from its header on; empty: use `index` */
-    struct hash_index index; /* owned; of index_symbols by name, when there is no usable DT_GNU_HASH */
-    uint32_t *index_symbols; /* borrowed from the arena */
-    struct arena arena;      /* owned */
-    struct file file;        /* owned; zeroed after shared_library_init */
+    struct hash_index index;         /* owned; of index_symbols by name, when there is no usable DT_GNU_HASH */
+    uint32_t *index_symbols;         /* borrowed from the arena */
+    struct arena arena;              /* owned */
+    struct file file;                /* owned; zeroed after shared_library_init */
 };
 
 /* Maps and reads the library at `path`, which must be ELF64, little-endian, ET_DYN, of EM_* `machine`.
  * Errors: IO, FORMAT (with place), MISMATCH (machine, class), MEMORY. */
-MUST_CHECK struct crateld_error *shared_library_open(const char *path, uint16_t machine,
-                                                     struct shared_library *ret);
+MUST_CHECK struct crateld_error *shared_library_open(const char *path, uint16_t machine, struct shared_library *ret);
 
 /* Reads the library whose bytes are `data`, borrowed until shared_library_deinit. Errors as above. */
 MUST_CHECK struct crateld_error *shared_library_init(struct span data, const char *path, uint16_t machine,

@@ -31,15 +31,13 @@ struct link_symbol {
     const char *bound_version; /* borrowed; of "f@V": this version of f and no other, beside which there may be an f;
                                   NULL: f itself */
     const char *version;       /* borrowed; ELF symbol version of the import, or of a definition "f@@V"; NULL: none */
-    uint32_t
-        provider;    /* IMPORTED: index into the link's providers; VAGUE: one that defines it too, or NONE */
-    uint8_t state;   /* enum link_symbol_state */
-    uint8_t binding; /* STB_* of the definition, or STB_WEAK when all references are weak */
-    uint8_t type;    /* STT_* */
-    uint8_t visibility; /* STV_*: the most constraining one seen */
-    bool is_local;      /* STB_LOCAL */
-    bool
-        is_referenced; /* by an object other than the one that defines it, or through an archive or library */
+    uint32_t provider;         /* IMPORTED: index into the link's providers; VAGUE: one that defines it too, or NONE */
+    uint8_t state;             /* enum link_symbol_state */
+    uint8_t binding;           /* STB_* of the definition, or STB_WEAK when all references are weak */
+    uint8_t type;              /* STT_* */
+    uint8_t visibility;        /* STV_*: the most constraining one seen */
+    bool is_local;             /* STB_LOCAL */
+    bool is_referenced;        /* by an object other than the one that defines it, or through an archive or library */
     bool is_strongly_referenced;
     bool is_queued; /* among those that link_resolve_undefined() has to look for */
     bool is_exported;
@@ -54,9 +52,9 @@ struct link_symbol {
     uint32_t address;
     uint32_t tls_offset;
     uint32_t tls_index;
-    uint32_t address_import; /* index + 1 of the import that fills `address` or `tls_index`; 0: no import does */
+    uint32_t address_import;    /* index + 1 of the import that fills `address` or `tls_index`; 0: no import does */
     uint32_t tls_offset_import; /* likewise, `tls_offset` */
-    uint32_t relink; /* index + 1 in the relink section */
+    uint32_t relink;            /* index + 1 in the relink section */
 };
 
 struct link_symbol_table {
@@ -69,8 +67,8 @@ struct link_symbol_table {
 void link_symbol_table_init(struct link_symbol_table *table);
 void link_symbol_table_deinit(struct link_symbol_table *table);
 
-/* A symbol's name as object files and archives write it: "f", "f@@V" (the version V of f, which who asks for f gets), or
- * "f@V" (who asks for that version). */
+/* A symbol's name as object files and archives write it: "f", "f@@V" (the version V of f, which who asks for f gets),
+ * or "f@V" (who asks for that version). */
 struct link_versioned_name {
     const char *name;    /* f; borrowed if there is no version, else from the arena */
     const char *version; /* V; borrowed; NULL: none */
@@ -80,8 +78,8 @@ struct link_versioned_name {
 /* Takes `text` apart; false without memory. */
 bool link_versioned_name_read(struct arena *arena, const char *text, struct link_versioned_name *ret);
 
-/* The symbol called `name`, made (UNDEFINED, from `arena`; `name` is borrowed) if it is new. `bound_version` (borrowed) is
- * that of struct link_symbol. NULL without memory. */
+/* The symbol called `name`, made (UNDEFINED, from `arena`; `name` is borrowed) if it is new. `bound_version` (borrowed)
+ * is that of struct link_symbol. NULL without memory. */
 struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena, const char *name,
                                             const char *bound_version);
 
@@ -100,8 +98,7 @@ static inline uint8_t link_visibility_merge(uint8_t a, uint8_t b)
  * may replace. */
 static inline bool link_symbol_is_at_hand(const struct link_symbol *symbol)
 {
-    return (symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE) &&
-           !symbol->is_vague;
+    return (symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE) && !symbol->is_vague;
 }
 
 #endif

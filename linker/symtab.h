@@ -12,7 +12,8 @@ struct link_symtab {
     uint32_t first_global;
 };
 
-/* Lists all functions, variables and thread-locals that have a name and a place, besides import and entry stubs. Error: MEMORY. */
+/* Lists all functions, variables and thread-locals that have a name and a place, besides import and entry stubs. Error:
+ * MEMORY. */
 MUST_CHECK struct crateld_error *link_symtab_init(const struct link *link, struct link_symtab *ret);
 
 void link_symtab_deinit(struct link_symtab *symtab);

@@ -47,8 +47,7 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static struct crateld_error *add_needed(struct link *link, struct crate_tables *tables,
-                                        struct link_provider *provider)
+static struct crateld_error *add_needed(struct link *link, struct crate_tables *tables, struct link_provider *provider)
 {
     struct crate_needed needed = {.kind = CRATE_NEEDED_CRATE};
     const char *path = "";
@@ -91,8 +90,7 @@ static struct crateld_error *add_all_needed(struct link *link, struct crate_tabl
 
 /* Imports and exports. */
 
-static struct crateld_error *add_import(struct link *link, struct crate_tables *tables,
-                                        const struct link_import *from)
+static struct crateld_error *add_import(struct link *link, struct crate_tables *tables, const struct link_import *from)
 {
     struct crate_import import = {.kind = from->kind, .flags = from->flags, .slot = from->slot, .needed = CRATE_NONE};
     const struct link_symbol *symbol = from->symbol;
@@ -378,8 +376,7 @@ struct crateld_error *link_tables_places(struct link *link, struct link_image *i
             return error_memory();
     }
     if (tables->data_relocs.count)
-        qsort(tables->data_relocs.at, tables->data_relocs.count, sizeof *tables->data_relocs.at,
-              compare_data_relocs);
+        qsort(tables->data_relocs.at, tables->data_relocs.count, sizeof *tables->data_relocs.at, compare_data_relocs);
     if (tables->fixups.count)
         qsort(tables->fixups.at, tables->fixups.count, sizeof *tables->fixups.at, compare_fixups);
     return NULL;

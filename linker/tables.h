@@ -16,8 +16,8 @@ MUST_CHECK struct crateld_error *link_tables_fill(struct link *link, struct link
 /* Makes the data relocations and fixups from the places that emission has listed. */
 MUST_CHECK struct crateld_error *link_tables_places(struct link *link, struct link_image *image);
 
-/* The rva of what &symbol is: an entry stub, an import stub or the place itself. The symbol is DEFINED, or imported with a
- * canonical stub. */
+/* The rva of what &symbol is: an entry stub, an import stub or the place itself. The symbol is DEFINED, or imported
+ * with a canonical stub. */
 uint64_t link_canonical_rva(const struct link *link, const struct link_symbol *symbol);
 
 #endif

@@ -32,10 +32,10 @@ static struct crateld_error *describe(const struct link_undefined *undefined, co
         snprintf(more, sizeof more, " (and %u more reference%s)", undefined->more, undefined->more > 1 ? "s" : "");
     bool is_hidden = symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL;
     return error_create(CRATELD_ERROR_UNDEFINED, "%s: %s+0x%llx: undefined symbol '%s'%s%s%s%s%s%s",
-                        undefined->section->object->path, undefined->section->name,
-                        (unsigned long long)undefined->off, readable ? readable : symbol->name,
-                        symbol->bound_version ? ", version " : "", symbol->bound_version ? symbol->bound_version : "",
-                        is_hidden ? ", which is hidden" : "", more, hint ? "; " : "", hint ? hint : "");
+                        undefined->section->object->path, undefined->section->name, (unsigned long long)undefined->off,
+                        readable ? readable : symbol->name, symbol->bound_version ? ", version " : "",
+                        symbol->bound_version ? symbol->bound_version : "", is_hidden ? ", which is hidden" : "", more,
+                        hint ? "; " : "", hint ? hint : "");
 }
 
 struct crateld_error *link_report_undefined(struct link *link)

@@ -84,8 +84,8 @@ static struct exact *find_exact(const struct rules *rules, const char *name)
     return NULL;
 }
 
-static struct crateld_error *add_exact(struct version_script *script, enum language language,
-                                       const char *name, enum version_scope scope)
+static struct crateld_error *add_exact(struct version_script *script, enum language language, const char *name,
+                                       enum version_scope scope)
 {
     struct rules *rules = &script->rules[language];
     struct exact *known = find_exact(rules, name);
@@ -178,13 +178,11 @@ static struct crateld_error *end_name(struct parser *parser)
 }
 
 /* One name of a list, which `token` is. */
-static struct crateld_error *parse_name(struct parser *parser, const struct script_token *token,
-                                        enum language language)
+static struct crateld_error *parse_name(struct parser *parser, const struct script_token *token, enum language language)
 {
     if ((token->kind != SCRIPT_WORD && token->kind != SCRIPT_QUOTED) || !token->length)
         return script_lexer_unexpected(&parser->lexer, token, "a symbol, a pattern or '}'");
-    TRY(add_name(parser->script, language, token->text, token->length, token->kind == SCRIPT_QUOTED,
-                 parser->scope));
+    TRY(add_name(parser->script, language, token->text, token->length, token->kind == SCRIPT_QUOTED, parser->scope));
     return end_name(parser);
 }
 
@@ -287,8 +285,7 @@ struct crateld_error *version_script_add(struct version_script *script, struct s
     return parse(script, text, path, true);
 }
 
-struct crateld_error *version_script_add_dynamic_list(struct version_script *script, struct span text,
-                                                      const char *path)
+struct crateld_error *version_script_add_dynamic_list(struct version_script *script, struct span text, const char *path)
 {
     return parse(script, text, path, false);
 }

@@ -26,16 +26,14 @@ void version_script_destroy(struct version_script *script);
 
 /* Adds the nodes of a `--version-script` file; `path` is for messages. May be called for several files.
  * Errors: FORMAT with line and column, MEMORY; the script may then only be destroyed. */
-MUST_CHECK struct crateld_error *version_script_add(struct version_script *script, struct span text,
-                                                    const char *path);
+MUST_CHECK struct crateld_error *version_script_add(struct version_script *script, struct span text, const char *path);
 
 /* Adds a `--dynamic-list` file: `{ name; pattern*; extern "C++" { ... }; };`, all global. Errors as above. */
-MUST_CHECK struct crateld_error *version_script_add_dynamic_list(struct version_script *script,
-                                                                 struct span text, const char *path);
+MUST_CHECK struct crateld_error *version_script_add_dynamic_list(struct version_script *script, struct span text,
+                                                                 const char *path);
 
 /* Adds one name or pattern, as `--export` gives it, to the global ones. Errors: MEMORY. */
-MUST_CHECK struct crateld_error *version_script_add_export(struct version_script *script,
-                                                           const char *pattern);
+MUST_CHECK struct crateld_error *version_script_add_export(struct version_script *script, const char *pattern);
 
 /* What the script says of the symbol `name`. Cost: a hash probe when the script holds exact C names only;
  * else one fnmatch per pattern, and one demangling if there are C++ names. Without memory for demangling, C++

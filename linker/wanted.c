@@ -31,8 +31,8 @@ static bool is_definition_of(const char *text, const struct link_symbol *symbol)
 }
 
 /* Bytes and name of member `idx`, for the link to read it. */
-static struct crateld_error *open_member(struct link *link, struct link_archive *archive, uint32_t idx, struct span *data,
-                                         const char **path)
+static struct crateld_error *open_member(struct link *link, struct link_archive *archive, uint32_t idx,
+                                         struct span *data, const char **path)
 {
     TRY(archive_member_data(&archive->archive, idx, data));
     *path = arena_printf(&link->arena, "%s(%s)", archive->archive.path, archive->archive.members[idx].name);
@@ -61,8 +61,8 @@ static bool is_initialised(const struct link_object *object, uint32_t i, const s
            is_definition_of(link_object_symbol_name(object, i), symbol);
 }
 
-/* Whether member `idx` is worth taking for a common symbol: not when it has but a common symbol, or a function, of that name
- * (as GNU ld decides: bfd/elflink.c, elf_link_is_defined_archive_symbol). */
+/* Whether member `idx` is worth taking for a common symbol: not when it has but a common symbol, or a function, of that
+ * name (as GNU ld decides: bfd/elflink.c, elf_link_is_defined_archive_symbol). */
 static struct crateld_error *is_worth_taking(struct link *link, struct link_archive *archive, uint32_t idx,
                                              const struct link_symbol *symbol, bool *ret)
 {
@@ -125,8 +125,8 @@ struct crateld_error *link_provider_find(const struct link *link, uint32_t provi
     return NULL;
 }
 
-/* Whether `symbol` may come from another file than the link's objects: its visibility allows it, and it is not among those
- * that the linker itself defines, which old libraries export as well (_end, _edata). */
+/* Whether `symbol` may come from another file than the link's objects: its visibility allows it, and it is not among
+ * those that the linker itself defines, which old libraries export as well (_end, _edata). */
 static bool can_import(const struct link_symbol *symbol)
 {
     return symbol->visibility == STV_DEFAULT && symbol->state != LINK_SYMBOL_COMMON && !link_own_is_name(symbol->name);

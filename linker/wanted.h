@@ -1,8 +1,8 @@
-/* The search for what objects refer to and none defines: in archives, whose members come into the link, and in crates and
- * libraries, which symbols are imported from. Rules: linker/symbol.h.
+/* The search for what objects refer to and none defines: in archives, whose members come into the link, and in crates
+ * and libraries, which symbols are imported from. Rules: linker/symbol.h.
  *
- * Symbols wait in a queue, in the order in which they were found wanting, so that each is looked for once, and once more when
- * a weak reference to it is followed by a strong one, which takes archive members.
+ * Symbols wait in a queue, in the order in which they were found wanting, so that each is looked for once, and once
+ * more when a weak reference to it is followed by a strong one, which takes archive members.
  */
 #ifndef LINKER_WANTED_H
 #define LINKER_WANTED_H
@@ -12,12 +12,15 @@
 /* Puts a symbol into the queue unless it is there. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_want(struct link *link, struct link_symbol *symbol);
 
-/* Looks for all symbols in the queue, and those that come into it meanwhile, in archives, crates and libraries: for undefined
- * ones, in the order of the command line; for common ones, in archives whose definition has an initial value. */
+/* Looks for all symbols in the queue, and those that come into it meanwhile, in archives, crates and libraries: for
+ * undefined ones, in the order of the command line; for common ones, in archives whose definition has an initial value.
+ */
 MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
 
-/* Whether the provider (an index into link->providers) defines `symbol`; if so *found tells what it is. Error: FORMAT. */
+/* Whether the provider (an index into link->providers) defines `symbol`; if so *found tells what it is. Error: FORMAT.
+ */
 MUST_CHECK struct crateld_error *link_provider_find(const struct link *link, uint32_t provider,
-                                                    const struct link_symbol *symbol, struct shared_symbol *found, bool *ret);
+                                                    const struct link_symbol *symbol, struct shared_symbol *found,
+                                                    bool *ret);
 
 #endif

@@ -2,6 +2,7 @@
 #include "loader/activate.h"
 
 #include "base/vec.h"
+#include "crate/build_id.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
 #include "loader/image.h"
@@ -59,10 +60,13 @@ static void fill_toc(struct loaded_crate *crate)
 /* Everything that concerns the crate alone. */
 static struct crateld_error *prepare(struct loaded_crate *crate)
 {
+    const struct crate_header *header = &crate->view.header;
+    struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
+    TRY(crate_check_meta(crate->path, meta, header));
     TRY(image_open_segments(crate));
     TRY(relocate_relr(crate));
     fill_toc(crate);
-    if (crate->view.header.tls_mem_size)
+    if (header->tls_mem_size)
         TRY(tls_reserve(crate));
     image_reopen_file(crate);
     return address_index_add(crate);

@@ -12,7 +12,8 @@
  * RANGE, IO, MEMORY. */
 MUST_CHECK struct crateld_error *activate_crate(struct loaded_crate *crate);
 
-/* The index of the first import whose kind is `kind` or comes after it in the table's order: CALL_*, IFUNC, the rest. */
+/* The index of the first import whose kind is `kind` or comes after it in the table's order: CALL_*, IFUNC, the rest.
+ */
 uint32_t activate_first_import(const struct loaded_crate *crate, enum crate_import_kind kind);
 
 #endif

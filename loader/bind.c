@@ -57,9 +57,9 @@ struct crateld_error *bind_function(struct loaded_crate *crate, uint32_t i, stru
     log_state.bound_slow++;
     LOG(LOG_BIND, "%s: '%s' is at 0x%llx in %s", crate->path, crate_view_string(&crate->view, import.name),
         (unsigned long long)ret->entry,
-        resolved.provider                ? resolved.provider->path
-        : import.needed == CRATE_NONE    ? "nothing"
-                                         : crate->needed[import.needed].library->soname);
+        resolved.provider             ? resolved.provider->path
+        : import.needed == CRATE_NONE ? "nothing"
+                                      : crate->needed[import.needed].library->soname);
     return NULL;
 }
 

@@ -1,6 +1,6 @@
 #include "loader/current.h"
 
-static struct process *the_process;   /* borrowed */
+static struct process *the_process;    /* borrowed */
 static struct loaded_crate *the_entry; /* borrowed */
 
 struct process *current_process(void)

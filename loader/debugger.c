@@ -60,8 +60,8 @@ static void chain(void)
     __atomic_store_n(&theirs->base.r_version, 2, __ATOMIC_RELEASE);
 }
 
-/* The crate's path as debuggers want it: absolute, since they may have another working folder than `folder`. No printf: its
- * code is not needed otherwise at start. */
+/* The crate's path as debuggers want it: absolute, since they may have another working folder than `folder`. No printf:
+ * its code is not needed otherwise at start. */
 static char *absolute_path(const struct loaded_crate *crate, const char *folder)
 {
     size_t folder_length = strlen(folder), length = strlen(crate->path);

@@ -12,8 +12,8 @@ void *dl_mopen(long name_space, const char *file, int mode);
 /* dlclose: crates stay. */
 int dl_close(void *handle);
 
-/* dlsym: with RTLD_DEFAULT or the program's handle crates in the order in which they were found, then ELF libraries; with
- * RTLD_NEXT, crates behind the calling one; with a crate's handle, it and what it needs, breadth first. */
+/* dlsym: with RTLD_DEFAULT or the program's handle crates in the order in which they were found, then ELF libraries;
+ * with RTLD_NEXT, crates behind the calling one; with a crate's handle, it and what it needs, breadth first. */
 void *dl_sym(void *handle, const char *name);
 
 /* dlvsym: crates' symbols have no versions, so only ELF libraries have an answer. */

@@ -44,8 +44,7 @@ struct crateld_error *elf_library_open(struct elf_library *library)
     return NULL;
 }
 
-struct crateld_error *elf_library_symbol(struct elf_library *library, const char *name, const char *version,
-                                         void **ret)
+struct crateld_error *elf_library_symbol(struct elf_library *library, const char *name, const char *version, void **ret)
 {
     void *scope = RTLD_DEFAULT;
     /* What is resident is found in the global scope, as in any program, so preloaded libraries come first. */
@@ -56,7 +55,9 @@ struct crateld_error *elf_library_symbol(struct elf_library *library, const char
     *ret = *version ? dlvsym(scope, name, version) : dlsym(scope, name);
 #ifdef CRATELD_LOW
     /* This program's copies of libc's variables are the ones that libc uses: they come first in the global scope. */
-    void *copy = scope == RTLD_DEFAULT ? NULL : *version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name);
+    void *copy = scope == RTLD_DEFAULT ? NULL
+                 : *version            ? dlvsym(RTLD_DEFAULT, name, version)
+                                       : dlsym(RTLD_DEFAULT, name);
     extern char __executable_start, _end;
     if ((char *)copy >= &__executable_start && (char *)copy < &_end)
         *ret = copy;

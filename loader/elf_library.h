@@ -11,12 +11,12 @@
 struct process;
 
 struct elf_library {
-    const char *soname;      /* borrowed from the process's arena */
-    const char *path;        /* likewise; where the link found it; NULL: not known */
-    void *_Atomic handle;    /* dlopen's; never closed; NULL: not opened yet */
-    bool is_resident;        /* this program itself uses it, so it is there from the start: libc and ld.so */
-    bool uses_exports;       /* it wants symbols that crates export */
-    bool is_eager;           /* opened before main */
+    const char *soname;   /* borrowed from the process's arena */
+    const char *path;     /* likewise; where the link found it; NULL: not known */
+    void *_Atomic handle; /* dlopen's; never closed; NULL: not opened yet */
+    bool is_resident;     /* this program itself uses it, so it is there from the start: libc and ld.so */
+    bool uses_exports;    /* it wants symbols that crates export */
+    bool is_eager;        /* opened before main */
 };
 
 /* Whether ld.so will find the library, as far as that can be told without opening it. Opens it where it can not.
@@ -29,7 +29,7 @@ MUST_CHECK struct crateld_error *elf_library_open(struct elf_library *library);
 
 /* Sets *ret to the address of the library's symbol `name`, of version `version` ("": the default one), which is NULL if
  * it has none; opens the library if it is not yet. Error: NOT_FOUND, when it can not be opened. */
-MUST_CHECK struct crateld_error *elf_library_symbol(struct elf_library *library, const char *name,
-                                                    const char *version, void **ret);
+MUST_CHECK struct crateld_error *elf_library_symbol(struct elf_library *library, const char *name, const char *version,
+                                                    void **ret);
 
 #endif

@@ -170,9 +170,9 @@ struct crateld_error *export_object_build(const char *soname, const struct expor
     return NULL;
 }
 
-/* A path of the object open at `fd`. ld.so takes objects of one name for one, and descriptors are used again: so the name
- * spells the count of objects, in parts of the path that mean nothing. Debuggers open the object by this name as well, and
- * /proc/self would be their own. */
+/* A path of the object open at `fd`. ld.so takes objects of one name for one, and descriptors are used again: so the
+ * name spells the count of objects, in parts of the path that mean nothing. Debuggers open the object by this name as
+ * well, and /proc/self would be their own. */
 static void name_object(char path[NAME_SIZE], int fd)
 {
     static _Atomic uint32_t count;

@@ -17,9 +17,9 @@
 enum {
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
     POPULATE_SIZE = 64 << 10,
-    FEW_RELR = 128, /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
+    FEW_RELR = 128,          /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
     REGION_SIZE = 512 << 20, /* address space, not memory */
-    KEPT_FD_MIN = 48, /* above what programs and shells use by number, below where the kernel's table grows */
+    KEPT_FD_MIN = 48,        /* above what programs and shells use by number, below where the kernel's table grows */
 };
 
 #define LOW_LIMIT (UINT64_C(1) << 31)
@@ -104,8 +104,8 @@ static uint8_t *reserve(size_t size, int flags)
     return mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 }
 
-/* Takes `size` bytes, a multiple of the page size, from the region, or from a new one when it is used up: half of a region
- * is never filled with images. MAP_FAILED: there is no address space. */
+/* Takes `size` bytes, a multiple of the page size, from the region, or from a new one when it is used up: half of a
+ * region is never filled with images. MAP_FAILED: there is no address space. */
 static uint8_t *take_from_region(struct image_region *region, size_t size, size_t align)
 {
     size_t left = region->start ? (size_t)(region->end - region->start) : 0;
@@ -147,7 +147,8 @@ static uint8_t *take_low(size_t size, size_t align)
 }
 
 /* Address space for an image and, below 2 GiB, the reserve behind it. MAP_FAILED: there is none. */
-static uint8_t *take_place(struct image_region *region, const struct crate_header *header, bool is_low, size_t *ret_size)
+static uint8_t *take_place(struct image_region *region, const struct crate_header *header, bool is_low,
+                           size_t *ret_size)
 {
     *ret_size = header->image_size + (is_low ? header->reserve_size : 0);
     return is_low ? take_low(*ret_size, header->image_align) : take_from_region(region, *ret_size, header->image_align);
@@ -165,8 +166,8 @@ static struct crateld_error *no_room(const struct loaded_crate *crate, size_t si
     return error_errno(errno, "%s: cannot map 0x%zx bytes%s", crate->path, size, is_low ? " below 2 GiB" : "");
 }
 
-/* Maps the image with one call, and outside the region the reserve behind it. What lies behind the end of the file must not
- * be touched yet. */
+/* Maps the image with one call, and outside the region the reserve behind it. What lies behind the end of the file must
+ * not be touched yet. */
 static struct crateld_error *map_image(struct loaded_crate *crate, struct image_region *region, int fd,
                                        const struct crate_header *header, bool has_aslr)
 {
@@ -300,9 +301,10 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
     return NULL;
 }
 
-/* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs several
- * times that, under hypervisors more. They are the first pages of the image, as many as a page fault would bring in, and those
- * of the TOC that are about to be written: all if it is to be relocated, else the first. It may fail (before Linux 5.14). */
+/* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs
+ * several times that, under hypervisors more. They are the first pages of the image, as many as a page fault would
+ * bring in, and those of the TOC that are about to be written: all if it is to be relocated, else the first. It may
+ * fail (before Linux 5.14). */
 static void populate(const struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;

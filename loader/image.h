@@ -21,9 +21,9 @@ struct image_region {
 /* Maps the crate file open at `fd`, checks its header and sets crate->view, base, device and inode. crate->path is
  * set; `fd` stays the caller's.
  *
- * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost more
- * than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind it, unless
- * `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
+ * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost
+ * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
+ * it, unless `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
  * Errors: IO (also: no address space), FORMAT, MISMATCH, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
                                            bool has_aslr);

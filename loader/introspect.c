@@ -139,8 +139,8 @@ static int visit_elf(struct dl_phdr_info *info, size_t size, void *data)
     return walk->callback(&changed, size < sizeof changed ? size : sizeof changed, walk->data);
 }
 
-__attribute__((visibility("default"))) int
-dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
+__attribute__((visibility("default"))) int dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *),
+                                                           void *data)
 {
     static int (*_Atomic next)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
     if (!next)

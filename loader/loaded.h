@@ -47,22 +47,22 @@ struct loaded_tls {
 };
 
 struct loaded_crate {
-    struct crate_view view;    /* over the mapped image */
-    uint8_t *base;             /* address of rva 0; owned mapping */
-    size_t mapped_size;        /* bytes of it: the image, and in some places the reserve behind it */
-    struct crateld_toc *toc;   /* in the image */
-    struct process *process;   /* borrowed */
-    struct loaded_needed *needed; /* owned by the process's arena; one for each entry of the table */
-    _Atomic uint32_t state;    /* enum loaded_state; ACTIVE is stored with release order */
-    const char *path;          /* owned by the process's arena; as it was opened */
-    const char *name;          /* borrowed; its identity: the one in its header, or another that was asked for */
-    int fd;                    /* owned; of a crate with a relink section, once active; -1: none */
-    uint64_t device, inode;    /* of the file */
-    struct loaded_tls tls;     /* set by activation */
-    struct link_map link_map;  /* for debuggers, in a list of its own; l_name NULL: not in it yet */
+    struct crate_view view;         /* over the mapped image */
+    uint8_t *base;                  /* address of rva 0; owned mapping */
+    size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
+    struct crateld_toc *toc;        /* in the image */
+    struct process *process;        /* borrowed */
+    struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */
+    _Atomic uint32_t state;         /* enum loaded_state; ACTIVE is stored with release order */
+    const char *path;               /* owned by the process's arena; as it was opened */
+    const char *name;               /* borrowed; its identity: the one in its header, or another that was asked for */
+    int fd;                         /* owned; of a crate with a relink section, once active; -1: none */
+    uint64_t device, inode;         /* of the file */
+    struct loaded_tls tls;          /* set by activation */
+    struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
-    bool is_initialised;       /* its initialisers ran or are running */
-    bool is_ordered;           /* visited by the pass that finds the order of initialisation */
+    bool is_initialised;            /* its initialisers ran or are running */
+    bool is_ordered;                /* visited by the pass that finds the order of initialisation */
 };
 
 static inline bool loaded_is_active(const struct loaded_crate *crate)

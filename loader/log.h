@@ -31,10 +31,10 @@ void log_print_stats(void);
 /* Prints "crateld: <formatted>" to stderr. Use LOG. */
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-#define LOG(topic, ...)                                                                                      \
-    do {                                                                                                     \
-        if (__builtin_expect(log_state.topics & (topic), 0))                                                 \
-            log_print(__VA_ARGS__);                                                                          \
+#define LOG(topic, ...)                                                                                                \
+    do {                                                                                                               \
+        if (__builtin_expect(log_state.topics & (topic), 0))                                                           \
+            log_print(__VA_ARGS__);                                                                                    \
     } while (0)
 
 #endif

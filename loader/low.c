@@ -15,8 +15,8 @@
 
 #define LOW_LIMIT (UINT64_C(1) << 31)
 
-/* Whether the crate lies in the low 2 GiB, by itself or with a crate that has to, and refers from there to an ELF library's
- * symbol. */
+/* Whether the crate lies in the low 2 GiB, by itself or with a crate that has to, and refers from there to an ELF
+ * library's symbol. */
 static struct crateld_error *needs_twin(const struct loaded_crate *crate, bool *ret)
 {
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_FIXUPS);
@@ -55,7 +55,8 @@ static struct crateld_error *hand_over(const struct loaded_crate *crate, const s
     execute_twin("", args);
     if (errno == ENOENT)
         execute_twin(CRATELD_TOOL_FOLDER "/", args);
-    return error_errno(errno, "%s: addresses variables of ELF libraries with 32 bits (-fno-pie), which needs crateld-low",
+    return error_errno(errno,
+                       "%s: addresses variables of ELF libraries with 32 bits (-fno-pie), which needs crateld-low",
                        crate->path);
 }
 

@@ -8,8 +8,8 @@
 #include "loader/start.h"
 
 /* Hands over to the twin if one of the crates can not do without it; returns if none needs it, or in the twin itself.
- * Called when all crates are mapped, before anything was activated. Errors: UNSUPPORTED, when a crate refers directly to
- * variables of another ELF library than libc; NOT_FOUND, when the twin is not installed; FORMAT. */
+ * Called when all crates are mapped, before anything was activated. Errors: UNSUPPORTED, when a crate refers directly
+ * to variables of another ELF library than libc; NOT_FOUND, when the twin is not installed; FORMAT. */
 MUST_CHECK struct crateld_error *low_check(struct process *process, const struct start_args *args);
 
 #endif

@@ -18,7 +18,10 @@ struct own {
     void *function;
 };
 
-#define OWN(name, function) {name, (void *)(function)}
+#define OWN(name, function)                                                                                            \
+    {                                                                                                                  \
+        name, (void *)(function)                                                                                       \
+    }
 
 /* In order of the names. */
 static const struct own functions[] = {
@@ -63,7 +66,6 @@ static int compare(const void *name, const void *own)
 
 void *own_function(const char *name)
 {
-    const struct own *own =
-        bsearch(name, functions, sizeof functions / sizeof *functions, sizeof *functions, compare);
+    const struct own *own = bsearch(name, functions, sizeof functions / sizeof *functions, sizeof *functions, compare);
     return own ? own->function : NULL;
 }

@@ -110,8 +110,8 @@ static struct crateld_error *read_folders(struct process *process)
     return NULL;
 }
 
-/* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any that is
- * free. */
+/* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any
+ * that is free. */
 static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
                                        bool is_alias, struct loaded_crate **ret)
 {
@@ -178,12 +178,12 @@ struct crateld_error *process_open_file(struct process *process, const struct lo
     return NULL;
 }
 
-static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user,
-                                       const char *name, const char *file)
+static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user, const char *name,
+                                       const char *file)
 {
     struct crateld_error *error =
-        error_create(CRATELD_ERROR_NOT_FOUND, "%s: needs crate '%s': there is no %s beside it%s", user->path, name, file,
-                     process->folders.count ? "" : " (and no --path, no CRATELD_PATH)");
+        error_create(CRATELD_ERROR_NOT_FOUND, "%s: needs crate '%s': there is no %s beside it%s", user->path, name,
+                     file, process->folders.count ? "" : " (and no --path, no CRATELD_PATH)");
     for (size_t i = 0; i < process->folders.count; i++)
         error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in %s", process->folders.at[i]));
     return error;
@@ -359,8 +359,8 @@ struct loaded_crate *process_find_file(const struct process *process, const char
     return stat(path, &status) == 0 ? find_file(process, &status) : NULL;
 }
 
-/* Crates of position-dependent code address each other's variables with 32 bits: where one such crate is, all of those from
- * index `first` on, which have just been mapped, are put near it. */
+/* Crates of position-dependent code address each other's variables with 32 bits: where one such crate is, all of those
+ * from index `first` on, which have just been mapped, are put near it. */
 static struct crateld_error *gather_crates(struct process *process, size_t first)
 {
     uint32_t flags = 0;

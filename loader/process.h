@@ -21,7 +21,8 @@
 struct process_opts {
     const char *const *paths; /* --path: folders to look for needed crates in */
     size_t path_count;
-    const char *const *aliases; /* --as: "name=path": the crate called name is the one in that file, whatever its header says */
+    const char *const
+        *aliases; /* --as: "name=path": the crate called name is the one in that file, whatever its header says */
     size_t alias_count;
     const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
@@ -31,9 +32,9 @@ struct process_opts {
 struct process {
     struct process_opts opts;
     struct arena arena;
-    pthread_mutex_t start_lock; /* recursive; held while initialisers run: not under `lock`, because they may make threads
-                                   that bind, and wait for them */
-    pthread_mutex_t lock; /* recursive; guards all below, the crates' records, and activation */
+    pthread_mutex_t start_lock; /* recursive; held while initialisers run: not under `lock`, because they may make
+                                   threads that bind, and wait for them */
+    pthread_mutex_t lock;       /* recursive; guards all below, the crates' records, and activation */
     VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
     struct hash_index crate_names;
     VEC(struct elf_library *) libraries;

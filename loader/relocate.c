@@ -93,7 +93,8 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
 }
 
 /* A thread-local, wherever it is defined. */
-struct thread_local {
+struct thread_local
+{
     struct tls_index index;
     const struct loaded_crate *crate; /* whose it is; NULL: an ELF library's, or nobody's */
 };
@@ -150,7 +151,8 @@ static struct crateld_error *library_tp_offset(struct loaded_crate *crate, const
                                                uint64_t *ret)
 {
     TRY(elf_library_open(crate->needed[import->needed].library));
-    struct crateld_error *error = tls_offset_of_elf(import_name(crate, import), import->flags & CRATE_IMPORT_FLAG_WEAK, ret);
+    struct crateld_error *error =
+        tls_offset_of_elf(import_name(crate, import), import->flags & CRATE_IMPORT_FLAG_WEAK, ret);
     return error ? error_prefix(error, "%s", crate->path) : NULL;
 }
 
@@ -261,8 +263,8 @@ static struct crateld_error *apply_fixup(struct loaded_crate *crate, const struc
     return NULL;
 }
 
-/* The fixups from `first` on, with the read-only data writable if `opens_rodata`; else *ret is the index of the first one
- * that lies there, and the count if none does. */
+/* The fixups from `first` on, with the read-only data writable if `opens_rodata`; else *ret is the index of the first
+ * one that lies there, and the count if none does. */
 static struct crateld_error *apply_fixups(struct loaded_crate *crate, uint32_t first, bool opens_rodata, uint32_t *ret)
 {
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_FIXUPS), i;

@@ -52,7 +52,8 @@ struct crateld_error *resolve_import(struct loaded_crate *crate, const struct cr
     struct loaded_needed *needed = &crate->needed[import->needed];
     if (needed->library)
         return resolve_in_library(crate, import, needed->library, ret);
-    uint32_t i = crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
+    uint32_t i =
+        crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
     if (i == CRATE_NONE) {
         if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
             return undefined(crate, import);
@@ -71,7 +72,7 @@ struct crateld_error *resolve_export_address(const struct loaded_crate *provider
     struct crate_import import;
     switch (export->kind) {
     case CRATE_EXPORT_ABSOLUTE:
-        *ret = export->rva | (uint64_t)export->canonical_rva << 32;
+        *ret = export->rva | (uint64_t) export->canonical_rva << 32;
         return NULL;
     case CRATE_EXPORT_TLS:
         return error_create(CRATELD_ERROR_MISMATCH, "%s: '%s' is thread-local, and is used as if it were not",

@@ -165,8 +165,8 @@ static void make_run_args(char **ret, char *own, char *const argv[])
 }
 
 /* Declares `args`, on the stack: nothing is allocated, because this may run in a child that shares our memory. */
-#define RUN_ARGS_OF(args, own, argv)                                                                         \
-    char **args = alloca((RUN_ARGS + 2 * current_process()->opts.path_count + count_args(argv)) * sizeof *args); \
+#define RUN_ARGS_OF(args, own, argv)                                                                                   \
+    char **args = alloca((RUN_ARGS + 2 * current_process()->opts.path_count + count_args(argv)) * sizeof *args);       \
     make_run_args(args, own, argv)
 
 int self_execve(const char *path, char *const argv[], char *const envp[])
@@ -194,18 +194,18 @@ int self_execvp(const char *file, char *const argv[])
 }
 
 /* Declares `argv`: `first` and the variable arguments up to and with NULL; `args` is left behind them. */
-#define ARGV_OF(argv, args, first)                                                                           \
-    va_list args;                                                                                            \
-    size_t argv##_count = 1;                                                                                 \
-    va_start(args, first);                                                                                   \
-    for (const char *arg_ = first; arg_; arg_ = va_arg(args, const char *))                                  \
-        argv##_count++;                                                                                      \
-    va_end(args);                                                                                            \
-    char **argv = alloca(argv##_count * sizeof *argv);                                                       \
-    va_start(args, first);                                                                                   \
-    argv[0] = (char *)first;                                                                                 \
-    for (size_t i_ = 1; i_ < argv##_count; i_++)                                                             \
-        argv[i_] = va_arg(args, char *)
+#define ARGV_OF(argv, args, first)                                                                                     \
+    va_list args;                                                                                                      \
+    size_t argv##_count = 1;                                                                                           \
+    va_start(args, first);                                                                                             \
+    for (const char *arg_ = first; arg_; arg_ = va_arg(args, const char *))                                            \
+        argv##_count++;                                                                                                \
+    va_end(args);                                                                                                      \
+    char **argv = alloca(argv##_count * sizeof *argv);                                                                 \
+    va_start(args, first);                                                                                             \
+    argv[0] = (char *)first;                                                                                           \
+    for (size_t i_ = 1; i_ < argv##_count; i_++)                                                                       \
+    argv[i_] = va_arg(args, char *)
 
 int self_execl(const char *path, const char *arg, ...)
 {

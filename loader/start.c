@@ -106,10 +106,10 @@ static void finish_program(void *argument)
     call_finalisers(argument);
 }
 
-/* Runs the crate's initialisers, once, and has its finalisers run where ld.so would. That is: at exit first the handlers
- * that were registered (by atexit or C++) since the entry crate's start, its own constructors' among them; then the
- * finalisers of crates that came later, and of the entry crate; then for each library, in reverse order, its finalisers
- * and the handlers that its constructors registered. */
+/* Runs the crate's initialisers, once, and has its finalisers run where ld.so would. That is: at exit first the
+ * handlers that were registered (by atexit or C++) since the entry crate's start, its own constructors' among them;
+ * then the finalisers of crates that came later, and of the entry crate; then for each library, in reverse order, its
+ * finalisers and the handlers that its constructors registered. */
 static struct crateld_error *initialise(struct loaded_crate *crate)
 {
     bool is_entry = crate == current_entry(), is_late = current_entry()->is_initialised && !is_entry;
@@ -229,8 +229,10 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     program_args = *args;
     TRY(process_load(process, path, &crate));
     if (!crate->view.header.entry_rva)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: has no entry function: it is a library, or was linked without "
-                            "one that is called main", path);
+        return error_create(CRATELD_ERROR_FORMAT,
+                            "%s: has no entry function: it is a library, or was linked without "
+                            "one that is called main",
+                            path);
     TRY(low_check(process, args));
     current_set(process, crate);
     program_args.argv[0] = (char *)args->name;

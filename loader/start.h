@@ -11,7 +11,7 @@
 /* What a program is started with, as main gets it. */
 struct start_args {
     int argc;
-    char **argv; /* NULL-terminated; argv[0] is the crate's path */
+    char **argv;      /* NULL-terminated; argv[0] is the crate's path */
     const char *name; /* what the program gets as argv[0] */
     char **envp;
     char **own_argv; /* what crateld itself got */
@@ -24,7 +24,8 @@ MUST_CHECK struct crateld_error *start_program(struct process *process, const ch
                                                const struct start_args *args);
 
 /* Starts a crate that was loaded while the program runs, and whatever it needs that is to be started with it. With
- * `binds_now`, binds its imports. Takes the process's lock. Errors: those of activate_crate() and elf_library_open(). */
+ * `binds_now`, binds its imports. Takes the process's lock. Errors: those of activate_crate() and elf_library_open().
+ */
 MUST_CHECK struct crateld_error *start_crate(struct loaded_crate *crate, bool binds_now);
 
 /* The order in which what `crate` needs is to be started, itself last: what is needed comes first, in the order of the

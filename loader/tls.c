@@ -204,7 +204,8 @@ static uint64_t page_of(uint64_t address)
 }
 
 /* The template's copy of the pool, and what ld.so made read-only after its work. */
-struct template {
+struct template
+{
     char *pool;
     uint64_t relro_start, relro_end;
 };
@@ -263,8 +264,8 @@ struct crateld_error *tls_index_of_elf(void *handle, const char *name, const voi
 {
     size_t module = 0;
     void *block = NULL;
-    if (dlinfo(handle, RTLD_DI_TLS_MODID, &module) != 0 || !module ||
-        dlinfo(handle, RTLD_DI_TLS_DATA, &block) != 0 || !block || (const char *)address < (const char *)block)
+    if (dlinfo(handle, RTLD_DI_TLS_MODID, &module) != 0 || !module || dlinfo(handle, RTLD_DI_TLS_DATA, &block) != 0 ||
+        !block || (const char *)address < (const char *)block)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "thread-local '%s' is not where its library keeps them", name);
     *ret = (struct tls_index){module, (uint64_t)((const char *)address - (const char *)block)};
     return NULL;
@@ -331,8 +332,10 @@ struct crateld_error *tls_offset_of_elf(const char *name, bool is_weak, uint64_t
     /* The object stays: closing it would free nothing of the static block. */
     struct crateld_error *error = export_object_load(&probe, sizeof probe, RTLD_NOW | RTLD_LOCAL, &handle);
     if (error)
-        return error_prefix(error, "thread-local '%s' is not to be had at a fixed distance from the thread pointer "
-                                   "(compile what uses it with -fPIC)", name);
+        return error_prefix(error,
+                            "thread-local '%s' is not to be had at a fixed distance from the thread pointer "
+                            "(compile what uses it with -fPIC)",
+                            name);
     if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "thread-local '%s': ld.so knows no link map", name);
     memcpy(ret, (const char *)(uintptr_t)map->l_addr + offsetof(struct probe, word), sizeof *ret);

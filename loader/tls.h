@@ -27,9 +27,9 @@ enum {
     TLS_POOL_ALIGN = 64,
 };
 
-/* Gives the crate its block, unless it has one: sets crate->tls. The crate has thread-locals. Blocks are never given back. Called
- * under the process's lock. Errors: RANGE, when a crate that needs the static pool does not fit into it, or
- * threads run already and the image has initial values. */
+/* Gives the crate its block, unless it has one: sets crate->tls. The crate has thread-locals. Blocks are never given
+ * back. Called under the process's lock. Errors: RANGE, when a crate that needs the static pool does not fit into it,
+ * or threads run already and the image has initial values. */
 MUST_CHECK struct crateld_error *tls_reserve(struct loaded_crate *crate);
 
 /* Makes the crate's initial image, now relocated, what threads start with, the calling thread included. Follows
@@ -45,14 +45,14 @@ bool tls_is_static(const struct loaded_crate *crate);
 /* What crates call as __tls_get_addr: the address, for the calling thread, of one of ours or of ld.so's. */
 void *tls_get_address(const struct tls_index *index);
 
-/* Sets *ret to the pair for the thread-local of an ELF library that stands at `address` for the calling thread. `handle`
- * is dlopen's, of the library that defines it. Error: UNSUPPORTED. */
+/* Sets *ret to the pair for the thread-local of an ELF library that stands at `address` for the calling thread.
+ * `handle` is dlopen's, of the library that defines it. Error: UNSUPPORTED. */
 MUST_CHECK struct crateld_error *tls_index_of_elf(void *handle, const char *name, const void *address,
                                                   struct tls_index *ret);
 
-/* Sets *ret to the offset from the thread pointer, the same in all threads, of the thread-local `name` of an ELF library
- * that is open. ld.so moves the library's thread-locals into its static block if they were not used yet and there is
- * room. 0 for a weak one that does not exist. Error: UNSUPPORTED. */
+/* Sets *ret to the offset from the thread pointer, the same in all threads, of the thread-local `name` of an ELF
+ * library that is open. ld.so moves the library's thread-locals into its static block if they were not used yet and
+ * there is room. 0 for a weak one that does not exist. Error: UNSUPPORTED. */
 MUST_CHECK struct crateld_error *tls_offset_of_elf(const char *name, bool is_weak, uint64_t *ret);
 
 #endif

@@ -1,5 +1,5 @@
-/* A CPU as the linker sees it: its relocations, and the instructions around relocated places. One table each; docs/abi.md lists what
- * a new CPU needs. */
+/* A CPU as the linker sees it: its relocations, and the instructions around relocated places. One table each;
+ * docs/abi.md lists what a new CPU needs. */
 #ifndef RELOC_MACHINE_H
 #define RELOC_MACHINE_H
 
@@ -10,7 +10,8 @@
 #include "reloc/howto.h"
 #include "toc/stubs.h"
 
-/* What the instruction with its relocated field at offset `off` of `code` is. False as well where `code` is too short. */
+/* What the instruction with its relocated field at offset `off` of `code` is. False as well where `code` is too short.
+ */
 typedef bool reloc_instruction_test(struct span code, uint64_t off);
 
 struct reloc_machine {
@@ -34,15 +35,16 @@ struct reloc_machine {
     reloc_instruction_test *is_tls_desc;    /* takes the address of a thread-local's descriptor */
 
     /* Relaxations; `place` is the relocated field. The instructions are those of the tests above. */
-    void (*relax_load)(uint8_t *place); /* the load becomes the computation of an address */
-    uint8_t *(*relax_branch)(uint8_t *place, uint64_t off); /* becomes direct; `off`: in the section; returns where its field
-                                                               is now */
+    void (*relax_load)(uint8_t *place);                     /* the load becomes the computation of an address */
+    uint8_t *(*relax_branch)(uint8_t *place, uint64_t off); /* becomes direct; `off`: in the section; returns where its
+                                                               field is now */
     int (*relax_branch_shift)(struct span code, uint64_t off); /* by how many bytes that moves the field: 0 or below */
     void (*relax_tls_desc)(uint8_t *place);
     void (*relax_tls_desc_call)(uint8_t *place);
 
-    /* Finds the next instruction from *at on that computes an address within `code`: sets *field to the offset of its field and
-     * *target to the offset that it computes, and *at behind it; false at the end. Bytes that only look like one count. */
+    /* Finds the next instruction from *at on that computes an address within `code`: sets *field to the offset of its
+     * field and *target to the offset that it computes, and *at behind it; false at the end. Bytes that only look like
+     * one count. */
     bool (*next_code_address)(struct span code, uint64_t *at, uint64_t *field, int64_t *target);
 
     uint8_t filler;      /* between functions: traps */

@@ -31,8 +31,7 @@ enum relink_section_flags {
     RELINK_SECTION_RODATA = 1 << 1,
     RELINK_SECTION_DATA = 1 << 2,
     RELINK_SECTION_BSS = 1 << 3, /* no bytes in the file */
-    RELINK_SECTION_TLS =
-        1 << 4, /* the image of thread-locals; rva of a TLS BSS section: offset in the crate's block */
+    RELINK_SECTION_TLS = 1 << 4, /* the image of thread-locals; rva of a TLS BSS section: offset in the crate's block */
     RELINK_SECTION_TOC_CODE = 1 << 5,
     RELINK_SECTION_COMDAT = 1 << 6,  /* kept as the one of its group */
     RELINK_SECTION_MERGE = 1 << 7,   /* elements were merged: offsets are those in the output */
@@ -68,8 +67,7 @@ enum relink_where {
 
 enum relink_symbol_flags {
     RELINK_SYMBOL_EXPORTED = 1 << 0,
-    RELINK_SYMBOL_LEAKED =
-        1 << 1, /* its address is in text without a relocation: the old code stays for good */
+    RELINK_SYMBOL_LEAKED = 1 << 1,  /* its address is in text without a relocation: the old code stays for good */
     RELINK_SYMBOL_VAGUE = 1 << 2,   /* one per process: the first loaded definition wins */
     RELINK_SYMBOL_VARARGS = 1 << 3, /* a function that calls va_start */
     RELINK_SYMBOL_COMMON = 1 << 4,  /* a tentative definition of C or Fortran */

@@ -40,11 +40,10 @@ struct relink_builder {
     VEC(struct relink_symbol) symbols;
     VEC(struct relink_reloc) relocs;
     VEC(struct kind) kinds;
-    struct hash_index
-        kind_index;          /* by type and addend, while they are counted; later by what became of them */
-    uint32_t *pointee_first; /* owned; by symbol, and one more: first of its blocks in `pointees` */
-    uint32_t *pointees;      /* owned */
-    uint32_t *names;         /* owned; symbols by hash of the name */
+    struct hash_index kind_index; /* by type and addend, while they are counted; later by what became of them */
+    uint32_t *pointee_first;      /* owned; by symbol, and one more: first of its blocks in `pointees` */
+    uint32_t *pointees;           /* owned */
+    uint32_t *names;              /* owned; symbols by hash of the name */
     uint32_t name_count;
     struct string_pool strings;
     uint32_t next_string; /* number, in the order in which they were added */
@@ -93,8 +92,8 @@ static struct crateld_error *next_number(size_t count, const char *what, uint32_
     return NULL;
 }
 
-struct crateld_error *relink_builder_add_module(struct relink_builder *builder,
-                                                const struct relink_module *module, uint32_t *ret)
+struct crateld_error *relink_builder_add_module(struct relink_builder *builder, const struct relink_module *module,
+                                                uint32_t *ret)
 {
     TRY(next_number(builder->modules.count, "modules", ret));
     if (!VEC_PUSH(&builder->modules, *module))
@@ -105,11 +104,10 @@ struct crateld_error *relink_builder_add_module(struct relink_builder *builder,
     return NULL;
 }
 
-struct crateld_error *relink_builder_add_section(struct relink_builder *builder,
-                                                 const struct relink_section *section, uint32_t *ret)
+struct crateld_error *relink_builder_add_section(struct relink_builder *builder, const struct relink_section *section,
+                                                 uint32_t *ret)
 {
-    assert(builder->modules.count && section->align_log2 < 32 &&
-           !(section->flags & ~RELINK_SECTION_ALL_FLAGS));
+    assert(builder->modules.count && section->align_log2 < 32 && !(section->flags & ~RELINK_SECTION_ALL_FLAGS));
     TRY(next_number(builder->sections.count, "sections", ret));
     if (!VEC_PUSH(&builder->sections, *section))
         return error_memory();
@@ -117,8 +115,8 @@ struct crateld_error *relink_builder_add_section(struct relink_builder *builder,
     return NULL;
 }
 
-struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder,
-                                                const struct relink_symbol *symbol, uint32_t *ret)
+struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder, const struct relink_symbol *symbol,
+                                                uint32_t *ret)
 {
     assert(builder->modules.count && symbol->type < 16 && symbol->visibility < 4);
     TRY(next_number(builder->symbols.count, "symbols", ret));
@@ -128,8 +126,7 @@ struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder,
     return NULL;
 }
 
-struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder,
-                                               const struct relink_reloc *reloc)
+struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder, const struct relink_reloc *reloc)
 {
     TRY(next_number(builder->relocs.count, "relocations", NULL));
     return VEC_PUSH(&builder->relocs, *reloc) ? NULL : error_memory();
@@ -146,8 +143,7 @@ static struct crateld_error *put_bytes(struct byte_vec *vec, const void *bytes, 
 
 /* Merges the sorted halves [0, middle) and [middle, count) of `relocs` by offset, keeping the order of
  * equals. */
-static void merge_halves(struct relink_reloc *relocs, size_t middle, size_t count,
-                         struct relink_reloc *scratch)
+static void merge_halves(struct relink_reloc *relocs, size_t middle, size_t count, struct relink_reloc *scratch)
 {
     size_t left = 0, right = middle, out = 0;
     memcpy(scratch, relocs, middle * sizeof *relocs);
@@ -176,8 +172,7 @@ static struct crateld_error *order_relocs(struct relink_builder *builder)
     struct relink_section *sections = builder->sections.at;
     size_t section_count = builder->sections.count, count = builder->relocs.count;
     for (size_t i = 0; i < count; i++) {
-        assert(builder->relocs.at[i].section < section_count &&
-               builder->relocs.at[i].symbol < builder->symbols.count);
+        assert(builder->relocs.at[i].section < section_count && builder->relocs.at[i].symbol < builder->symbols.count);
         sections[builder->relocs.at[i].section].reloc_count++;
     }
     uint32_t first = 0;
@@ -215,8 +210,7 @@ static uint32_t find_kind(const struct relink_builder *builder, struct relink_ki
 }
 
 /* The number of the kind with this record, entered if it is not there. */
-static struct crateld_error *enter_kind(struct relink_builder *builder, struct relink_kind_record record,
-                                        uint32_t *ret)
+static struct crateld_error *enter_kind(struct relink_builder *builder, struct relink_kind_record record, uint32_t *ret)
 {
     *ret = find_kind(builder, record);
     if (*ret != HASH_INDEX_NONE)
@@ -259,8 +253,7 @@ static struct crateld_error *choose_kinds(struct relink_builder *builder)
     if (builder->kinds.count)
         qsort(builder->kinds.at, builder->kinds.count, sizeof *builder->kinds.at, compare_kinds);
     size_t kept = 0;
-    while (kept < builder->kinds.count && kept < KIND_LIMIT / 2 &&
-           saved_by(&builder->kinds.at[kept]) > KIND_MIN_SAVED)
+    while (kept < builder->kinds.count && kept < KIND_LIMIT / 2 && saved_by(&builder->kinds.at[kept]) > KIND_MIN_SAVED)
         kept++;
     size_t counted = builder->kinds.count;
     struct kind *pairs AUTO_FREE = STEAL_PTR(builder->kinds.at);
@@ -302,9 +295,8 @@ static struct crateld_error *encode_relocs(struct relink_builder *builder)
         uint8_t bytes[RELOC_MAX_SIZE];
         uint32_t size = varint_write(bytes, kind);
         size += varint_write(bytes + size, reloc->off - place);
-        size += varint_write(
-            bytes + size,
-            varint_fold((int64_t)reloc->symbol - (int64_t)builder->modules.at[section->module].first_symbol));
+        size += varint_write(bytes + size, varint_fold((int64_t)reloc->symbol -
+                                                       (int64_t)builder->modules.at[section->module].first_symbol));
         if (builder->kinds.at[kind].record.has_addend)
             size += varint_write(bytes + size, varint_fold(reloc->addend));
         TRY(put_bytes(out, bytes, size));
@@ -531,8 +523,7 @@ static struct crateld_error *assemble(struct relink_builder *builder, struct spa
     memcpy(builder->bytes, &header, sizeof header);
     for (int part = 0; part < RELINK_PART_COUNT; part++) {
         if (builder->parts[part].count)
-            memcpy(builder->bytes + header.parts[part].off, builder->parts[part].at,
-                   builder->parts[part].count);
+            memcpy(builder->bytes + header.parts[part].off, builder->parts[part].at, builder->parts[part].count);
     }
     *ret = (struct span){builder->bytes, (size_t)end};
     return NULL;

@@ -26,8 +26,7 @@ void relink_builder_destroy(struct relink_builder *builder);
 MUST_CHECK struct crateld_error *relink_builder_add_module(struct relink_builder *builder,
                                                            const struct relink_module *module, uint32_t *ret);
 MUST_CHECK struct crateld_error *relink_builder_add_section(struct relink_builder *builder,
-                                                            const struct relink_section *section,
-                                                            uint32_t *ret);
+                                                            const struct relink_section *section, uint32_t *ret);
 MUST_CHECK struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder,
                                                            const struct relink_symbol *symbol, uint32_t *ret);
 

@@ -23,9 +23,9 @@ enum relink_part_kind {
     RELINK_PART_KINDS,         /* struct relink_kind_record[] */
     RELINK_PART_RELOC_BLOCKS,  /* uint32_t[]: offset in RELOCS of each block's first relocation */
     RELINK_PART_RELOCS,        /* bytes */
-    RELINK_PART_NAMES,   /* uint32_t[]: numbers of symbols that are not local and have a name, sorted by the
-                            name's XXH3-64, then by number */
-    RELINK_PART_STRINGS, /* bytes; the first and the last are NUL */
+    RELINK_PART_NAMES,         /* uint32_t[]: numbers of symbols that are not local and have a name, sorted by the
+                                  name's XXH3-64, then by number */
+    RELINK_PART_STRINGS,       /* bytes; the first and the last are NUL */
     RELINK_PART_COUNT,
 };
 

@@ -17,8 +17,7 @@ struct relink_hash {
 
 /* Begins with the section's contents: `bytes` as the object has them (empty for bss), `size` in memory and
  * the flags (enum relink_section_flags). */
-static inline void relink_hash_init(struct relink_hash *hash, struct span bytes, uint64_t size,
-                                    uint32_t flags)
+static inline void relink_hash_init(struct relink_hash *hash, struct span bytes, uint64_t size, uint32_t flags)
 {
     uint64_t fixed[] = {size, flags, bytes.size};
     XXH3_INITSTATE(&hash->state);

@@ -7,8 +7,7 @@
 #include "reloc/varint.h"
 
 /* A FORMAT error in the relink section of `path`. */
-#define FAULT(path, ...)                                                                                     \
-    error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: relink section", path)
+#define FAULT(path, ...) error_prefix(error_create(CRATELD_ERROR_FORMAT, __VA_ARGS__), "%s: relink section", path)
 
 /* Bytes of an element of each part. */
 static const uint32_t element_sizes[RELINK_PART_COUNT] = {
@@ -39,15 +38,13 @@ static uint32_t block_count(uint32_t count, uint32_t per_block)
     return count / per_block + (count % per_block != 0);
 }
 
-static struct crateld_error *check_header(const char *path, struct span bytes,
-                                          const struct relink_header *header)
+static struct crateld_error *check_header(const char *path, struct span bytes, const struct relink_header *header)
 {
     if (header->magic != RELINK_MAGIC)
         return FAULT(path, "magic 0x%016" PRIx64 ", wanted 0x%016" PRIx64, header->magic, RELINK_MAGIC);
     if (header->version != RELINK_VERSION)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: relink section of version %u, this crateld reads %d", path, header->version,
-                            RELINK_VERSION);
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: relink section of version %u, this crateld reads %d", path,
+                            header->version, RELINK_VERSION);
     if (header->header_size != sizeof *header)
         return FAULT(path, "header of %u bytes, wanted %zu", header->header_size, sizeof *header);
     if (header->size != bytes.size)
@@ -58,12 +55,10 @@ static struct crateld_error *check_header(const char *path, struct span bytes,
 static struct crateld_error *check_counts(const struct relink_view *view)
 {
     const struct relink_header *header = &view->header;
-    if (element_count(view, RELINK_PART_SYMBOL_BLOCKS) !=
-            block_count(header->symbol_count, RELINK_SYMBOLS_PER_BLOCK) ||
-        element_count(view, RELINK_PART_RELOC_BLOCKS) !=
-            block_count(header->reloc_count, RELINK_RELOCS_PER_BLOCK))
-        return FAULT(view->path, "the blocks are not those of %u symbols and %u relocations",
-                     header->symbol_count, header->reloc_count);
+    if (element_count(view, RELINK_PART_SYMBOL_BLOCKS) != block_count(header->symbol_count, RELINK_SYMBOLS_PER_BLOCK) ||
+        element_count(view, RELINK_PART_RELOC_BLOCKS) != block_count(header->reloc_count, RELINK_RELOCS_PER_BLOCK))
+        return FAULT(view->path, "the blocks are not those of %u symbols and %u relocations", header->symbol_count,
+                     header->reloc_count);
     if (header->symbol_count == RELINK_NONE || header->reloc_count == RELINK_NONE)
         return FAULT(view->path, "%u symbols and %u relocations", header->symbol_count, header->reloc_count);
     struct span strings = view->parts[RELINK_PART_STRINGS];
@@ -104,8 +99,7 @@ static struct crateld_error *get_string(const struct relink_view *view, uint64_t
     return NULL;
 }
 
-struct crateld_error *relink_view_module(const struct relink_view *view, uint32_t i,
-                                         struct relink_module *ret)
+struct crateld_error *relink_view_module(const struct relink_view *view, uint32_t i, struct relink_module *ret)
 {
     struct relink_module_record record, next;
     if (!read_element(view, RELINK_PART_MODULES, i, &record))
@@ -131,8 +125,7 @@ struct crateld_error *relink_view_module(const struct relink_view *view, uint32_
 }
 
 /* The number in a record that a binary search looks at: the one at `member_off` of element `i` of `part`. */
-static uint32_t first_of(const struct relink_view *view, enum relink_part_kind part, uint32_t i,
-                         size_t member_off)
+static uint32_t first_of(const struct relink_view *view, enum relink_part_kind part, uint32_t i, size_t member_off)
 {
     uint32_t first = 0;
     memcpy(&first, view->parts[part].data + (size_t)i * element_sizes[part] + member_off, sizeof first);
@@ -141,8 +134,7 @@ static uint32_t first_of(const struct relink_view *view, enum relink_part_kind p
 
 /* The last of `count` elements whose first number is not above `number`: the one that owns it, since those
  * that own nothing share theirs with the next one. 0 if there is none. */
-static uint32_t owner_of(const struct relink_view *view, enum relink_part_kind part, size_t member_off,
-                         uint32_t number)
+static uint32_t owner_of(const struct relink_view *view, enum relink_part_kind part, size_t member_off, uint32_t number)
 {
     uint32_t low = 0, high = element_count(view, part);
     while (low < high) {
@@ -162,13 +154,11 @@ static struct crateld_error *check_section(const struct relink_view *view, uint3
         return FAULT(view->path, "section %u: relocations %u to %u of %u", i, record->first_reloc, end,
                      view->header.reloc_count);
     if (record->flags & ~RELINK_SECTION_ALL_FLAGS || record->align_log2 > 31)
-        return FAULT(view->path, "section %u: flags 0x%x, alignment 2^%u", i, record->flags,
-                     record->align_log2);
+        return FAULT(view->path, "section %u: flags 0x%x, alignment 2^%u", i, record->flags, record->align_log2);
     return NULL;
 }
 
-struct crateld_error *relink_view_section(const struct relink_view *view, uint32_t i,
-                                          struct relink_section *ret)
+struct crateld_error *relink_view_section(const struct relink_view *view, uint32_t i, struct relink_section *ret)
 {
     struct relink_section_record record, next;
     if (!read_element(view, RELINK_PART_SECTIONS, i, &record))
@@ -183,8 +173,7 @@ struct crateld_error *relink_view_section(const struct relink_view *view, uint32
         .flags = record.flags,
         .align_log2 = record.align_log2,
         .hash = record.hash,
-        .module =
-            owner_of(view, RELINK_PART_MODULES, offsetof(struct relink_module_record, first_section), i),
+        .module = owner_of(view, RELINK_PART_MODULES, offsetof(struct relink_module_record, first_section), i),
         .first_reloc = record.first_reloc,
         .reloc_count = next.first_reloc - record.first_reloc,
     };
@@ -255,8 +244,7 @@ static bool decode_symbol(struct span bytes, uint64_t *off, uint64_t *section, s
 }
 
 /* Decodes symbol `i` from the start of its block. */
-static struct crateld_error *read_symbol(const struct relink_view *view, uint32_t i,
-                                         struct decoded_symbol *ret)
+static struct crateld_error *read_symbol(const struct relink_view *view, uint32_t i, struct decoded_symbol *ret)
 {
     uint32_t start;
     if (i >= view->header.symbol_count ||
@@ -265,34 +253,30 @@ static struct crateld_error *read_symbol(const struct relink_view *view, uint32_
     uint64_t off = start, section = 0;
     for (uint32_t skip = 0; skip <= i % RELINK_SYMBOLS_PER_BLOCK; skip++) {
         if (!decode_symbol(view->parts[RELINK_PART_SYMBOLS], &off, &section, ret))
-            return FAULT(view->path, "symbol %u: damaged before 0x%" PRIx64 " of the block at 0x%x", i, off,
-                         start);
+            return FAULT(view->path, "symbol %u: damaged before 0x%" PRIx64 " of the block at 0x%x", i, off, start);
     }
     if (ret->symbol.where != RELINK_IN_SECTION)
         return NULL;
     if (ret->section >= view->section_count)
-        return FAULT(view->path, "symbol %u: section %" PRIu64 " of %u", i, ret->section,
-                     view->section_count);
+        return FAULT(view->path, "symbol %u: section %" PRIu64 " of %u", i, ret->section, view->section_count);
     ret->symbol.section = (uint32_t)ret->section;
     return NULL;
 }
 
-struct crateld_error *relink_view_symbol(const struct relink_view *view, uint32_t i,
-                                         struct relink_symbol *ret)
+struct crateld_error *relink_view_symbol(const struct relink_view *view, uint32_t i, struct relink_symbol *ret)
 {
     struct decoded_symbol decoded = {0};
     TRY(read_symbol(view, i, &decoded));
     TRY(get_string(view, decoded.name, &decoded.symbol.name));
-    decoded.symbol.module =
-        owner_of(view, RELINK_PART_MODULES, offsetof(struct relink_module_record, first_symbol), i);
+    decoded.symbol.module = owner_of(view, RELINK_PART_MODULES, offsetof(struct relink_module_record, first_symbol), i);
     *ret = decoded.symbol;
     return NULL;
 }
 
 /* Reads entry `i` of the names: the symbol's number, and its name's order against `name` with the hash
  * `hash`. */
-static struct crateld_error *compare_name(const struct relink_view *view, uint32_t i, uint64_t hash,
-                                          uint32_t *symbol, bool *is_below)
+static struct crateld_error *compare_name(const struct relink_view *view, uint32_t i, uint64_t hash, uint32_t *symbol,
+                                          bool *is_below)
 {
     struct relink_symbol named = {0};
     if (!read_element(view, RELINK_PART_NAMES, i, symbol))
@@ -340,8 +324,8 @@ static struct crateld_error *enter_section(struct relink_cursor *cursor)
 {
     struct relink_section section = {0};
     struct relink_module module = {0};
-    uint32_t number = owner_of(cursor->view, RELINK_PART_SECTIONS,
-                               offsetof(struct relink_section_record, first_reloc), cursor->next);
+    uint32_t number =
+        owner_of(cursor->view, RELINK_PART_SECTIONS, offsetof(struct relink_section_record, first_reloc), cursor->next);
     TRY(relink_view_section(cursor->view, number, &section));
     TRY(relink_view_module(cursor->view, section.module, &module));
     cursor->section = number;
@@ -400,8 +384,7 @@ static struct crateld_error *step(struct relink_cursor *cursor, struct relink_re
     if (!decode_reloc(cursor, &kind, &delta, &symbol, &addend))
         return FAULT(view->path, "relocation %u is damaged", cursor->next);
     if (delta > UINT32_MAX - cursor->place)
-        return FAULT(view->path, "relocation %u: place 0x%x + 0x%" PRIx64, cursor->next, cursor->place,
-                     delta);
+        return FAULT(view->path, "relocation %u: place 0x%x + 0x%" PRIx64, cursor->next, cursor->place, delta);
     uint64_t number = cursor->first_symbol + (uint64_t)symbol;
     if (number >= view->header.symbol_count)
         return FAULT(view->path, "relocation %u: symbol %" PRIu64 " of %u", cursor->next, number,
@@ -413,8 +396,7 @@ static struct crateld_error *step(struct relink_cursor *cursor, struct relink_re
 }
 
 /* Sets *ret to whether the first relocation of block `block` has its place below `begin`. */
-static struct crateld_error *is_block_below(struct relink_cursor *cursor, uint32_t block, uint32_t begin,
-                                            bool *ret)
+static struct crateld_error *is_block_below(struct relink_cursor *cursor, uint32_t block, uint32_t begin, bool *ret)
 {
     struct relink_reloc reloc = {0};
     TRY(enter_block(cursor, block * RELINK_RELOCS_PER_BLOCK));
@@ -425,8 +407,7 @@ static struct crateld_error *is_block_below(struct relink_cursor *cursor, uint32
 
 /* Puts the cursor on the block in which the first relocation at or behind `begin` is to be found: the last
  * block that starts in the section and below it, or else the one in which the section starts. */
-static struct crateld_error *seek(struct relink_cursor *cursor, const struct relink_section *section,
-                                  uint32_t begin)
+static struct crateld_error *seek(struct relink_cursor *cursor, const struct relink_section *section, uint32_t begin)
 {
     uint32_t low = section->first_reloc / RELINK_RELOCS_PER_BLOCK + 1;
     uint32_t high = block_count(section->first_reloc + section->reloc_count, RELINK_RELOCS_PER_BLOCK);
@@ -457,8 +438,7 @@ struct crateld_error *relink_view_relocs_in(const struct relink_view *view, uint
     return NULL;
 }
 
-struct crateld_error *relink_view_relocs_to(const struct relink_view *view, uint32_t symbol,
-                                            struct relink_cursor *ret)
+struct crateld_error *relink_view_relocs_to(const struct relink_view *view, uint32_t symbol, struct relink_cursor *ret)
 {
     struct decoded_symbol decoded = {0};
     TRY(read_symbol(view, symbol, &decoded));
@@ -482,8 +462,8 @@ static struct crateld_error *next_listed_block(struct relink_cursor *cursor)
         return FAULT(view->path, "symbol %u: the list of relocations against it is damaged", cursor->symbol);
     uint64_t block = cursor->block + (is_first ? (uint64_t)varint_unfold(delta) : delta + 1);
     if (block >= element_count(view, RELINK_PART_RELOC_BLOCKS))
-        return FAULT(view->path, "symbol %u: relocations against it in block %" PRIu64 " of %u",
-                     cursor->symbol, block, element_count(view, RELINK_PART_RELOC_BLOCKS));
+        return FAULT(view->path, "symbol %u: relocations against it in block %" PRIu64 " of %u", cursor->symbol, block,
+                     element_count(view, RELINK_PART_RELOC_BLOCKS));
     cursor->block = block;
     TRY(enter_block(cursor, (uint32_t)block * RELINK_RELOCS_PER_BLOCK));
     uint32_t left = view->header.reloc_count - cursor->next;
@@ -547,8 +527,7 @@ static struct crateld_error *check_symbols(const struct relink_view *view)
         uint32_t start = 0;
         if (i % RELINK_SYMBOLS_PER_BLOCK == 0) {
             section = 0;
-            if (!read_element(view, RELINK_PART_SYMBOL_BLOCKS, i / RELINK_SYMBOLS_PER_BLOCK, &start) ||
-                start != off)
+            if (!read_element(view, RELINK_PART_SYMBOL_BLOCKS, i / RELINK_SYMBOLS_PER_BLOCK, &start) || start != off)
                 return FAULT(view->path, "symbol %u: its block is at 0x%x, wanted 0x%" PRIx64, i, start, off);
         }
         struct decoded_symbol decoded;
@@ -578,10 +557,8 @@ static struct crateld_error *check_by_pointer(const struct relink_view *view, ui
     for (uint32_t i = 0; i < view->header.reloc_count; i++) {
         uint32_t start = 0;
         if (i % RELINK_RELOCS_PER_BLOCK == 0 &&
-            (!read_element(view, RELINK_PART_RELOC_BLOCKS, i / RELINK_RELOCS_PER_BLOCK, &start) ||
-             start != cursor.off))
-            return FAULT(view->path, "relocation %u: its block is at 0x%x, wanted 0x%" PRIx64, i, start,
-                         cursor.off);
+            (!read_element(view, RELINK_PART_RELOC_BLOCKS, i / RELINK_RELOCS_PER_BLOCK, &start) || start != cursor.off))
+            return FAULT(view->path, "relocation %u: its block is at 0x%x, wanted 0x%" PRIx64, i, start, cursor.off);
         TRY(step(&cursor, &reloc));
         if (i && reloc.section == previous.section && reloc.off < previous.off)
             return FAULT(view->path, "relocation %u is not sorted by its place", i);

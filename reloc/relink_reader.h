@@ -25,8 +25,7 @@ struct relink_view {
 
 /* Sets *ret to a view of the section `bytes` (borrowed, as is `path`). Constant time. Errors: FORMAT;
  * UNSUPPORTED (another version). */
-MUST_CHECK struct crateld_error *relink_view_open(const char *path, struct span bytes,
-                                                  struct relink_view *ret);
+MUST_CHECK struct crateld_error *relink_view_open(const char *path, struct span bytes, struct relink_view *ret);
 
 /* Decodes record `i`. Strings are borrowed from the section's bytes. Cost: constant; section and symbol find
  * their module by a binary search. Error: FORMAT, also when there is no record `i`. */
@@ -39,8 +38,7 @@ MUST_CHECK struct crateld_error *relink_view_symbol(const struct relink_view *vi
 
 /* Sets *ret to the number of the first symbol called `name` that is not local; RELINK_NONE if there is none.
  * Logarithmic. Error: FORMAT. */
-MUST_CHECK struct crateld_error *relink_view_find(const struct relink_view *view, const char *name,
-                                                  uint32_t *ret);
+MUST_CHECK struct crateld_error *relink_view_find(const struct relink_view *view, const char *name, uint32_t *ret);
 
 /* A walk over relocations; borrows `view`. */
 struct relink_cursor {
@@ -66,9 +64,8 @@ struct relink_cursor {
 
 /* By pointer: the relocations whose places are in [begin, end) of section `section`, in the order of places.
  * Finding the first one is logarithmic. Error: FORMAT. */
-MUST_CHECK struct crateld_error *relink_view_relocs_in(const struct relink_view *view, uint32_t section,
-                                                       uint32_t begin, uint32_t end,
-                                                       struct relink_cursor *ret);
+MUST_CHECK struct crateld_error *relink_view_relocs_in(const struct relink_view *view, uint32_t section, uint32_t begin,
+                                                       uint32_t end, struct relink_cursor *ret);
 
 /* By pointee: the relocations against symbol `symbol`, in the order of sections and places. Each block of
  * relocations with one among them is decoded: at most RELINK_RELOCS_PER_BLOCK steps for each. Error: FORMAT.

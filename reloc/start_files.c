@@ -72,10 +72,8 @@ static bool x86_64_is_frame_dummy(struct span text, uint64_t off)
     uint8_t opcode;
     int32_t distance;
     off = x86_64_skip_endbr(text, off);
-    if (span_read(text, off, &opcode, 1) && opcode == 0xe9 &&
-        span_read(text, off + 1, &distance, sizeof distance))
-        off += JUMP_SIZE +
-               (uint64_t)(int64_t)distance; /* wraps when it leads out of the text: matches() refuses */
+    if (span_read(text, off, &opcode, 1) && opcode == 0xe9 && span_read(text, off + 1, &distance, sizeof distance))
+        off += JUMP_SIZE + (uint64_t)(int64_t)distance; /* wraps when it leads out of the text: matches() refuses */
     return MATCHES(text, off, x86_64_register_clones);
 }
 

@@ -30,8 +30,7 @@ struct crateld_error *string_pool_add(struct string_pool *pool, const char *text
     size_t length = strlen(text);
     if (length >= UINT32_MAX)
         return error_create(CRATELD_ERROR_RANGE, "a name of %zu bytes", length);
-    struct string_pool_entry entry = {
-        .text = text, .length = (uint32_t)length, .tail = tail_of(text, length)};
+    struct string_pool_entry entry = {.text = text, .length = (uint32_t)length, .tail = tail_of(text, length)};
     if (!vec_grow((void **)&pool->entries, &pool->capacity, pool->count, 1, sizeof entry))
         return error_memory();
     pool->entries[pool->count++] = entry;

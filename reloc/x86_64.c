@@ -1,4 +1,5 @@
-/* x86-64: relocation types and the instructions that they occur in. psABI 1.0 table 4.9; types 43 and up are those of APX instructions. */
+/* x86-64: relocation types and the instructions that they occur in. psABI 1.0 table 4.9; types 43 and up are those of
+ * APX instructions. */
 #include <elf.h>
 #include <stddef.h>
 #include <string.h>
@@ -6,7 +7,7 @@
 #include "reloc/machine.h"
 
 #define ROW(type, form, bytes, check) [type] = {#type, RELOC_##form, bytes, RELOC_RANGE_##check}
-#define APX_ROW(number, text) [number] = {text, RELOC_UNSUPPORTED, 0, RELOC_RANGE_WRAP}
+#define APX_ROW(number, text)         [number] = {text, RELOC_UNSUPPORTED, 0, RELOC_RANGE_WRAP}
 
 static const struct reloc_howto table[] = {
     ROW(R_X86_64_NONE, NOTHING, 0, WRAP),
@@ -82,13 +83,13 @@ enum {
     NOP = 0x90,
     INT3 = 0xcc,
     REX_W = 0x48,
-    REX_W_MASK = 0xf8,      /* R, X and B may be anything, W is set */
-    REX_WR_MASK = 0xfb,     /* R may be anything */
-    MODRM_RIP = 0x05,       /* mod 00, r/m 101: disp32(%rip) */
+    REX_W_MASK = 0xf8,  /* R, X and B may be anything, W is set */
+    REX_WR_MASK = 0xfb, /* R may be anything */
+    MODRM_RIP = 0x05,   /* mod 00, r/m 101: disp32(%rip) */
     MODRM_RIP_MASK = 0xc7,
-    MODRM_CALL_RIP = 0x15,  /* ff /2 */
-    MODRM_JMP_RIP = 0x25,   /* ff /4 */
-    LEA_SIZE = 6,           /* opcode, ModRM, displacement */
+    MODRM_CALL_RIP = 0x15, /* ff /2 */
+    MODRM_JMP_RIP = 0x25,  /* ff /4 */
+    LEA_SIZE = 6,          /* opcode, ModRM, displacement */
 };
 
 /* The byte `back` bytes before `off`; 0 if there is none. */
@@ -133,8 +134,8 @@ static uint8_t *relax_branch(uint8_t *place, uint64_t off)
 {
     bool is_padded = off >= 4 && place[-4] == PREFIX_DATA16 && place[-3] == REX_W;
     if (place[-1] == MODRM_CALL_RIP && is_padded) {
-        /* `data16 rex.W call *__tls_get_addr@GOTPCREL(%rip)` of -fno-plt. REX must stand before the opcode: the prefix alone
-         * makes it a call with 16 bits on AMD's CPUs. */
+        /* `data16 rex.W call *__tls_get_addr@GOTPCREL(%rip)` of -fno-plt. REX must stand before the opcode: the prefix
+         * alone makes it a call with 16 bits on AMD's CPUs. */
         place[-3] = PREFIX_DATA16;
         place[-2] = REX_W;
         place[-1] = OPCODE_CALL;

@@ -23,8 +23,8 @@ struct crateld_error *toc_shape_for_crate(const struct toc_counts *counts, struc
         return error_create(CRATELD_ERROR_RANGE,
                             "TOC of %u imported functions, %u imported globals, %u function references and "
                             "%u type ids takes %llu bytes, more than 31-bit offsets reach",
-                            counts->imported_functions, counts->imported_globals, counts->func_refs,
-                            counts->type_ids, (unsigned long long)end);
+                            counts->imported_functions, counts->imported_globals, counts->func_refs, counts->type_ids,
+                            (unsigned long long)end);
     *ret = (struct toc_shape){
         .imported_functions = (uint32_t)functions,
         .imported_globals = (uint32_t)globals,

@@ -81,8 +81,8 @@ struct toc_stub_ops {
     /* Replaces it by the one that loads the address of the TOC. */
     void (*write_restore)(uint8_t *at, uint64_t place, uint64_t toc);
 
-    /* Beginning and end of a function made of the pieces in section .init or .fini: what crti.o and crtn.o bring to an ordinary
-     * link. */
+    /* Beginning and end of a function made of the pieces in section .init or .fini: what crti.o and crtn.o bring to an
+     * ordinary link. */
     void (*init_frame)(struct span *begin, struct span *end);
 
     /* Unwind information. Import stubs, lazy stubs and entry stubs of plain code need no instructions: the

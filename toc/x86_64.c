@@ -19,8 +19,7 @@ enum {
     LAZY_SIZE = 16,
     LAZY_HEAD_SIZE = 32,
     ENTRY_PLAIN_SIZE = 8,
-    UNROLLED_WORDS =
-        8, /* up to here the words of stack arguments are pushed one by one, beyond it by a loop */
+    UNROLLED_WORDS = 8, /* up to here the words of stack arguments are pushed one by one, beyond it by a loop */
 };
 
 /* DWARF's numbers of registers (psABI §3.6.2, figure 3.36). */
@@ -65,8 +64,7 @@ static void emit(struct emitter *e, const void *bytes, uint32_t count)
 /* An instruction whose last four bytes are `value`. */
 static void emit_imm32(struct emitter *e, const void *opcode, uint32_t count, uint32_t value)
 {
-    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
-                        (uint8_t)(value >> 24)};
+    uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
     emit(e, opcode, count);
     emit(e, bytes, sizeof bytes);
 }

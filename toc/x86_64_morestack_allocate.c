@@ -1,6 +1,6 @@
 /* __morestack_allocate_stack_space for programs that are no crates but hold TOC code: what gcc calls for alloca() and
- * variable-length arrays when they would pass the stack limit. Like __morestack beside it, it is never called as long as
- * there is no limit.
+ * variable-length arrays when they would pass the stack limit. Like __morestack beside it, it is never called as long
+ * as there is no limit.
  *
  * It uses neither libc nor thread-locals, so that it can be linked into anything. A block lives until its function has
  * returned: seen by a later call of the same thread with a higher stack pointer.
@@ -59,9 +59,9 @@ __attribute__((weak, visibility("hidden"))) void *__morestack_allocate_stack_spa
     uintptr_t thread = thread_pointer();
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
     size_t mapping = size + sizeof(struct block);
-    long block = mapping < size ? -1
-                                : system_call(SYS_mmap, 0, (long)mapping, PROT_READ | PROT_WRITE,
-                                              MAP_PRIVATE | MAP_ANONYMOUS);
+    long block = mapping < size
+                     ? -1
+                     : system_call(SYS_mmap, 0, (long)mapping, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     if (block < 0 && block > -4096)
         __builtin_trap(); /* like a stack overflow: nobody could be told */
     while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))

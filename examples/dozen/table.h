@@ -1,8 +1,8 @@
 /* Words and their counts. */
 #pragma once
 
-#include <stddef.h>
 #include "arena.h"
+#include <stddef.h>
 struct entry {
     const char *word;
     long count;

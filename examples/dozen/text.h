@@ -1,8 +1,8 @@
 /* A file in memory. */
 #pragma once
 
-#include <stddef.h>
 #include "arena.h"
+#include <stddef.h>
 struct text {
     const char *at;
     size_t size;

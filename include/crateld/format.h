@@ -62,13 +62,13 @@ struct crate_array {
 };
 
 enum crate_flags {
-    CRATE_FLAG_HAS_RELINK = 1 << 0, /* the relink section is there: functions' addresses are their entry stubs' */
-    CRATE_FLAG_LOW = 1 << 1,        /* must lie below 2 GiB: holds 32-bit absolute addresses */
-    CRATE_FLAG_NEAR = 1 << 2,       /* must lie within 2 GiB of the ELF libraries whose data it addresses directly */
+    CRATE_FLAG_HAS_RELINK = 1 << 0,  /* the relink section is there: functions' addresses are their entry stubs' */
+    CRATE_FLAG_LOW = 1 << 1,         /* must lie below 2 GiB: holds 32-bit absolute addresses */
+    CRATE_FLAG_NEAR = 1 << 2,        /* must lie within 2 GiB of the ELF libraries whose data it addresses directly */
     CRATE_FLAG_TEXT_FIXUPS = 1 << 3, /* fixups lie in text: its pages are private */
-    CRATE_FLAG_STATIC_TLS = 1 << 4, /* its thread-locals must lie in the static pool */
-    CRATE_FLAG_TOC_CODE = 1 << 5,   /* some of its text is TOC code */
-    CRATE_FLAG_EAGER = 1 << 6,      /* initialisers or thread-locals: mapped and started before main */
+    CRATE_FLAG_STATIC_TLS = 1 << 4,  /* its thread-locals must lie in the static pool */
+    CRATE_FLAG_TOC_CODE = 1 << 5,    /* some of its text is TOC code */
+    CRATE_FLAG_EAGER = 1 << 6,       /* initialisers or thread-locals: mapped and started before main */
 };
 
 struct crate_header {
@@ -77,10 +77,11 @@ struct crate_header {
     uint16_t abi_minor;
     uint16_t machine; /* EM_* of the ELF header */
     uint16_t header_size;
-    uint32_t flags; /* enum crate_flags */
-    uint32_t name;  /* offset into the strings: the crate's identity, e.g. "shapes" */
-    uint8_t build_id[16]; /* XXH3-128, canonical order, over all loaded file contents; this field and what
-                             stripping changes count as zero: crate/build_id.h */
+    uint32_t flags;          /* enum crate_flags */
+    uint32_t name;           /* offset into the strings: the crate's identity, e.g. "shapes" */
+    uint8_t build_id[16];    /* XXH3-128, canonical order, over all loaded file contents; this field and what
+                                stripping changes count as zero: crate/build_id.h */
+    uint64_t meta_hash;      /* XXH3-64 over CRATE_SEGMENT_META's part of the file; likewise */
     uint64_t preferred_base; /* a multiple of image_align */
     uint64_t image_align;    /* of the base, wherever it is: a power of two, at least CRATE_PAGE_SIZE */
     uint64_t image_size;     /* bytes from rva 0 to the end of the last segment, page-aligned */
@@ -123,7 +124,7 @@ enum crate_needed_kind {
 };
 
 enum crate_needed_flags {
-    CRATE_NEEDED_FLAG_EAGER = 1 << 0, /* has initialisers: opened before main */
+    CRATE_NEEDED_FLAG_EAGER = 1 << 0,        /* has initialisers: opened before main */
     CRATE_NEEDED_FLAG_USES_EXPORTS = 1 << 1, /* an ELF library with undefined symbols that the crate exports: it is
                                                 opened where it finds them */
 };
@@ -200,10 +201,10 @@ struct crate_data_reloc {
 };
 
 enum crate_fixup_kind {
-    CRATE_FIXUP_PC32,   /* 32-bit S + A - P */
-    CRATE_FIXUP_ABS32,  /* 32-bit zero-extended S + A */
-    CRATE_FIXUP_ABS32S, /* 32-bit sign-extended S + A */
-    CRATE_FIXUP_ABS64,  /* 64-bit S + A, where RELR can not say it: in text, or misaligned */
+    CRATE_FIXUP_PC32,    /* 32-bit S + A - P */
+    CRATE_FIXUP_ABS32,   /* 32-bit zero-extended S + A */
+    CRATE_FIXUP_ABS32S,  /* 32-bit sign-extended S + A */
+    CRATE_FIXUP_ABS64,   /* 64-bit S + A, where RELR can not say it: in text, or misaligned */
     CRATE_FIXUP_TPOFF32, /* 32-bit A + thread-pointer offset of this crate's block, or of the import's variable */
 };
 

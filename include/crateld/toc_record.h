@@ -16,14 +16,14 @@
 
 enum crateld_toc_record_kind {
     CRATELD_TOC_FUNCTION = 1, /* a function that may be entered by a call */
-    CRATELD_TOC_PART = 2, /* a section of TOC code that is entered only from its own function (cold parts) */
+    CRATELD_TOC_PART = 2,     /* a section of TOC code that is entered only from its own function (cold parts) */
 };
 
 struct crateld_toc_record {
-    uint64_t function;      /* relocated: the function's entry */
-    uint64_t varargs_entry; /* relocated: where to enter with %r11 = address of the caller's stack arguments,
-                               when the function calls va_start; else 0 and no relocation */
-    uint32_t kind;          /* enum crateld_toc_record_kind */
+    uint64_t function;        /* relocated: the function's entry */
+    uint64_t varargs_entry;   /* relocated: where to enter with %r11 = address of the caller's stack arguments,
+                                 when the function calls va_start; else 0 and no relocation */
+    uint32_t kind;            /* enum crateld_toc_record_kind */
     uint32_t stack_arguments; /* bytes of (named) arguments on the stack, from the split-stack prologue */
 };
 

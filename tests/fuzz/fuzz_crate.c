@@ -69,6 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (crate_header_find("fuzz.crate", file, &off))
             abort();
         crate_build_id(file, off, &view.header, id);
+        crateld_error_destroy(crate_check_meta("fuzz.crate", file, &view.header));
+        crate_seal(file, off, &view.header); /* or the rest would hardly ever be reached */
+        memcpy(copy + off, &view.header, sizeof view.header);
         strip_and_open(file, CRATE_STRIP_ALL);
         strip_and_open(file, CRATE_STRIP_DEBUG);
     }

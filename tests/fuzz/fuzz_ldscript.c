@@ -8,8 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ldscript script;
-    struct crateld_error *error =
-        ldscript_parse((struct span){data, size}, "libx.so", "elf64-x86-64", &script);
+    struct crateld_error *error = ldscript_parse((struct span){data, size}, "libx.so", "elf64-x86-64", &script);
     if (error) {
         crateld_error_destroy(error);
         return 0;

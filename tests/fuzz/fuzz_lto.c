@@ -17,8 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct crateld_error *error = lto_object_read(span, "x.o", &arena, &object);
     volatile size_t sum = 0;
     for (uint32_t i = 0; !error && i < object.symbol_count; i++)
-        sum += strlen(object.symbols[i].name) +
-               (object.symbols[i].comdat ? strlen(object.symbols[i].comdat) : 0);
+        sum += strlen(object.symbols[i].name) + (object.symbols[i].comdat ? strlen(object.symbols[i].comdat) : 0);
     crateld_error_destroy(error);
     arena_deinit(&arena);
     return 0;

@@ -4,7 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define FIELD(type, member) {offsetof(type, member), sizeof((type *)0)->member}
+#define FIELD(type, member)                                                                                            \
+    {                                                                                                                  \
+        offsetof(type, member), sizeof((type *)0)->member                                                              \
+    }
 
 /* A field of a record. */
 struct field {
@@ -13,15 +16,15 @@ struct field {
 };
 
 static const struct field header_fields[] = {
-    FIELD(Elf64_Ehdr, e_type),      FIELD(Elf64_Ehdr, e_shoff), FIELD(Elf64_Ehdr, e_shentsize),
-    FIELD(Elf64_Ehdr, e_shstrndx),  FIELD(Elf64_Ehdr, e_shnum), FIELD(Elf64_Ehdr, e_ident[EI_NIDENT - 1]),
+    FIELD(Elf64_Ehdr, e_type),     FIELD(Elf64_Ehdr, e_shoff), FIELD(Elf64_Ehdr, e_shentsize),
+    FIELD(Elf64_Ehdr, e_shstrndx), FIELD(Elf64_Ehdr, e_shnum), FIELD(Elf64_Ehdr, e_ident[EI_NIDENT - 1]),
 };
 
 static const struct field section_fields[] = {
-    FIELD(Elf64_Shdr, sh_name),   FIELD(Elf64_Shdr, sh_type),      FIELD(Elf64_Shdr, sh_flags),
-    FIELD(Elf64_Shdr, sh_flags),  FIELD(Elf64_Shdr, sh_offset),    FIELD(Elf64_Shdr, sh_size),
-    FIELD(Elf64_Shdr, sh_size),   FIELD(Elf64_Shdr, sh_link),      FIELD(Elf64_Shdr, sh_info),
-    FIELD(Elf64_Shdr, sh_info),   FIELD(Elf64_Shdr, sh_addralign), FIELD(Elf64_Shdr, sh_entsize),
+    FIELD(Elf64_Shdr, sh_name),  FIELD(Elf64_Shdr, sh_type),      FIELD(Elf64_Shdr, sh_flags),
+    FIELD(Elf64_Shdr, sh_flags), FIELD(Elf64_Shdr, sh_offset),    FIELD(Elf64_Shdr, sh_size),
+    FIELD(Elf64_Shdr, sh_size),  FIELD(Elf64_Shdr, sh_link),      FIELD(Elf64_Shdr, sh_info),
+    FIELD(Elf64_Shdr, sh_info),  FIELD(Elf64_Shdr, sh_addralign), FIELD(Elf64_Shdr, sh_entsize),
 };
 
 static const struct field symbol_fields[] = {
@@ -128,7 +131,8 @@ static void mutate_once(uint8_t *data, size_t size, uint64_t *random)
         return;
     }
     if (choice < 12) {
-        change_one(data, size, header.e_shoff, table_size, sizeof section, section_fields, COUNT(section_fields), random);
+        change_one(data, size, header.e_shoff, table_size, sizeof section, section_fields, COUNT(section_fields),
+                   random);
         return;
     }
     memcpy(&section, data + header.e_shoff + sizeof section * below(random, header.e_shnum), sizeof section);

@@ -9,8 +9,7 @@ enum { SECTIONS = 6, SYMBOLS = 20, RELOCS = 150 };
 
 static struct crateld_error *add_module(struct relink_builder *builder, uint32_t number)
 {
-    struct relink_module module = {
-        .path = number ? "lib/libx.a" : "", .member = number ? "b.o" : "", .hash = number};
+    struct relink_module module = {.path = number ? "lib/libx.a" : "", .member = number ? "b.o" : "", .hash = number};
     TRY(relink_builder_add_module(builder, &module, NULL));
     for (uint32_t i = 0; i < SECTIONS / 2; i++) {
         struct relink_section section = {.name = i ? ".text.main" : ".data",

@@ -1,6 +1,6 @@
-/* Runs a command one instruction at a time, from its first int3 to its second one, and checks after each of them, in every
- * thread, that %r15 holds the TOC of the crate whose TOC code is about to run. The one exception that the ABI knows is
- * the instruction that restores it, behind a call.
+/* Runs a command one instruction at a time, from its first int3 to its second one, and checks after each of them, in
+ * every thread, that %r15 holds the TOC of the crate whose TOC code is about to run. The one exception that the ABI
+ * knows is the instruction that restores it, behind a call.
  *
  * Usage: step_toc COMMAND [ARGUMENT]... Prints how many instructions of TOC code were looked at; exit status 1 for a
  * violation, else the command's. */
@@ -60,8 +60,9 @@ static void read_maps(pid_t pid)
     uint64_t start, end, off;
     while (maps && fgets(line, sizeof line, maps)) {
         struct crate_header header;
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %*s %511s", &start, &end, &off, path) != 4 || off ||
-            !strstr(path, ".crate") || crate_count == MAX_CRATES || !read_header(path, &header) || !header.toc_text_rva)
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %*s %511s", &start, &end, &off, path) != 4 ||
+            off || !strstr(path, ".crate") || crate_count == MAX_CRATES || !read_header(path, &header) ||
+            !header.toc_text_rva)
             continue;
         struct crate_segment text = header.segments[CRATE_SEGMENT_TEXT];
         struct stepped_crate *crate = &crates[crate_count++];
@@ -135,6 +136,7 @@ int main(int argc, char **argv)
         int deliver = sig == SIGTRAP || (sig == SIGSTOP && pid != child) || event ? 0 : sig;
         ptrace(is_stepping ? PTRACE_SINGLESTEP : PTRACE_CONT, pid, 0, (void *)(intptr_t)deliver);
     }
-    printf("%" PRIu64 " instructions of TOC code in %zu crates, %" PRIu64 " violations\n", checked, crate_count, violations);
+    printf("%" PRIu64 " instructions of TOC code in %zu crates, %" PRIu64 " violations\n", checked, crate_count,
+           violations);
     return violations || marks != 2 ? 1 : result;
 }

@@ -1,24 +1,21 @@
-/* Preloaded into a program under test: lets allocations and disk space run out, cuts a file short while it is in use, and
- * says where a crash happened. What it does is told by the environment:
+/* Preloaded into a program under test: lets allocations and disk space run out, and cuts a file short while it is in
+ * use. What it does is told by the environment:
  *
  *   FAULT_MEMORY_AT=N   the Nth allocation fails, counted from 0 (FAULT_MEMORY_ALL=1: and all that follow)
  *   FAULT_DISK_AT=N     the Nth file that is to grow finds the disk full
  *   FAULT_TRUNCATE=FILE when a file is to grow, FILE is emptied first
  *   FAULT_MARK=FILE     FILE is made when a fault happened
- *   FAULT_CRASH=FILE    a crash, or 10 seconds, write to FILE which mapped file the program counter is in
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ucontext.h>
 #include <unistd.h>
 
 /* glibc's own names for what is replaced here. */
@@ -26,8 +23,6 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *pointer, size_t size);
 void *__libc_memalign(size_t align, size_t size);
-
-enum { TIME_LIMIT = 10 }; /* seconds */
 
 /* Counters of one kind of fault. */
 struct fault {
@@ -106,56 +101,3 @@ int posix_fallocate(int fd, off_t off, off_t size)
 }
 
 #pragma GCC visibility pop
-
-/* Crashes. */
-
-static void write_text(int fd, const char *text)
-{
-    ssize_t written = write(fd, text, strlen(text));
-    (void)written;
-}
-
-/* Writes the line of /proc/self/maps that holds `address`. */
-static void report_place(int out, uintptr_t address)
-{
-    static char maps[1 << 16];
-    size_t size = 0;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    for (ssize_t got; (got = read(fd, maps + size, sizeof maps - 1 - size)) > 0; size += (size_t)got)
-        continue;
-    close(fd);
-    for (char *line = maps, *end; (end = strchr(line, '\n')); line = end + 1) {
-        *end = 0;
-        char *rest;
-        uintptr_t first = strtoul(line, &rest, 16), last = strtoul(rest + 1, NULL, 16);
-        if (address >= first && address < last) {
-            write_text(out, line);
-            write_text(out, "\n");
-            return;
-        }
-    }
-    write_text(out, "nowhere\n");
-}
-
-static void handle(int number, siginfo_t *info, void *context)
-{
-    (void)info;
-    const ucontext_t *state = context;
-    int out = open(getenv("FAULT_CRASH"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    report_place(out, (uintptr_t)state->uc_mcontext.gregs[REG_RIP]);
-    _exit(128 + number);
-}
-
-__attribute__((constructor)) static void watch_crashes(void)
-{
-    static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGALRM};
-    static char stack_bytes[1 << 16];
-    stack_t stack = {.ss_sp = stack_bytes, .ss_size = sizeof stack_bytes};
-    if (!getenv("FAULT_CRASH"))
-        return;
-    sigaltstack(&stack, NULL);
-    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        sigaction(numbers[i], &action, NULL);
-    alarm(TIME_LIMIT);
-}

@@ -88,10 +88,10 @@ static void *require(void *pointer)
     return pointer;
 }
 
-#define PUSH(vec, ...)                                                                                       \
-    do {                                                                                                     \
-        if (!VEC_PUSH(vec, __VA_ARGS__))                                                                     \
-            require(NULL);                                                                                   \
+#define PUSH(vec, ...)                                                                                                 \
+    do {                                                                                                               \
+        if (!VEC_PUSH(vec, __VA_ARGS__))                                                                               \
+            require(NULL);                                                                                             \
     } while (0)
 
 static bool read_memory(pid_t tid, uint64_t address, void *ret, size_t size)
@@ -149,15 +149,14 @@ static bool ends_with(const char *text, const char *end)
 static const struct function *find_by_name(const struct module *module, const char *name, size_t length)
 {
     for (size_t i = 0; i < module->functions.count; i++)
-        if (strlen(module->functions.at[i].name) == length &&
-            !memcmp(module->functions.at[i].name, name, length))
+        if (strlen(module->functions.at[i].name) == length && !memcmp(module->functions.at[i].name, name, length))
             return &module->functions.at[i];
     return NULL;
 }
 
 /* Enters the symbols of one table that are TOC functions, or cold parts of such if `want_parts`. */
-static void add_functions(struct module *module, struct span file, const Elf64_Ehdr *header,
-                          const Elf64_Shdr *table, uint64_t bias, bool want_parts)
+static void add_functions(struct module *module, struct span file, const Elf64_Ehdr *header, const Elf64_Shdr *table,
+                          uint64_t bias, bool want_parts)
 {
     Elf64_Shdr strings;
     if (!span_read(file, header->e_shoff + table->sh_link * sizeof strings, &strings, sizeof strings))
@@ -167,8 +166,7 @@ static void add_functions(struct module *module, struct span file, const Elf64_E
         if (!span_read(file, table->sh_offset + off, &symbol, sizeof symbol))
             return;
         const char *name = span_string(file, strings.sh_offset + symbol.st_name);
-        if (!name || ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || !symbol.st_size ||
-            symbol.st_shndx == SHN_UNDEF)
+        if (!name || ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || !symbol.st_size || symbol.st_shndx == SHN_UNDEF)
             continue;
         bool is_part = ends_with(name, ".cold");
         if (is_part != want_parts)
@@ -176,8 +174,7 @@ static void add_functions(struct module *module, struct span file, const Elf64_E
         if (is_part ? !find_by_name(module, name, strlen(name) - strlen(".cold"))
                     : !is_toc_prologue(function_code(file, header, symbol.st_value)))
             continue;
-        struct function function = {symbol.st_value + bias, symbol.st_value + bias + symbol.st_size, is_part,
-                                    ""};
+        struct function function = {symbol.st_value + bias, symbol.st_value + bias + symbol.st_size, is_part, ""};
         snprintf(function.name, sizeof function.name, "%s", name);
         PUSH(&module->functions, function);
     }
@@ -196,8 +193,7 @@ static void read_module(struct module *module, uint64_t off)
     struct file file;
     struct crateld_error *error = file_open(module->path, &file);
     Elf64_Ehdr header;
-    if (error || !span_read(file.data, 0, &header, sizeof header) ||
-        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
+    if (error || !span_read(file.data, 0, &header, sizeof header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         crateld_error_destroy(error);
         return;
     }
@@ -206,8 +202,8 @@ static void read_module(struct module *module, uint64_t off)
         Elf64_Phdr segment;
         if (!span_read(file.data, header.e_phoff + i * sizeof segment, &segment, sizeof segment))
             break;
-        if (segment.p_type == PT_LOAD &&
-            off - (segment.p_offset & ~UINT64_C(4095)) < segment.p_filesz + 4096 && segment.p_flags & PF_X)
+        if (segment.p_type == PT_LOAD && off - (segment.p_offset & ~UINT64_C(4095)) < segment.p_filesz + 4096 &&
+            segment.p_flags & PF_X)
             bias = module->begin - off + segment.p_offset - segment.p_vaddr;
         if (segment.p_type == CRATE_PT_CRATE)
             crate_off = segment.p_offset;
@@ -290,20 +286,19 @@ static enum kind classify(const uint8_t code[INSTRUCTION_MAX])
     return KIND_OTHER;
 }
 
-static void report(const struct thread *thread, const struct user_regs_struct *regs,
-                   const struct module *module, const struct function *function, const char *what)
+static void report(const struct thread *thread, const struct user_regs_struct *regs, const struct module *module,
+                   const struct function *function, const char *what)
 {
     if (++wrong_count > MAX_REPORTS)
         return;
     fprintf(stderr, "toc_step: at %#llx (%s+%#llx, %s), from %#llx: %s; %%r15 is %#llx\n", regs->rip,
-            function ? function->name : "?", function ? regs->rip - function->begin : 0,
-            module ? module->path : "?", (unsigned long long)thread->rip, what, regs->r15);
+            function ? function->name : "?", function ? regs->rip - function->begin : 0, module ? module->path : "?",
+            (unsigned long long)thread->rip, what, regs->r15);
 }
 
 /* How the thread got to `function`, whose instruction at regs->rip is next: sets or spoils the made-up
  * register. */
-static void follow(struct thread *thread, const struct user_regs_struct *regs,
-                   const struct function *function)
+static void follow(struct thread *thread, const struct user_regs_struct *regs, const struct function *function)
 {
     if (thread->was_sigreturn) {
         for (size_t i = thread->interrupted.count; i-- > 0;) {
@@ -324,8 +319,8 @@ static void follow(struct thread *thread, const struct user_regs_struct *regs,
         thread->is_set = false;
 }
 
-static void check_toc_code(struct thread *thread, const struct user_regs_struct *regs,
-                           const struct module *module, const struct function *function, const uint8_t *code)
+static void check_toc_code(struct thread *thread, const struct user_regs_struct *regs, const struct module *module,
+                           const struct function *function, const uint8_t *code)
 {
     static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
     static const uint8_t lea[] = {0x4c, 0x8d, 0x3d}, nopl[] = {0x0f, 0x1f, 0x05};
@@ -340,14 +335,12 @@ static void check_toc_code(struct thread *thread, const struct user_regs_struct 
         return;
     if (module->toc ? regs->r15 == module->toc : thread->is_set)
         return;
-    report(thread, regs, module, function,
-           module->toc ? "the TOC register is wrong" : "a restore is missing");
+    report(thread, regs, module, function, module->toc ? "the TOC register is wrong" : "a restore is missing");
     thread->is_set = true;
 }
 
 /* Calls that want their %r15 back: it is the same when they return. */
-static void check_other_code(struct thread *thread, const struct user_regs_struct *regs,
-                             const struct module *module)
+static void check_other_code(struct thread *thread, const struct user_regs_struct *regs, const struct module *module)
 {
     while (thread->calls.count && thread->calls.at[thread->calls.count - 1].rsp <= regs->rsp) {
         const struct open_call *call = &thread->calls.at[--thread->calls.count];
@@ -439,8 +432,7 @@ static bool run_to_entry(pid_t program)
     Elf64_auxv_t entry = {0};
     snprintf(path, sizeof path, "/proc/%d/auxv", program);
     FILE *auxv = fopen(path, "re");
-    while (auxv && fread(&entry, sizeof entry, 1, auxv) == 1 && entry.a_type != AT_ENTRY &&
-           entry.a_type != AT_NULL)
+    while (auxv && fread(&entry, sizeof entry, 1, auxv) == 1 && entry.a_type != AT_ENTRY && entry.a_type != AT_NULL)
         continue;
     if (auxv)
         fclose(auxv);
@@ -452,9 +444,8 @@ static bool run_to_entry(pid_t program)
     int status;
     struct user_regs_struct regs;
     if (errno || ptrace(PTRACE_POKETEXT, program, address, (void *)((word & ~0xffL) | 0xcc /* int3 */)) < 0 ||
-        ptrace(PTRACE_CONT, program, NULL, NULL) < 0 || waitpid(program, &status, 0) < 0 ||
-        !WIFSTOPPED(status) || ptrace(PTRACE_POKETEXT, program, address, (void *)word) < 0 ||
-        ptrace(PTRACE_GETREGS, program, NULL, &regs) < 0)
+        ptrace(PTRACE_CONT, program, NULL, NULL) < 0 || waitpid(program, &status, 0) < 0 || !WIFSTOPPED(status) ||
+        ptrace(PTRACE_POKETEXT, program, address, (void *)word) < 0 || ptrace(PTRACE_GETREGS, program, NULL, &regs) < 0)
         return false;
     regs.rip = entry.a_un.a_val;
     return ptrace(PTRACE_SETREGS, program, NULL, &regs) == 0;
@@ -465,8 +456,8 @@ static bool run_to_signal(pid_t program)
 {
     int status, number = 0;
     for (;;) {
-        if (ptrace(PTRACE_CONT, program, NULL, (void *)(uintptr_t)number) < 0 ||
-            waitpid(program, &status, 0) < 0 || !WIFSTOPPED(status))
+        if (ptrace(PTRACE_CONT, program, NULL, (void *)(uintptr_t)number) < 0 || waitpid(program, &status, 0) < 0 ||
+            !WIFSTOPPED(status))
             return false;
         number = WSTOPSIG(status);
         if (number == SIGUSR2)

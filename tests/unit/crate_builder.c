@@ -41,8 +41,7 @@ static uint32_t add_string(struct image *image, const char *text)
     return off;
 }
 
-static void add_table(struct image *image, enum crate_table_kind kind, const void *bytes, uint32_t count,
-                      uint32_t size)
+static void add_table(struct image *image, enum crate_table_kind kind, const void *bytes, uint32_t count, uint32_t size)
 {
     image->end = (image->end + 7) & ~7u;
     image->header.tables[kind] = (struct crate_table){image->end, count};
@@ -72,12 +71,8 @@ static void add_imports(struct image *image)
     } given[] = {
         {"sin", "GLIBC_2.2.5", {.needed = 0, .slot = 0, .kind = CRATE_IMPORT_CALL_PLAIN}},
         {"base_draw", "", {.needed = 1, .slot = 1, .kind = CRATE_IMPORT_CALL_TOC}},
-        {"",
-         "",
-         {.needed = CRATE_NONE, .slot = 2, .kind = CRATE_IMPORT_IFUNC, .fallback_rva = TEXT_RVA + 0x80}},
-        {"base_scale",
-         "",
-         {.needed = 1, .slot = 0, .kind = CRATE_IMPORT_ADDRESS, .flags = CRATE_IMPORT_FLAG_WEAK}},
+        {"", "", {.needed = CRATE_NONE, .slot = 2, .kind = CRATE_IMPORT_IFUNC, .fallback_rva = TEXT_RVA + 0x80}},
+        {"base_scale", "", {.needed = 1, .slot = 0, .kind = CRATE_IMPORT_ADDRESS, .flags = CRATE_IMPORT_FLAG_WEAK}},
         {"counter",
          "",
          {.needed = CRATE_NONE,
@@ -121,10 +116,8 @@ static void add_exports(struct image *image)
     for (int i = 5; i < CRATE_BUILDER_EXPORTS; i++) {
         char name[] = {'f', (char)('0' + i / 10), (char)('0' + i % 10), 0};
         const char *text = i < 10 ? (name[1] = name[2], name[2] = 0, name) : name;
-        exports[i] = (struct crate_export){.name = add_string(image, text),
-                                           .rva = TEXT_RVA + 0x100,
-                                           .canonical_rva = TEXT_RVA + 0x100,
-                                           .size = 3};
+        exports[i] = (struct crate_export){
+            .name = add_string(image, text), .rva = TEXT_RVA + 0x100, .canonical_rva = TEXT_RVA + 0x100, .size = 3};
     }
     for (int i = 0; i < CRATE_BUILDER_EXPORTS; i++) {
         exports[i].hash = hash_string(image->string_bytes + exports[i].name);
@@ -211,8 +204,7 @@ struct tail {
     uint64_t end; /* of the file */
 };
 
-static void add_section(struct image *image, struct tail *tail, const char *name, Elf64_Shdr section,
-                        const void *bytes)
+static void add_section(struct image *image, struct tail *tail, const char *name, Elf64_Shdr section, const void *bytes)
 {
     section.sh_name = tail->name_end;
     memcpy(tail->names + tail->name_end, name, strlen(name) + 1);
@@ -258,8 +250,7 @@ static void add_sections(struct image *image, struct tail *tail, const struct cr
     }
     if (opts->debug_size)
         add_section(image, tail, ".debug_info",
-                    (Elf64_Shdr){.sh_type = SHT_PROGBITS, .sh_size = opts->debug_size, .sh_addralign = 1},
-                    NULL);
+                    (Elf64_Shdr){.sh_type = SHT_PROGBITS, .sh_size = opts->debug_size, .sh_addralign = 1}, NULL);
     add_section(image, tail, ".symtab",
                 (Elf64_Shdr){.sh_type = SHT_SYMTAB,
                              .sh_size = sizeof symbols,
@@ -271,8 +262,7 @@ static void add_sections(struct image *image, struct tail *tail, const struct cr
     add_section(image, tail, ".strtab",
                 (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_size = sizeof strings, .sh_addralign = 1}, strings);
     add_section(image, tail, ".shstrtab",
-                (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_size = tail->name_end + 10, .sh_addralign = 1},
-                tail->names);
+                (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_size = tail->name_end + 10, .sh_addralign = 1}, tail->names);
     memcpy(image->bytes + tail->sections[tail->count - 1].sh_offset, tail->names, tail->name_end);
 }
 
@@ -339,7 +329,7 @@ struct span crate_builder_make(const struct crate_builder_opts *opts)
     add_sections(image, &tail, opts ? opts : &defaults);
     add_elf_header(image, &tail);
     struct span file = {image->bytes, (size_t)tail.end};
-    crate_build_id(file, HEADER_OFF, &image->header, image->header.build_id);
+    crate_seal(file, HEADER_OFF, &image->header);
     memcpy(image->bytes + HEADER_OFF, &image->header, sizeof image->header);
     uint8_t *copy = malloc(file.size);
     cr_assert_not_null(copy);

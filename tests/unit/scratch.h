@@ -19,8 +19,8 @@ static inline void scratch_init(struct scratch *scratch)
 }
 
 /* Runs a shell command in the folder; it must succeed. */
-__attribute__((format(printf, 2, 3))) static inline void scratch_run(const struct scratch *scratch,
-                                                                     const char *format, ...)
+__attribute__((format(printf, 2, 3))) static inline void scratch_run(const struct scratch *scratch, const char *format,
+                                                                     ...)
 {
     char command[8192];
     int length = snprintf(command, sizeof command, "cd %s && ", scratch->dir);
@@ -47,8 +47,7 @@ static inline const char *scratch_path(const struct scratch *scratch, const char
 }
 
 /* Writes `size` bytes as the file `name`. */
-static inline void scratch_write(const struct scratch *scratch, const char *name, const void *bytes,
-                                 size_t size)
+static inline void scratch_write(const struct scratch *scratch, const char *name, const void *bytes, size_t size)
 {
     FILE *stream = fopen(scratch_path(scratch, name), "w");
     cr_assert_not_null(stream);

@@ -10,13 +10,13 @@
 TestSuite(cli_toc_pass, .fini = require_no_leaks);
 
 #define RESTORE "nopl _TOC_(%rip)"
-#define BEGIN                                                                                                \
-    "\t.file\t\"a.c\"\n\t.section\t.text.f,\"ax\",@progbits\n\t.globl\tf\n\t.type\tf, "                      \
+#define BEGIN                                                                                                          \
+    "\t.file\t\"a.c\"\n\t.section\t.text.f,\"ax\",@progbits\n\t.globl\tf\n\t.type\tf, "                                \
     "@function\nf:\n.LFB0:\n"
 #define END "\t.size\tf, .-f\n"
-#define PROLOGUE                                                                                             \
-    "\tcmpq\t%fs:112, %rsp\n\tjb\t.L4\n.L2:\n"                                                               \
-    "\tjmp .L3\n.L4:\n\tmovl\t$24, %r10d\n\tmovl\t$16, "                                                     \
+#define PROLOGUE                                                                                                       \
+    "\tcmpq\t%fs:112, %rsp\n\tjb\t.L4\n.L2:\n"                                                                         \
+    "\tjmp .L3\n.L4:\n\tmovl\t$24, %r10d\n\tmovl\t$16, "                                                               \
     "%r11d\n\tcall\t__morestack\n\tret\n\tjmp\t.L2\n.L3:\n"
 
 /* The pass's output, a NUL behind it; the caller frees it. */
@@ -48,9 +48,8 @@ static const char *without_blanks(const char *text, char *ret, size_t size)
 static void require_text(const char *output, const char *wanted)
 {
     char text[8192], part[1024];
-    cr_assert_not_null(
-        strstr(without_blanks(output, text, sizeof text), without_blanks(wanted, part, sizeof part)),
-        "not found:\n%s\nin:\n%s", wanted, output);
+    cr_assert_not_null(strstr(without_blanks(output, text, sizeof text), without_blanks(wanted, part, sizeof part)),
+                       "not found:\n%s\nin:\n%s", wanted, output);
 }
 
 static unsigned count(const char *output, const char *text)
@@ -70,16 +69,15 @@ static void require_body(const char *body, const char *wanted, unsigned restores
     snprintf(text, sizeof text, "%s%s%s%s", BEGIN, PROLOGUE, body, END);
     char *output = pass(text);
     require_text(output, wanted);
-    cr_assert_eq(count(output, RESTORE), restores, "%u restores, not %u, in:\n%s", count(output, RESTORE),
-                 restores, output);
+    cr_assert_eq(count(output, RESTORE), restores, "%u restores, not %u, in:\n%s", count(output, RESTORE), restores,
+                 output);
     free(output);
 }
 
 static void require_fault(const char *text, const char *message)
 {
     struct toc_text output;
-    require_error(toc_pass((struct asm_slice){text, strlen(text)}, &output), CRATELD_ERROR_UNSUPPORTED,
-                  message);
+    require_error(toc_pass((struct asm_slice){text, strlen(text)}, &output), CRATELD_ERROR_UNSUPPORTED, message);
 }
 
 static void require_body_fault(const char *body, const char *message)
@@ -140,8 +138,7 @@ Test(cli_toc_pass, calls_for_the_sake_of_the_pushed_address_stay)
 
 Test(cli_toc_pass, the_end_of_a_section_and_of_the_text_end_a_call)
 {
-    require_body("\tcall\tabort@PLT\n\t.section .rodata\n",
-                 "\tcall\tabort@PLT\n" RESTORE "; \t.section .rodata", 1);
+    require_body("\tcall\tabort@PLT\n\t.section .rodata\n", "\tcall\tabort@PLT\n" RESTORE "; \t.section .rodata", 1);
     char *output = pass(BEGIN PROLOGUE "\tcall\tabort");
     require_text(output, "\tcall\tabort; " RESTORE "\n");
     free(output);
@@ -149,8 +146,7 @@ Test(cli_toc_pass, the_end_of_a_section_and_of_the_text_end_a_call)
 
 Test(cli_toc_pass, calls_and_jumps_through_the_got_become_direct)
 {
-    require_body("\tcall\t*g@GOTPCREL(%rip)\n\tjmp\t*h@GOTPCREL(%rip)\n",
-                 "call g@PLT\n" RESTORE "; jmp h@PLT\n", 1);
+    require_body("\tcall\t*g@GOTPCREL(%rip)\n\tjmp\t*h@GOTPCREL(%rip)\n", "call g@PLT\n" RESTORE "; jmp h@PLT\n", 1);
     require_body("\tmovq\tg@GOTPCREL(%rip), %rax\n", "\tmovq\tg@GOTPCREL(%rip), %rax\n", 0);
     require_body("\trex64\n\tcall\t*__tls_get_addr@GOTPCREL(%rip)\n\tnop\n",
                  "\trex64\n\tcall\t*__tls_get_addr@GOTPCREL(%rip)\n" RESTORE, 1);
@@ -158,16 +154,14 @@ Test(cli_toc_pass, calls_and_jumps_through_the_got_become_direct)
 
 Test(cli_toc_pass, landing_pads_restore)
 {
-    const char *table =
-        "\t.section .gcc_except_table.f,\"a\",@progbits\n.LLSDA0:\n\t.byte 0xff\n"
-        "\t.uleb128 .LLSDACSE0-.LLSDACSB0\n.LLSDACSB0:\n"
-        "\t.uleb128 .LEHB0-.LFB0\n\t.uleb128 .LEHE0-.LEHB0\n\t.uleb128 %s-.LFB0\n\t.uleb128 0x1\n"
-        "\t.uleb128 .LEHB1-.LFB0\n\t.uleb128 .LEHE1-.LEHB1\n\t.uleb128 0\n\t.uleb128 0\n.LLSDACSE0:\n"
-        "\t.uleb128 .L99-.LFB0\n\t.section .text.f\n";
+    const char *table = "\t.section .gcc_except_table.f,\"a\",@progbits\n.LLSDA0:\n\t.byte 0xff\n"
+                        "\t.uleb128 .LLSDACSE0-.LLSDACSB0\n.LLSDACSB0:\n"
+                        "\t.uleb128 .LEHB0-.LFB0\n\t.uleb128 .LEHE0-.LEHB0\n\t.uleb128 %s-.LFB0\n\t.uleb128 0x1\n"
+                        "\t.uleb128 .LEHB1-.LFB0\n\t.uleb128 .LEHE1-.LEHB1\n\t.uleb128 0\n\t.uleb128 0\n.LLSDACSE0:\n"
+                        "\t.uleb128 .L99-.LFB0\n\t.section .text.f\n";
     char body[2048], tail[1024];
     snprintf(tail, sizeof tail, table, ".L27");
-    snprintf(body, sizeof body, ".L27:\n\t.cfi_def_cfa_offset 32\n\tmovq %%rax, %%rdi\n.L99:\n\tnop\n%s",
-             tail);
+    snprintf(body, sizeof body, ".L27:\n\t.cfi_def_cfa_offset 32\n\tmovq %%rax, %%rdi\n.L99:\n\tnop\n%s", tail);
     require_body(body, ".L27:\n\t.cfi_def_cfa_offset 32\n" RESTORE "; \tmovq %rax, %rdi\n.L99:\n\tnop", 1);
     snprintf(body, sizeof body, ".L27: endbr64\n\tmovq %%rax, %%rdi\n%s", tail);
     require_body(body, ".L27: endbr64; " RESTORE "\n\tmovq %rax", 1);
@@ -175,10 +169,8 @@ Test(cli_toc_pass, landing_pads_restore)
 
 Test(cli_toc_pass, labels_whose_address_is_taken_restore)
 {
-    require_body("\tleaq\t.L36(%rip), %rdx\n\tnop\n.L36:\n\tmovl $1, %eax\n", ".L36:\n" RESTORE "; \tmovl $1",
-                 1);
-    require_body("\tleaq\t1f(%rip), %rdx\n1:\tnop\n\tjmp 1b\n1:\tnop\n",
-                 "1:" RESTORE "; \tnop\n\tjmp 1b\n1:\tnop", 1);
+    require_body("\tleaq\t.L36(%rip), %rdx\n\tnop\n.L36:\n\tmovl $1, %eax\n", ".L36:\n" RESTORE "; \tmovl $1", 1);
+    require_body("\tleaq\t1f(%rip), %rdx\n1:\tnop\n\tjmp 1b\n1:\tnop\n", "1:" RESTORE "; \tnop\n\tjmp 1b\n1:\tnop", 1);
     require_body("1:\tnop\n\tleaq\t1b(%rip), %rdx\n1:\tnop\n", "1:" RESTORE "; \tnop\n\tleaq", 1);
     require_body("\tpushq $2f\n2:\tnop\n", "2:" RESTORE "; \tnop", 1);
     require_body("\tleaq\t2f(%rip), %rdi\n2:\t.asciz \"x\"\n", "2:\t.asciz", 0);
@@ -192,16 +184,14 @@ Test(cli_toc_pass, own_local_functions_escape_through_a_relocation)
         pass("\t.text\n\t.type h, @function\nh:\n" PROLOGUE "\tleaq\th(%rip), %rdi\n\tret\n\t.size h, .-h\n");
     require_text(output, "\tleaq\th(%rip), %rdi; .reloc .-4, R_X86_64_PC32, h-4\n");
     free(output);
-    require_body("\tleaq\tf(%rip), %rdi\n", "\tleaq\tf(%rip), %rdi\n",
-                 0); /* global: the assembler makes one */
+    require_body("\tleaq\tf(%rip), %rdi\n", "\tleaq\tf(%rip), %rdi\n", 0); /* global: the assembler makes one */
 }
 
 Test(cli_toc_pass, each_function_has_a_record)
 {
     char *output = pass(BEGIN PROLOGUE "\tret\n" END);
     require_text(output, "f: .Lcrateld_toc0: ");
-    require_text(output,
-                 "\t.section .crateld.toc,\"e\",@progbits\n\t.quad .Lcrateld_toc0, 0\n\t.long 1, 16\n");
+    require_text(output, "\t.section .crateld.toc,\"e\",@progbits\n\t.quad .Lcrateld_toc0, 0\n\t.long 1, 16\n");
     require_text(output, "\t.bss\n\t.weak _TOC_\n\t.hidden _TOC_\n_TOC_:\n");
     free(output);
 }
@@ -232,10 +222,9 @@ Test(cli_toc_pass, prologues_of_all_optimisation_levels_are_recognised)
 
 Test(cli_toc_pass, functions_with_variable_arguments_have_a_second_entry)
 {
-    char *output =
-        pass(BEGIN "\tcmpq\t%fs:112, %rsp\n\tjb\t.L14\n\tleaq\t8(%rsp), %r11\n.L12:\n\tret\n.L14:\n"
-                   "\tmovl\t$88, %r10d\n\txorl\t%r11d, %r11d\n\tcall\t__morestack\n\tret\n"
-                   "\tleaq\t24(%rbp), %r11\n\tjmp\t.L12\n" END);
+    char *output = pass(BEGIN "\tcmpq\t%fs:112, %rsp\n\tjb\t.L14\n\tleaq\t8(%rsp), %r11\n.L12:\n\tret\n.L14:\n"
+                              "\tmovl\t$88, %r10d\n\txorl\t%r11d, %r11d\n\tcall\t__morestack\n\tret\n"
+                              "\tleaq\t24(%rbp), %r11\n\tjmp\t.L12\n" END);
     require_text(output, "\t.quad .Lcrateld_toc0, .L12\n\t.long 1, 0\n");
     free(output);
     /* -frename-registers */
@@ -260,9 +249,8 @@ Test(cli_toc_pass, cold_parts_are_toc_code)
 
 Test(cli_toc_pass, records_of_a_group_stand_in_it)
 {
-    char *output =
-        pass("\t.section .text._Zf,\"axG\",@progbits,_Zf,comdat\n\t.type _Zf, @function\n_Zf:\n" PROLOGUE
-             "\tret\n\t.size _Zf, .-_Zf\n");
+    char *output = pass("\t.section .text._Zf,\"axG\",@progbits,_Zf,comdat\n\t.type _Zf, @function\n_Zf:\n" PROLOGUE
+                        "\tret\n\t.size _Zf, .-_Zf\n");
     require_text(output, "\t.section .crateld.toc,\"eG\",@progbits,\"_Zf\",comdat\n\t.quad .Lcrateld_toc0");
     free(output);
 }
@@ -277,14 +265,12 @@ Test(cli_toc_pass, functions_without_a_prologue_are_left_alone)
 
 Test(cli_toc_pass, thunks_get_a_section_of_their_own)
 {
-    char *output = pass(
-        "\t.section .text._Zf,\"axG\",@progbits,_Zf,comdat\n\t.type _Zf, @function\n_Zf:\n" PROLOGUE
-        "\tret\n\t.size _Zf, .-_Zf\n\t.type _ZThn16_f, @function\n_ZThn16_f:\n\tsubq $16, %rdi\n\tjmp _Zf\n"
-        "\t.size _ZThn16_f, .-_ZThn16_f\n\tnop\n");
-    require_text(output,
-                 ".section .text._Zf,\"axG\",@progbits,_Zf,comdat,unique,1; .p2align 4; _ZThn16_f:\n");
-    require_text(output,
-                 "\t.size _ZThn16_f, .-_ZThn16_f; .section .text._Zf,\"axG\",@progbits,_Zf,comdat; \n\tnop");
+    char *output =
+        pass("\t.section .text._Zf,\"axG\",@progbits,_Zf,comdat\n\t.type _Zf, @function\n_Zf:\n" PROLOGUE
+             "\tret\n\t.size _Zf, .-_Zf\n\t.type _ZThn16_f, @function\n_ZThn16_f:\n\tsubq $16, %rdi\n\tjmp _Zf\n"
+             "\t.size _ZThn16_f, .-_ZThn16_f\n\tnop\n");
+    require_text(output, ".section .text._Zf,\"axG\",@progbits,_Zf,comdat,unique,1; .p2align 4; _ZThn16_f:\n");
+    require_text(output, "\t.size _ZThn16_f, .-_ZThn16_f; .section .text._Zf,\"axG\",@progbits,_Zf,comdat; \n\tnop");
     cr_assert_eq(count(output, "\t.quad"), 1);
     free(output);
 }
@@ -318,8 +304,7 @@ Test(cli_toc_pass, writing_the_register_is_refused_with_the_place)
         require_body_fault(body, "b.h:26: in function 'f': writes %r15, which holds the TOC in TOC code");
     }
     require_body_fault("\tmovq %rax, %r15\n", "a.c: in function 'f': writes %r15");
-    require_body_fault("#APP\n\t.intel_syntax noprefix\n\tmov r15, rax\n\t.att_syntax\n#NO_APP\n",
-                       "writes %r15");
+    require_body_fault("#APP\n\t.intel_syntax noprefix\n\tmov r15, rax\n\t.att_syntax\n#NO_APP\n", "writes %r15");
 }
 
 Test(cli_toc_pass, reading_the_register_is_not)
@@ -338,8 +323,7 @@ Test(cli_toc_pass, plain_functions_may_write_the_register_if_they_save_it)
 
 Test(cli_toc_pass, macros_that_hide_calls_are_refused)
 {
-    const char *macro =
-        "#APP\n.macro m\n\tcall g\n.endm\n.macro n\n\tm\n.endm\n.macro o\n\tnop\n.endm\n#NO_APP\n";
+    const char *macro = "#APP\n.macro m\n\tcall g\n.endm\n.macro n\n\tm\n.endm\n.macro o\n\tnop\n.endm\n#NO_APP\n";
     char text[2048];
     snprintf(text, sizeof text, "%s%s%s#APP\n\tn\n#NO_APP\n%s", macro, BEGIN, PROLOGUE, END);
     require_fault(text, "in function 'f': uses an assembler macro that calls");

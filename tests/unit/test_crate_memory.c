@@ -18,8 +18,7 @@ TestSuite(crate_memory, .fini = require_no_leaks);
 
 static struct crateld_error *add_records(struct relink_builder *builder)
 {
-    struct relink_symbol symbol = {
-        .name = "main", .where = RELINK_IN_SECTION, .type = STT_FUNC, .binding = STB_GLOBAL};
+    struct relink_symbol symbol = {.name = "main", .where = RELINK_IN_SECTION, .type = STT_FUNC, .binding = STB_GLOBAL};
     memset(symbol.refs, 0xff, sizeof symbol.refs);
     symbol.refs[RELINK_REF_ENTRY_STUB] = 0x2040;
     TRY(relink_builder_add_module(builder, &(struct relink_module){.path = "m.o", .member = ""}, NULL));
@@ -31,8 +30,7 @@ static struct crateld_error *add_records(struct relink_builder *builder)
         TRY(relink_builder_add_symbol(builder, &symbol, NULL));
     }
     for (uint32_t i = 0; i < 100; i++) {
-        struct relink_reloc reloc = {
-            .section = i % 20, .off = i % 7, .symbol = i % 11, .type = 2, .addend = i};
+        struct relink_reloc reloc = {.section = i % 20, .off = i % 7, .symbol = i % 11, .type = 2, .addend = i};
         TRY(relink_builder_add_reloc(builder, &reloc));
     }
     return NULL;

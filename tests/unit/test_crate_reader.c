@@ -84,6 +84,35 @@ Test(crate_reader, the_build_id_does_not_see_what_strip_removes)
     free((void *)full.data);
 }
 
+Test(crate_reader, each_bit_of_headers_and_tables_that_is_flipped_is_noticed)
+{
+    struct span file = crate_builder_make(NULL);
+    struct crate_view view;
+    uint8_t *bytes = (uint8_t *)file.data;
+    require_success(crate_view_open("shapes.crate", file, &view));
+    require_success(crate_check_meta("shapes.crate", file, &view.header));
+    uint64_t header_off, size = view.header.segments[CRATE_SEGMENT_META].file_size;
+    uint32_t unnoticed = 0;
+    require_success(crate_header_find("shapes.crate", file, &header_off));
+    for (uint64_t bit = 0; bit < 8 * size; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        struct crateld_error *error = crate_view_open("shapes.crate", file, &view);
+        if (!error)
+            error = crate_check_meta("shapes.crate", file, &view.header);
+        unnoticed += !error;
+        crateld_error_destroy(error);
+        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    /* What stripping changes: e_shoff, e_shnum, e_shstrndx, HAS_RELINK, relink_off and relink_size, where they do not
+     * contradict each other. */
+    cr_assert_leq(unnoticed, 64 + 16 + 16 + 1 + 64 + 64, "%u", unnoticed);
+    bytes[header_off + offsetof(struct crate_header, meta_hash)] ^= 1;
+    require_success(crate_view_open("shapes.crate", file, &view));
+    require_error(crate_check_meta("shapes.crate", file, &view.header), CRATELD_ERROR_FORMAT,
+                  "shapes.crate: damaged: headers and tables have the hash 0x");
+    free((void *)file.data);
+}
+
 /* One change to a good crate's header, and what the reader must say. */
 struct header_fault {
     size_t off; /* in struct crate_header */
@@ -106,23 +135,19 @@ static const struct header_fault header_faults[] = {
     {FIELD(name), 1u << 30, CRATELD_ERROR_FORMAT, "the crate has no name"},
     {FIELD(preferred_base), 1, CRATELD_ERROR_FORMAT, "preferred base 0x1 is out of range"},
     {FIELD(preferred_base), UINT64_MAX - 0xfff, CRATELD_ERROR_FORMAT, "preferred base 0xfffffffffffff000"},
-    {FIELD(image_align), 0, CRATELD_ERROR_FORMAT, "an alignment of 0x0, wanted a power of two from 0x1000 to 0x1000000"},
+    {FIELD(image_align), 0, CRATELD_ERROR_FORMAT,
+     "an alignment of 0x0, wanted a power of two from 0x1000 to 0x1000000"},
     {FIELD(image_align), 0x3000, CRATELD_ERROR_FORMAT, "an alignment of 0x3000"},
     {FIELD(image_align), 0x2000000, CRATELD_ERROR_FORMAT, "an alignment of 0x2000000"},
     {FIELD(image_size), 0x7000, CRATELD_ERROR_FORMAT, "they end at 0x5800, but the image's size is 0x7000"},
     {FIELD(reserve_size), 0x80000000, CRATELD_ERROR_FORMAT, "a reserve of 0x80000000 bytes"},
-    {FIELD(segments[0].rva), 0x1000, CRATELD_ERROR_FORMAT,
-     "segments: meta is empty or does not start the file"},
+    {FIELD(segments[0].rva), 0x1000, CRATELD_ERROR_FORMAT, "segments: meta is empty or does not start the file"},
     {FIELD(segments[1].rva), 0x2010, CRATELD_ERROR_FORMAT, "segments: text at 0x2010, wanted a page"},
-    {FIELD(segments[2].rva), 0x2000, CRATELD_ERROR_FORMAT,
-     "rodata at 0x2000, wanted a page at or behind 0x2300"},
-    {FIELD(segments[3].mem_size), 1, CRATELD_ERROR_FORMAT,
-     "data has 2048 bytes in the file, but 1 in memory"},
+    {FIELD(segments[2].rva), 0x2000, CRATELD_ERROR_FORMAT, "rodata at 0x2000, wanted a page at or behind 0x2300"},
+    {FIELD(segments[3].mem_size), 1, CRATELD_ERROR_FORMAT, "data has 2048 bytes in the file, but 1 in memory"},
     {FIELD(segments[3].mem_size), UINT64_MAX, CRATELD_ERROR_FORMAT, "ends behind 2 GiB"},
-    {FIELD(segments[3].file_size), 0x1800, CRATELD_ERROR_FORMAT,
-     "data ends at 0x5800 of the file, which has only"},
-    {FIELD(tables[1].rva), 0x2000, CRATELD_ERROR_FORMAT,
-     "imports: 5 entries at 0x2000 are not aligned or not within"},
+    {FIELD(segments[3].file_size), 0x1800, CRATELD_ERROR_FORMAT, "data ends at 0x5800 of the file, which has only"},
+    {FIELD(tables[1].rva), 0x2000, CRATELD_ERROR_FORMAT, "imports: 5 entries at 0x2000 are not aligned or not within"},
     {FIELD(tables[2].count), UINT32_MAX, CRATELD_ERROR_FORMAT, "exports: 4294967295 entries"},
     {FIELD(tables[3].count), 16, CRATELD_ERROR_FORMAT, "16 buckets for 4 hash bits"},
     {FIELD(tables[7].count), 0, CRATELD_ERROR_FORMAT, "tables: no strings"},
@@ -189,24 +214,21 @@ struct entry_fault {
     const char *text;
 };
 
-#define ENTRY(type, i, member)                                                                               \
+#define ENTRY(type, i, member)                                                                                         \
     (i) * sizeof(struct type) + offsetof(struct type, member), sizeof((struct type *)0)->member
 
 static const struct entry_fault entry_faults[] = {
     {CRATE_TABLE_NEEDED, ENTRY(crate_needed, 0, name), 0, "needed[0]: it has no name"},
     {CRATE_TABLE_NEEDED, ENTRY(crate_needed, 1, path), 1u << 20, "needed[1]: path at 0x100000 is not within"},
     {CRATE_TABLE_NEEDED, ENTRY(crate_needed, 1, kind), 7, "needed[1]: unknown kind 7"},
-    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, hash), 7,
-     "imports[0]: the hash is not that of the name 'sin'"},
+    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, hash), 7, "imports[0]: the hash is not that of the name 'sin'"},
     {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, needed), 2, "imports[0]: from needed 2 of 2"},
     {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 1, slot), 0, "imports[1]: function slot 0 of 4"},
     {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 2, fallback_rva), 0, "imports[2]: resolver 0x0 is not within"},
     {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 3, slot), 4, "imports[3]: global slot 4 of 4"},
     {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 4, slot), 3, "imports[4]: global slot 3 of 4"},
-    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 4, fallback_rva), 17,
-     "0x11 is not within the crate's 16 bytes"},
-    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, kind), 3,
-     "imports[1]: kind 1 is behind one of a later group"},
+    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 4, fallback_rva), 17, "0x11 is not within the crate's 16 bytes"},
+    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, kind), 3, "imports[1]: kind 1 is behind one of a later group"},
     {CRATE_TABLE_EXPORTS, ENTRY(crate_export, 9, name), 0, "exports[9]: it has no name"},
     {CRATE_TABLE_EXPORTS, ENTRY(crate_export, 9, kind), 9, "exports[9]: unknown kind 9"},
     {CRATE_TABLE_EXPORTS, ENTRY(crate_export, 9, rva), 1u << 30, "exports[9]: 0x40000000 (canonically"},
@@ -214,11 +236,9 @@ static const struct entry_fault entry_faults[] = {
     {CRATE_TABLE_BUCKETS, 4, 4, 100, "buckets[2]"},
     {CRATE_TABLE_BUCKETS, 64, 4, 41, "buckets[16]: they are for exports 0 to 41 of 40"},
     {CRATE_TABLE_RELR, 16, 8, 0x5ff8, "relr[2]: a place that is not within the data"},
-    {CRATE_TABLE_DATA_RELOCS, ENTRY(crate_data_reloc, 0, place_rva), 0x3000,
-     "place 0x3000 is not within the data"},
+    {CRATE_TABLE_DATA_RELOCS, ENTRY(crate_data_reloc, 0, place_rva), 0x3000, "place 0x3000 is not within the data"},
     {CRATE_TABLE_DATA_RELOCS, ENTRY(crate_data_reloc, 0, import), 1, "import 1 of 5, wanted one of kind 3"},
-    {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 0, place_rva), 0x100,
-     "fixups[0]: place 0x100 is not within the image"},
+    {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 0, place_rva), 0x100, "fixups[0]: place 0x100 is not within the image"},
     {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), 9, "fixups[1]: unknown kind 9"},
     {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), CRATE_FIXUP_TPOFF32,
      "fixups[1]: import 3 of 5, wanted one of kind 4"},
@@ -293,8 +313,8 @@ Test(crate_reader, what_is_no_crate_is_told_apart)
     struct span file = crate_builder_make(NULL);
     uint8_t *bytes = (uint8_t *)file.data;
     struct crate_view view;
-    require_error(crate_view_open("a.txt", (struct span){(const uint8_t *)"text....", 8}, &view),
-                  CRATELD_ERROR_FORMAT, "a.txt: not a crate: it is no ELF file");
+    require_error(crate_view_open("a.txt", (struct span){(const uint8_t *)"text....", 8}, &view), CRATELD_ERROR_FORMAT,
+                  "a.txt: not a crate: it is no ELF file");
     Elf64_Phdr *phdr = (Elf64_Phdr *)(bytes + 64) + CRATE_SEGMENT_COUNT;
     phdr->p_type = PT_NOTE;
     require_error(crate_view_open("liba.so", file, &view), CRATELD_ERROR_FORMAT,

@@ -46,8 +46,7 @@ static bool has_section(const struct crate_stripped *stripped, const char *name)
 }
 
 /* The loaded contents and the build id must be those of `file`. */
-static void require_same_contents(struct span file, const struct crate_stripped *stripped,
-                                  struct crate_view *view)
+static void require_same_contents(struct span file, const struct crate_stripped *stripped, struct crate_view *view)
 {
     struct crate_view before;
     require_success(crate_view_open("shapes.crate", file, &before));

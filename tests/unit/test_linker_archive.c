@@ -110,8 +110,7 @@ Test(linker_archive, an_archive_without_members_is_empty)
 Test(linker_archive, thin_members_are_files_beside_the_archive)
 {
     make_objects();
-    scratch_run(&scratch,
-                "mkdir sub && cp f.o sub/f.o && cd sub && ar rcsT x.a f.o ../a_name_longer_than_sixteen.o");
+    scratch_run(&scratch, "mkdir sub && cp f.o sub/f.o && cd sub && ar rcsT x.a f.o ../a_name_longer_than_sixteen.o");
     struct archive archive;
     require_success(archive_open(scratch_path(&scratch, "sub/x.a"), &archive));
     cr_assert(archive.is_thin);
@@ -125,8 +124,7 @@ Test(linker_archive, thin_members_are_files_beside_the_archive)
 Test(linker_archive, thin_archives_refer_into_other_archives)
 {
     make_objects();
-    scratch_run(&scratch,
-                "ar rcs inner.a f.o a_name_longer_than_sixteen.o; cp f.o h.o; ar rcsT x.a inner.a h.o");
+    scratch_run(&scratch, "ar rcs inner.a f.o a_name_longer_than_sixteen.o; cp f.o h.o; ar rcsT x.a inner.a h.o");
     struct archive archive;
     require_success(archive_open(scratch_path(&scratch, "x.a"), &archive));
     cr_assert_eq(archive.member_count, 3);
@@ -201,8 +199,7 @@ Test(linker_archive, broken_headers_are_reported_with_their_offset)
                    "0x8: does not end in '`' and a newline");
     require_broken("!<arch>\nf.o/            0           0     0     644     8x        `\n",
                    "size '8x        ' is no decimal number");
-    require_broken("!<arch>\nf.o/            0           0     0     644               `\n",
-                   "is no decimal number");
+    require_broken("!<arch>\nf.o/            0           0     0     644               `\n", "is no decimal number");
     require_broken("!<arch>\nf.o/            0           0     0     644     9999999999`\nabc",
                    "'f.o/' has 9999999999 bytes, 3 are left");
     require_broken("!<arch>\n                0           0     0     644     0         `\n", "has no name");
@@ -212,20 +209,17 @@ Test(linker_archive, broken_names_are_reported)
 {
     require_broken("!<arch>\n/12             0           0     0     644     0         `\n",
                    "name at 12 is outside the 0 bytes of long names");
-    require_broken("!<arch>\n/x              0           0     0     644     0         `\n",
-                   "name '/x' is no offset");
+    require_broken("!<arch>\n/x              0           0     0     644     0         `\n", "name '/x' is no offset");
     require_broken("!<arch>\n/1:2            0           0     0     644     0         `\n",
                    "name '/1:2' is no offset");
-    require_broken("!<thin>\n/1:             0           0     0     644     0         `\n",
-                   "has no offset after ':'");
+    require_broken("!<thin>\n/1:             0           0     0     644     0         `\n", "has no offset after ':'");
     require_broken("!<arch>\n#1/9            0           0     0     644     4         `\nabcd",
                    "name '#1/9' does not fit the member's 4 bytes");
 }
 
 Test(linker_archive, a_broken_index_is_reported)
 {
-    static const char few[] =
-        "!<arch>\n/               0           0     0     0       4         `\n\0\0\1\0";
+    static const char few[] = "!<arch>\n/               0           0     0     0       4         `\n\0\0\1\0";
     static const char nameless[] = "!<arch>\n/               0           0     0     0       10        `\n"
                                    "\0\0\0\1\0\0\0\x8"
                                    "fg";
@@ -234,11 +228,9 @@ Test(linker_archive, a_broken_index_is_reported)
                                "f";
     struct archive archive;
     struct span data = {(const uint8_t *)few, sizeof few - 1};
-    require_error(archive_init(data, "x.a", &archive), CRATELD_ERROR_FORMAT,
-                  "no room for its symbols in 4 bytes");
+    require_error(archive_init(data, "x.a", &archive), CRATELD_ERROR_FORMAT, "no room for its symbols in 4 bytes");
     data = (struct span){(const uint8_t *)nameless, sizeof nameless - 1};
-    require_error(archive_init(data, "x.a", &archive), CRATELD_ERROR_FORMAT,
-                  "the index's name 0 of 1 has no end");
+    require_error(archive_init(data, "x.a", &archive), CRATELD_ERROR_FORMAT, "the index's name 0 of 1 has no end");
     data = (struct span){(const uint8_t *)lost, sizeof lost};
     require_error(archive_init(data, "x.a", &archive), CRATELD_ERROR_FORMAT,
                   "the index places 'f' at 0x8, where no member is");
@@ -278,15 +270,13 @@ static void compare_members(const struct archive *archive, char **line, size_t *
 /* `nm -s` begins with lines "symbol in member", ended by an empty one. */
 static void compare_index(const struct archive *archive, char **line, size_t *size)
 {
-    FILE *stream =
-        open_command("nm -s %s 2>/dev/null | sed -e 1,/^Archive.index:/d -e '/^$/q'", archive->path);
+    FILE *stream = open_command("nm -s %s 2>/dev/null | sed -e 1,/^Archive.index:/d -e '/^$/q'", archive->path);
     uint32_t count = 0;
     while (read_line(stream, line, size) && (*line)[0]) {
         cr_assert_lt(count, archive->symbol_count, "%s: %s", archive->path, *line);
         const struct archive_symbol *symbol = &archive->symbols[count++];
         char *expected;
-        cr_assert_geq(
-            asprintf(&expected, "%s in %s", symbol->name, archive->members[symbol->member_idx].name), 0);
+        cr_assert_geq(asprintf(&expected, "%s in %s", symbol->name, archive->members[symbol->member_idx].name), 0);
         cr_assert_str_eq(expected, *line, "%s", archive->path);
         free(expected);
     }
@@ -304,8 +294,7 @@ Test(linker_archive, all_archives_of_the_system_read_as_ar_and_nm_read_them)
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct archive archive;
         struct crateld_error *error = archive_open(found.gl_pathv[i], &archive);
-        if (error &&
-            strstr(crateld_error_message(error), "does not start as an archive")) { /* libm.a: a script */
+        if (error && strstr(crateld_error_message(error), "does not start as an archive")) { /* libm.a: a script */
             crateld_error_destroy(error);
             continue;
         }

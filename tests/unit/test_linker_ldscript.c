@@ -35,10 +35,8 @@ Test(linker_ldscript, glibc_s_script_is_understood)
                           &script));
     cr_assert_eq(script.input_count, 3);
     require_input(&script, 0, &(struct ldscript_input){.name = "/lib/libc.so.6", .in_group = true});
-    require_input(&script, 1,
-                  &(struct ldscript_input){.name = "/usr/lib/libc_nonshared.a", .in_group = true});
-    require_input(&script, 2,
-                  &(struct ldscript_input){.name = "/lib64/ld.so", .in_group = true, .as_needed = true});
+    require_input(&script, 1, &(struct ldscript_input){.name = "/usr/lib/libc_nonshared.a", .in_group = true});
+    require_input(&script, 2, &(struct ldscript_input){.name = "/lib64/ld.so", .in_group = true, .as_needed = true});
     ldscript_deinit(&script);
 }
 
@@ -67,8 +65,8 @@ Test(linker_ldscript, libraries_quotes_commas_and_sysroots_are_understood)
 Test(linker_ldscript, one_of_three_output_formats_suffices)
 {
     struct ldscript script;
-    require_success(parse(
-        "OUTPUT_FORMAT(\"elf32-i386\", \"elf32-big\", \"elf64-x86-64\") OUTPUT_ARCH(i386:x86-64)", &script));
+    require_success(
+        parse("OUTPUT_FORMAT(\"elf32-i386\", \"elf32-big\", \"elf64-x86-64\") OUTPUT_ARCH(i386:x86-64)", &script));
     cr_assert_eq(script.input_count, 0);
     ldscript_deinit(&script);
 }

@@ -56,11 +56,10 @@ static void make_objects(void)
 {
     scratch_write(&scratch, "c.c", c_source, strlen(c_source));
     scratch_write(&scratch, "cxx.cc", cxx_source, strlen(cxx_source));
-    scratch_run(
-        &scratch,
-        "gcc -flto -fcommon -O2 -c c.c -o slim.o; gcc -flto -fcommon -ffat-lto-objects -c c.c -o fat.o;"
-        "gcc -c c.c -o plain.o; g++ -flto -c cxx.cc -o cxx.o; ld -r slim.o cxx.o -o merged.o 2>/dev/null || "
-        "true");
+    scratch_run(&scratch,
+                "gcc -flto -fcommon -O2 -c c.c -o slim.o; gcc -flto -fcommon -ffat-lto-objects -c c.c -o fat.o;"
+                "gcc -c c.c -o plain.o; g++ -flto -c cxx.cc -o cxx.o; ld -r slim.o cxx.o -o merged.o 2>/dev/null || "
+                "true");
 }
 
 static const struct lto_symbol *find_symbol(const struct lto_object *object, const char *name)
@@ -156,10 +155,10 @@ Test(linker_lto, broken_objects_are_reported)
     struct arena arena;
     struct lto_object object;
     arena_init(&arena);
-    require_error(lto_object_read((struct span){file.data.data, 20}, "x.o", &arena, &object),
-                  CRATELD_ERROR_FORMAT, "x.o: no 64-bit little-endian ELF object");
-    require_error(lto_object_read((struct span){file.data.data, 1000}, "x.o", &arena, &object),
-                  CRATELD_ERROR_FORMAT, "x.o: no section headers at 0x");
+    require_error(lto_object_read((struct span){file.data.data, 20}, "x.o", &arena, &object), CRATELD_ERROR_FORMAT,
+                  "x.o: no 64-bit little-endian ELF object");
+    require_error(lto_object_read((struct span){file.data.data, 1000}, "x.o", &arena, &object), CRATELD_ERROR_FORMAT,
+                  "x.o: no section headers at 0x");
     arena_deinit(&arena);
     file_close(&file);
 }
@@ -167,9 +166,8 @@ Test(linker_lto, broken_objects_are_reported)
 /* main in a file, f in an archive. */
 static void make_program(void)
 {
-    scratch_run(&scratch,
-                "echo 'int f(int); int main(void){return f(3);}' | gcc -O2 -flto -fPIC -x c -c - -o main.o;"
-                "echo 'int f(int x){return x + 4;}' | gcc -O2 -flto -fPIC -x c -c - -o f.o");
+    scratch_run(&scratch, "echo 'int f(int); int main(void){return f(3);}' | gcc -O2 -flto -fPIC -x c -c - -o main.o;"
+                          "echo 'int f(int x){return x + 4;}' | gcc -O2 -flto -fPIC -x c -c - -o f.o");
 }
 
 Test(linker_lto, objects_become_one_ordinary_object)
@@ -186,9 +184,8 @@ Test(linker_lto, objects_become_one_ordinary_object)
     file_close(&output);
     file_close(&member);
     cr_assert_eq(kind_of("output.o"), LTO_NONE);
-    scratch_run(
-        &scratch,
-        "gcc output.o -o program; ./program; test $? = 7; readelf -SW output.o | grep -q text.startup.main");
+    scratch_run(&scratch,
+                "gcc output.o -o program; ./program; test $? = 7; readelf -SW output.o | grep -q text.startup.main");
 }
 
 Test(linker_lto, a_compiler_that_fails_is_reported)
@@ -202,12 +199,12 @@ Test(linker_lto, a_compiler_that_fails_is_reported)
     static const char *const killed[] = {"sh", "-c", "kill -9 $$", NULL};
     static const char *const idle[] = {"true", NULL};
     struct file output;
-    require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = failing}, &output),
-                  CRATELD_ERROR_UNSUPPORTED, "sh: exit status 3; it could not compile 1 LTO objects");
-    require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = absent}, &output),
-                  CRATELD_ERROR_NOT_FOUND, "crateld-no-such-compiler: not found");
-    require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = killed}, &output),
-                  CRATELD_ERROR_UNSUPPORTED, "sh: killed by signal 9");
+    require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = failing}, &output), CRATELD_ERROR_UNSUPPORTED,
+                  "sh: exit status 3; it could not compile 1 LTO objects");
+    require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = absent}, &output), CRATELD_ERROR_NOT_FOUND,
+                  "crateld-no-such-compiler: not found");
+    require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = killed}, &output), CRATELD_ERROR_UNSUPPORTED,
+                  "sh: killed by signal 9");
     require_error(lto_compile(&input, 1, &(struct lto_opts){.compiler = idle}, &output), CRATELD_ERROR_IO,
                   "output.o: cannot open");
 }

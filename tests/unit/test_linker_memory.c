@@ -50,10 +50,9 @@ static struct crateld_error *read_archive(void)
 
 Test(linker_memory, archives_are_read_without_memory)
 {
-    scratch_run(
-        &scratch,
-        "echo 'int f;' | gcc -c -x c - -o f.o; cp f.o a_name_longer_than_sixteen.o; ar rcs inner.a f.o;"
-        "ar rcsT x.a a_name_longer_than_sixteen.o inner.a");
+    scratch_run(&scratch,
+                "echo 'int f;' | gcc -c -x c - -o f.o; cp f.o a_name_longer_than_sixteen.o; ar rcs inner.a f.o;"
+                "ar rcsT x.a a_name_longer_than_sixteen.o inner.a");
     strcpy(input_path, scratch_path(&scratch, "x.a"));
     failing_memory_try_all(read_archive);
 }
@@ -62,8 +61,7 @@ static struct crateld_error *read_ldscript(void)
 {
     static const char text[] = "SEARCH_DIR(a) GROUP ( b AS_NEEDED ( -lc ) )";
     struct ldscript script;
-    TRY(ldscript_parse((struct span){(const uint8_t *)text, sizeof text - 1}, "x.so", "elf64-x86-64",
-                       &script));
+    TRY(ldscript_parse((struct span){(const uint8_t *)text, sizeof text - 1}, "x.so", "elf64-x86-64", &script));
     ldscript_deinit(&script);
     return NULL;
 }
@@ -106,10 +104,9 @@ static struct crateld_error *read_library(void)
 
 Test(linker_memory, shared_libraries_are_read_without_memory)
 {
-    scratch_run(
-        &scratch,
-        "echo 'V1 { f; };' >x.map; echo 'int f;' | "
-        "gcc -shared -Wl,--version-script=x.map,--hash-style=sysv,--no-as-needed -x c - -lz -lm -o x.so");
+    scratch_run(&scratch,
+                "echo 'V1 { f; };' >x.map; echo 'int f;' | "
+                "gcc -shared -Wl,--version-script=x.map,--hash-style=sysv,--no-as-needed -x c - -lz -lm -o x.so");
     strcpy(input_path, scratch_path(&scratch, "x.so"));
     failing_memory_try_all(read_library);
 }
@@ -146,8 +143,7 @@ static struct crateld_error *compile_lto(void)
     arena_init(&arena);
     TRY(file_open(other_path, &file));
     struct crateld_error *error = lto_object_read(file.data, "f.o", &arena, &object);
-    struct lto_input inputs[] = {{.path = input_path, .name = "x.o"},
-                                 {.data = file.data, .name = "l.a(f.o)"}};
+    struct lto_input inputs[] = {{.path = input_path, .name = "x.o"}, {.data = file.data, .name = "l.a(f.o)"}};
     if (!error)
         error = lto_compile(inputs, 2, NULL, &output);
     if (!error)

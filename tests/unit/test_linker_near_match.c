@@ -101,8 +101,7 @@ static unsigned reference_distance(const char *a, const char *b)
                 unsigned change = table[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
                 unsigned shift = (table[i - 1][j] < table[i][j - 1] ? table[i - 1][j] : table[i][j - 1]) + 1;
                 best = change < shift ? change : shift;
-                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                    table[i - 2][j - 2] + 1 < best)
+                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && table[i - 2][j - 2] + 1 < best)
                     best = table[i - 2][j - 2] + 1;
             }
             table[i][j] = best;
@@ -155,12 +154,10 @@ Test(linker_near_match, much_alike_names_are_compared_fast)
     enum { KNOWN = 100000, ASKED = 100 };
     static char texts[KNOWN][48];
     static const char *names[KNOWN];
-    static const char *const parts[] = {"render", "list",  "Buffer", "node",
-                                        "count",  "parse", "Stream", "update"};
+    static const char *const parts[] = {"render", "list", "Buffer", "node", "count", "parse", "Stream", "update"};
     srandom(1);
     for (unsigned i = 0; i < KNOWN; i++) {
-        snprintf(texts[i], sizeof texts[i], "_ZN3app6module%s_%s_%u", parts[random() % 8],
-                 parts[random() % 8], i);
+        snprintf(texts[i], sizeof texts[i], "_ZN3app6module%s_%s_%u", parts[random() % 8], parts[random() % 8], i);
         names[i] = texts[i];
     }
     struct near_matcher *matcher;

@@ -48,8 +48,7 @@ static void add_dirs(void)
 
 Test(linker_search, folders_are_searched_in_order_and_shared_libraries_come_first_in_each)
 {
-    scratch_run(&scratch,
-                "mkdir one two; touch one/liba.a two/liba.so two/libb.so two/libb.a; mkdir one/libb.so");
+    scratch_run(&scratch, "mkdir one two; touch one/liba.a two/liba.so two/libb.so two/libb.a; mkdir one/libb.so");
     add_dirs();
     require_library("a", SEARCH_ANY, "one/liba.a");
     require_library("b", SEARCH_ANY, "two/libb.so"); /* a folder is no library */
@@ -58,9 +57,8 @@ Test(linker_search, folders_are_searched_in_order_and_shared_libraries_come_firs
 
 Test(linker_search, crates_come_first)
 {
-    scratch_run(
-        &scratch,
-        "mkdir one two; touch one/liba.so one/liba.a one/a.crate two/libb.crate two/b.crate two/libb.a");
+    scratch_run(&scratch,
+                "mkdir one two; touch one/liba.so one/liba.a one/a.crate two/libb.crate two/b.crate two/libb.a");
     add_dirs();
     require_library("a", SEARCH_ANY, "one/a.crate");
     require_library("a", SEARCH_STATIC, "one/liba.a");
@@ -78,9 +76,8 @@ Test(linker_search, a_colon_asks_for_the_very_file)
 Test(linker_search, what_is_missing_is_reported_with_the_folders)
 {
     char *path;
-    require_error(
-        search_library(&search, "x", SEARCH_ANY, &path), CRATELD_ERROR_NOT_FOUND,
-        "-lx: not found: no libx.crate, x.crate, libx.so or libx.a in the search path, which is empty");
+    require_error(search_library(&search, "x", SEARCH_ANY, &path), CRATELD_ERROR_NOT_FOUND,
+                  "-lx: not found: no libx.crate, x.crate, libx.so or libx.a in the search path, which is empty");
     require_success(search_add_dir(&search, "/nowhere"));
     require_success(search_add_dir(&search, "=/else"));
     require_success(search_add_dir(&search, "$SYSROOT/third"));
@@ -125,9 +122,9 @@ static char *first_line(const char *command)
 
 Test(linker_search, the_defaults_find_what_the_compiler_finds)
 {
-    static const char *const files[] = {
-        "libgcc.a", "libgcc_s.so",  "libgcc_eh.a", "libc.so",     "libc.a", "libm.so",      "libz.so",
-        "libz.a",   "libstdc++.so", "libstdc++.a", "crtbeginS.o", "crti.o", "libpthread.a", "libatomic.so"};
+    static const char *const files[] = {"libgcc.a",    "libgcc_s.so", "libgcc_eh.a",  "libc.so",      "libc.a",
+                                        "libm.so",     "libz.so",     "libz.a",       "libstdc++.so", "libstdc++.a",
+                                        "crtbeginS.o", "crti.o",      "libpthread.a", "libatomic.so"};
     require_success(search_add_defaults(&search, "x86_64-linux-gnu"));
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char command[128], wanted[PATH_MAX], found[PATH_MAX], *path;

@@ -35,8 +35,7 @@ static struct shared_library build(const char *source, const char *map, const ch
     struct shared_library library;
     scratch_write(&scratch, "x.c", source, strlen(source));
     scratch_write(&scratch, "x.map", map, strlen(map));
-    scratch_run(&scratch, "gcc -shared -fPIC %s %s x.c -o x.so", *map ? "-Wl,--version-script=x.map" : "",
-                flags);
+    scratch_run(&scratch, "gcc -shared -fPIC %s %s x.c -o x.so", *map ? "-Wl,--version-script=x.map" : "", flags);
     require_success(shared_library_open(scratch_path(&scratch, "x.so"), EM_X86_64, &library));
     return library;
 }
@@ -115,10 +114,9 @@ Test(linker_shared_library, types_bindings_and_sizes_are_told)
     shared_library_deinit(&library);
 }
 
-static const char versioned_source[] =
-    "__asm__(\".symver f1,f@V1\"); __asm__(\".symver f2,f@@V2\");"
-    "__asm__(\".symver g1,g@V1\");"
-    "int f1(void){return 1;} int f2(void){return 2;} int g1(void){return 3;}";
+static const char versioned_source[] = "__asm__(\".symver f1,f@V1\"); __asm__(\".symver f2,f@@V2\");"
+                                       "__asm__(\".symver g1,g@V1\");"
+                                       "int f1(void){return 1;} int f2(void){return 2;} int g1(void){return 3;}";
 static const char versioned_map[] = "V1 { global: f; g; local: *; }; V2 { f; } V1;";
 
 static void check_versions(const char *flags)
@@ -150,9 +148,8 @@ Test(linker_shared_library, libraries_with_only_a_sysv_hash_are_searched_by_an_o
 
 Test(linker_shared_library, a_library_without_exports_tells_what_it_wants)
 {
-    struct shared_library library =
-        build("extern int u(void); static __attribute__((constructor)) void c(void){u();}", "",
-              "-nostdlib -Wl,--hash-style=gnu");
+    struct shared_library library = build("extern int u(void); static __attribute__((constructor)) void c(void){u();}",
+                                          "", "-nostdlib -Wl,--hash-style=gnu");
     struct shared_symbol symbol;
     cr_assert_eq(library.symbol_count, 2);
     cr_assert(shared_library_symbol(&library, 1, &symbol));
@@ -208,11 +205,10 @@ Test(linker_shared_library, initialisers_of_needed_libraries_count)
     struct search search;
     search_init(&search);
     require_success(search_add_defaults(&search, "x86_64-linux-gnu"));
-    scratch_run(
-        &scratch,
-        "echo '__attribute__((constructor)) void c(void){}' | gcc -shared -x c - -o libc1.so;"
-        "echo 'int plain;' | gcc -shared -x c - -o libplain.so;"
-        "echo 'int b;' | gcc -shared -x c - -o libb.so -L. -Wl,--no-as-needed -lc1 -Wl,-rpath,'$ORIGIN'");
+    scratch_run(&scratch,
+                "echo '__attribute__((constructor)) void c(void){}' | gcc -shared -x c - -o libc1.so;"
+                "echo 'int plain;' | gcc -shared -x c - -o libplain.so;"
+                "echo 'int b;' | gcc -shared -x c - -o libb.so -L. -Wl,--no-as-needed -lc1 -Wl,-rpath,'$ORIGIN'");
     static const struct {
         const char *flags;
         bool expected;
@@ -238,17 +234,16 @@ Test(linker_shared_library, initialisers_of_needed_libraries_count)
 Test(linker_shared_library, other_files_are_refused)
 {
     struct shared_library library;
-    scratch_run(
-        &scratch,
-        "echo 'int f;' | gcc -c -x c - -o f.o; echo >text; echo 'int f;' | gcc -shared -x c - -o f.so");
-    require_error(shared_library_open(scratch_path(&scratch, "f.o"), EM_X86_64, &library),
-                  CRATELD_ERROR_FORMAT, "f.o: ELF type 1, a shared library has 3");
-    require_error(shared_library_open(scratch_path(&scratch, "text"), EM_X86_64, &library),
-                  CRATELD_ERROR_FORMAT, "no ELF file");
-    require_error(shared_library_open(scratch_path(&scratch, "f.so"), EM_AARCH64, &library),
-                  CRATELD_ERROR_MISMATCH, "is for machine 62, wanted 183");
-    require_error(shared_library_open(scratch_path(&scratch, "absent"), EM_X86_64, &library),
-                  CRATELD_ERROR_IO, "absent: cannot open");
+    scratch_run(&scratch,
+                "echo 'int f;' | gcc -c -x c - -o f.o; echo >text; echo 'int f;' | gcc -shared -x c - -o f.so");
+    require_error(shared_library_open(scratch_path(&scratch, "f.o"), EM_X86_64, &library), CRATELD_ERROR_FORMAT,
+                  "f.o: ELF type 1, a shared library has 3");
+    require_error(shared_library_open(scratch_path(&scratch, "text"), EM_X86_64, &library), CRATELD_ERROR_FORMAT,
+                  "no ELF file");
+    require_error(shared_library_open(scratch_path(&scratch, "f.so"), EM_AARCH64, &library), CRATELD_ERROR_MISMATCH,
+                  "is for machine 62, wanted 183");
+    require_error(shared_library_open(scratch_path(&scratch, "absent"), EM_X86_64, &library), CRATELD_ERROR_IO,
+                  "absent: cannot open");
 }
 
 static const char *type_name(const struct shared_symbol *symbol)
@@ -275,13 +270,11 @@ static char *print_symbol(const struct shared_symbol *symbol)
     char *text;
     /* The symbol that stands for a version itself is printed without it. */
     bool is_version = symbol->is_absolute && symbol->version && strcmp(symbol->name, symbol->version) == 0;
-    const char *at = !symbol->version || is_version             ? ""
-                     : symbol->is_defined && symbol->is_default ? "@@"
-                                                                : "@";
-    cr_assert_geq(asprintf(&text, "%016" PRIx64 " %" PRIu64 " %s %s %s %s %s%s%s", symbol->value,
-                           symbol->size, type_name(symbol), binding_name(symbol), visibility_name(symbol),
-                           symbol->is_defined ? symbol->is_absolute ? "ABS" : "defined" : "UND", symbol->name,
-                           at, symbol->version && !is_version ? symbol->version : ""),
+    const char *at = !symbol->version || is_version ? "" : symbol->is_defined && symbol->is_default ? "@@" : "@";
+    cr_assert_geq(asprintf(&text, "%016" PRIx64 " %" PRIu64 " %s %s %s %s %s%s%s", symbol->value, symbol->size,
+                           type_name(symbol), binding_name(symbol), visibility_name(symbol),
+                           symbol->is_defined ? symbol->is_absolute ? "ABS" : "defined" : "UND", symbol->name, at,
+                           symbol->version && !is_version ? symbol->version : ""),
                   0);
     return text;
 }
@@ -297,13 +290,13 @@ static char *normalise_line(char *line)
     unsigned idx;
     uint64_t value;
     char size[32], type[16], binding[16], visibility[16], section[16], name[8192], *text;
-    int count = sscanf(line, " %u: %" SCNx64 " %31s %15s %15s %15s %15s %8191s", &idx, &value, size, type,
-                       binding, visibility, section, name);
+    int count = sscanf(line, " %u: %" SCNx64 " %31s %15s %15s %15s %15s %8191s", &idx, &value, size, type, binding,
+                       visibility, section, name);
     if (count != 8)
         return NULL;
-    cr_assert_geq(asprintf(&text, "%016" PRIx64 " %" PRIu64 " %s %s %s %s %s", value,
-                           (uint64_t)strtoull(size, NULL, 0), type, binding, visibility,
-                           section[0] >= '0' && section[0] <= '9' ? "defined" : section, name),
+    cr_assert_geq(asprintf(&text, "%016" PRIx64 " %" PRIu64 " %s %s %s %s %s", value, (uint64_t)strtoull(size, NULL, 0),
+                           type, binding, visibility, section[0] >= '0' && section[0] <= '9' ? "defined" : section,
+                           name),
                   0);
     return text;
 }
@@ -315,13 +308,12 @@ static void require_found(const struct shared_library *library, const struct sha
     if (!symbol->is_defined || symbol->binding == STB_LOCAL || symbol->visibility == STV_HIDDEN)
         return;
     if (symbol->version) {
-        cr_assert(shared_library_find(library, symbol->name, symbol->version, &found), "%s: %s",
-                  library->path, symbol->name);
+        cr_assert(shared_library_find(library, symbol->name, symbol->version, &found), "%s: %s", library->path,
+                  symbol->name);
         cr_assert_eq(found.idx, symbol->idx, "%s: %s", library->path, symbol->name);
     }
     if (symbol->is_default) {
-        cr_assert(shared_library_find(library, symbol->name, NULL, &found), "%s: %s", library->path,
-                  symbol->name);
+        cr_assert(shared_library_find(library, symbol->name, NULL, &found), "%s: %s", library->path, symbol->name);
         cr_assert(found.is_default);
         cr_assert_eq(found.idx, symbol->idx, "%s: %s", library->path, symbol->name);
     }

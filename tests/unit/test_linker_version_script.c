@@ -61,8 +61,7 @@ Test(linker_version_script, an_anonymous_node_lists_global_and_local_names)
 
 Test(linker_version_script, named_nodes_with_ancestors_are_read)
 {
-    struct version_script *script =
-        make("LIB_1.0 { f; local: *; };\nLIB_1.1 { global: g; } LIB_1.0;\n# end\n");
+    struct version_script *script = make("LIB_1.0 { f; local: *; };\nLIB_1.1 { global: g; } LIB_1.0;\n# end\n");
     require_scope(script, "f", VERSION_GLOBAL);
     require_scope(script, "g", VERSION_GLOBAL);
     require_scope(script, "h", VERSION_LOCAL);
@@ -106,15 +105,14 @@ Test(linker_version_script, cxx_names_match_the_demangled_symbol)
 Test(linker_version_script, dynamic_lists_and_single_patterns_add_to_it)
 {
     struct version_script *script = make("{ local: *; };");
-    require_success(
-        version_script_add_dynamic_list(script, span_of("{ f; extern \"C++\" { ns::*; }; };"), "x.list"));
+    require_success(version_script_add_dynamic_list(script, span_of("{ f; extern \"C++\" { ns::*; }; };"), "x.list"));
     require_success(version_script_add_export(script, "g?"));
     require_scope(script, "f", VERSION_GLOBAL);
     require_scope(script, "_ZN2ns1fEi", VERSION_GLOBAL);
     require_scope(script, "g1", VERSION_GLOBAL);
     require_scope(script, "g12", VERSION_LOCAL);
-    require_error(version_script_add_dynamic_list(script, span_of("V { f; };"), "x.list"),
-                  CRATELD_ERROR_FORMAT, "x.list:1:1: found 'V', wanted '{'");
+    require_error(version_script_add_dynamic_list(script, span_of("V { f; };"), "x.list"), CRATELD_ERROR_FORMAT,
+                  "x.list:1:1: found 'V', wanted '{'");
     version_script_destroy(script);
 }
 
@@ -188,8 +186,8 @@ static bool is_listed(const char *name)
     bool is_found = false;
     while (fgets(line, sizeof line, stream)) {
         char *symbol = strrchr(line, ' ');
-        is_found |= symbol && strcspn(symbol + 1, "@\n") == strlen(name) &&
-                    strncmp(symbol + 1, name, strlen(name)) == 0;
+        is_found |=
+            symbol && strcspn(symbol + 1, "@\n") == strlen(name) && strncmp(symbol + 1, name, strlen(name)) == 0;
     }
     fclose(stream);
     return is_found;
@@ -202,12 +200,11 @@ Test(linker_version_script, rules_are_chosen_as_gnu_ld_chooses)
     for (size_t i = 0; i < sizeof oracle_scripts / sizeof oracle_scripts[0]; i++) {
         struct version_script *script = make(oracle_scripts[i]);
         scratch_write(&scratch, "x.map", oracle_scripts[i], strlen(oracle_scripts[i]));
-        scratch_run(&scratch,
-                    "gcc -shared -nostdlib -Wl,--version-script=x.map x.o -o x.so && nm -D x.so >x.nm");
+        scratch_run(&scratch, "gcc -shared -nostdlib -Wl,--version-script=x.map x.o -o x.so && nm -D x.so >x.nm");
         for (size_t s = 0; s < sizeof oracle_symbols / sizeof oracle_symbols[0]; s++) {
             bool is_exported = is_listed(oracle_symbols[s]);
-            cr_assert_eq(is_exported, version_script_scope(script, oracle_symbols[s]) != VERSION_LOCAL,
-                         "%s: %s", oracle_scripts[i], oracle_symbols[s]);
+            cr_assert_eq(is_exported, version_script_scope(script, oracle_symbols[s]) != VERSION_LOCAL, "%s: %s",
+                         oracle_scripts[i], oracle_symbols[s]);
         }
         version_script_destroy(script);
     }

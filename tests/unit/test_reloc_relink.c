@@ -100,8 +100,7 @@ static void random_contents(uint64_t seed)
         };
         random_sections(&seed, m, random_below(&seed, sections + 1));
         given.modules[m].section_count = given.section_count - given.modules[m].first_section;
-        for (uint32_t left = random_below(&seed, symbols + 1); left && given.symbol_count < MAX_SYMBOLS;
-             left--)
+        for (uint32_t left = random_below(&seed, symbols + 1); left && given.symbol_count < MAX_SYMBOLS; left--)
             random_symbol(&seed, m);
         given.modules[m].symbol_count = given.symbol_count - given.modules[m].first_symbol;
         given.module_count++;
@@ -131,11 +130,9 @@ static struct span build_given(void)
         require_success(relink_builder_add_module(builder, module, &number));
         cr_assert_eq(number, m);
         for (uint32_t i = 0; i < module->section_count; i++)
-            require_success(
-                relink_builder_add_section(builder, &given.sections[module->first_section + i], NULL));
+            require_success(relink_builder_add_section(builder, &given.sections[module->first_section + i], NULL));
         for (uint32_t i = 0; i < module->symbol_count; i++) {
-            require_success(
-                relink_builder_add_symbol(builder, &given.symbols[module->first_symbol + i], &number));
+            require_success(relink_builder_add_symbol(builder, &given.symbols[module->first_symbol + i], &number));
             cr_assert_eq(number, module->first_symbol + i);
         }
     }
@@ -173,8 +170,7 @@ static void require_same_sections(const struct relink_view *view)
         struct relink_section section;
         require_success(relink_view_section(view, i, &section));
         cr_assert_str_eq(section.name, want->name);
-        cr_assert(section.rva == want->rva && section.size == want->size &&
-                  section.capacity == want->capacity);
+        cr_assert(section.rva == want->rva && section.size == want->size && section.capacity == want->capacity);
         cr_assert(section.flags == want->flags && section.align_log2 == want->align_log2);
         cr_assert(section.hash == want->hash && section.module == want->module);
     }
@@ -189,8 +185,7 @@ static void require_same_symbols(const struct relink_view *view)
         uint32_t found;
         require_success(relink_view_symbol(view, i, &symbol));
         cr_assert_str_eq(symbol.name, want->name);
-        cr_assert(symbol.where == want->where && symbol.section == want->section &&
-                  symbol.module == want->module);
+        cr_assert(symbol.where == want->where && symbol.section == want->section && symbol.module == want->module);
         cr_assert(symbol.value == want->value && symbol.size == want->size && symbol.flags == want->flags);
         cr_assert(symbol.type == want->type && symbol.binding == want->binding);
         cr_assert_eq(symbol.visibility, want->visibility);
@@ -206,8 +201,7 @@ static void require_same_symbols(const struct relink_view *view)
 /* The numbers of `given`'s relocations that are in [begin, end) of `section`, and against `symbol` unless
  * that is RELINK_NONE, by a look at each; in the order of places, equals in the order in which they were
  * added. */
-static uint32_t expected_relocs(uint32_t section, uint32_t begin, uint32_t end, uint32_t symbol,
-                                uint32_t *ret)
+static uint32_t expected_relocs(uint32_t section, uint32_t begin, uint32_t end, uint32_t symbol, uint32_t *ret)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < given.reloc_count; i++) {
@@ -304,13 +298,10 @@ Test(reloc_relink, an_empty_section_can_be_read)
 Test(reloc_relink, a_usual_relocation_takes_at_most_eight_bytes)
 {
     uint64_t seed = 5;
-    given = (struct contents){
-        .module_count = 1, .section_count = 100, .symbol_count = 200, .reloc_count = MAX_RELOCS};
-    given.modules[0] =
-        (struct relink_module){.path = "a.o", .member = "", .section_count = 100, .symbol_count = 200};
+    given = (struct contents){.module_count = 1, .section_count = 100, .symbol_count = 200, .reloc_count = MAX_RELOCS};
+    given.modules[0] = (struct relink_module){.path = "a.o", .member = "", .section_count = 100, .symbol_count = 200};
     for (uint32_t i = 0; i < given.section_count; i++)
-        given.sections[i] =
-            (struct relink_section){.name = ".text", .size = 200, .flags = RELINK_SECTION_TEXT};
+        given.sections[i] = (struct relink_section){.name = ".text", .size = 200, .flags = RELINK_SECTION_TEXT};
     for (uint32_t i = 0; i < given.symbol_count; i++) {
         given.symbols[i] = (struct relink_symbol){.name = "f", .section = i / 2, .type = STT_FUNC};
         memset(given.symbols[i].refs, 0xff, sizeof given.symbols[i].refs);
@@ -397,8 +388,7 @@ static uint64_t hash_of(const char *bytes, uint64_t size, uint32_t off, int64_t 
 {
     struct relink_hash hash;
     relink_hash_init(&hash, (struct span){(const uint8_t *)bytes, strlen(bytes)}, size, RELINK_SECTION_TEXT);
-    relink_hash_reloc(&hash, off, R_X86_64_PC32, addend,
-                      (struct span){(const uint8_t *)target, strlen(target)});
+    relink_hash_reloc(&hash, off, R_X86_64_PC32, addend, (struct span){(const uint8_t *)target, strlen(target)});
     return relink_hash_finish(&hash);
 }
 

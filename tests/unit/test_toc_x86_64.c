@@ -112,8 +112,7 @@ static struct region make_region(void)
 {
     uint8_t *code = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(code, MAP_FAILED);
-    return (struct region){code, (struct crateld_function *)(code + HALF),
-                           (struct crateld_toc *)(code + HALF + 4096)};
+    return (struct region){code, (struct crateld_function *)(code + HALF), (struct crateld_toc *)(code + HALF + 4096)};
 }
 
 static void make_executable(const struct region *region)
@@ -429,8 +428,8 @@ static void end_entry(struct frame_section *section, size_t begin)
     memcpy(section->bytes + begin, &length, 4);
 }
 
-static void make_frame_section(struct frame_section *section, const uint8_t *code, size_t code_size,
-                               const uint8_t *cfi, size_t cfi_size)
+static void make_frame_section(struct frame_section *section, const uint8_t *code, size_t code_size, const uint8_t *cfi,
+                               size_t cfi_size)
 {
     const struct toc_cfi *cie = &toc_stubs_x86_64.cfi;
     section->size = 4; /* so that entries begin at 4 modulo 8, and their contents at 0 */
@@ -475,8 +474,8 @@ static void check_unwinding(const uint8_t *target, const uint8_t *code, size_t s
     single_step = 0;
     __deregister_frame(section.bytes + 4);
     cr_assert_gt(unwinding.steps, 1);
-    cr_assert_eq(unwinding.found, unwinding.steps, "%u of %u instructions, first wrong one at +%#lx",
-                 unwinding.found, unwinding.steps, (unsigned long)unwinding.wrong_ip);
+    cr_assert_eq(unwinding.found, unwinding.steps, "%u of %u instructions, first wrong one at +%#lx", unwinding.found,
+                 unwinding.steps, (unsigned long)unwinding.wrong_ip);
 }
 
 Test(toc_x86_64, preserving_entry_can_be_unwound_from_every_instruction)
@@ -490,8 +489,7 @@ Test(toc_x86_64, preserving_entry_can_be_unwound_from_every_instruction)
         cr_assert_eq(toc_stubs_x86_64.entry_toc_cfi(cfi, size, is_varargs), cfi_size);
         struct region region = make_entry_stub(size, is_varargs);
         prepare(size, 0x1515);
-        check_unwinding(region.code, region.code, toc_stubs_x86_64.entry_toc_size(size, is_varargs), cfi,
-                        cfi_size);
+        check_unwinding(region.code, region.code, toc_stubs_x86_64.entry_toc_size(size, is_varargs), cfi, cfi_size);
         check_arguments_and_results();
     }
 }

@@ -242,8 +242,7 @@ int main(void)
     printf("%d %d %d %d %d\n", cleanup(3), bsj(), nested(3), nested(7), cg(0) + cg(1));
     for (int i = 0; i < 7; i++)
         printf("%d ", sw(i));
-    printf("%d %d %ld %d %d\n", getloc()(3), tail(4), bigarg(b, 7), alarg(1, 2, 3, 4, 5, 6, 7, s),
-           all(100) + vla(50));
+    printf("%d %d %ld %d %d\n", getloc()(3), tail(4), bigarg(b, 7), alarg(1, 2, 3, 4, 5, 6, 7, s), all(100) + vla(50));
     printf("%d %g %d %d %d %d\n", vs("%d %s %g %d %d %d %d %d", 1, "two", 3.0, 4, 5, 6, 7, 8),
            vd(12, b, 1., 2, 3., 4, 5., 6, 7., 8, 9., 10, 11., 12), nss(3), m3(2) + m2(9), sj(), self(1));
     int a[100];

@@ -23,8 +23,9 @@ static void show(const char *name, const unsigned char *bytes, size_t n)
 
 static int digests(void)
 {
-    static const char *const names[] = {"MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA3-256", "SHAKE128",
-                                        "BLAKE2b512", "BLAKE2s256", "RIPEMD160", "SM3", "SHA512-256", "no such"};
+    static const char *const names[] = {"MD5",       "SHA1",     "SHA224",     "SHA256",     "SHA384",
+                                        "SHA512",    "SHA3-256", "SHAKE128",   "BLAKE2b512", "BLAKE2s256",
+                                        "RIPEMD160", "SM3",      "SHA512-256", "no such"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsigned char out[EVP_MAX_MD_SIZE];
         unsigned n = 0;
@@ -41,8 +42,9 @@ static int digests(void)
 
 static int ciphers(void)
 {
-    static const char *const names[] = {"AES-128-CBC", "AES-256-CTR", "AES-256-GCM", "AES-128-XTS", "CHACHA20-POLY1305", "DES-EDE3-CBC",
-                                        "CAMELLIA-256-CBC", "ARIA-128-CBC", "SM4-CBC", "AES-128-OCB"};
+    static const char *const names[] = {"AES-128-CBC",       "AES-256-CTR",  "AES-256-GCM",      "AES-128-XTS",
+                                        "CHACHA20-POLY1305", "DES-EDE3-CBC", "CAMELLIA-256-CBC", "ARIA-128-CBC",
+                                        "SM4-CBC",           "AES-128-OCB"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsigned char key[64], iv[16] = {1, 2, 3}, out[sizeof data + 64], back[sizeof data + 64], tag[16] = {0};
         int n = 0, m = 0, k = 0, l = 0;
@@ -61,7 +63,8 @@ static int ciphers(void)
         if (is_aead)
             EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, tag);
         EVP_CIPHER_CTX_reset(c);
-        if (!EVP_DecryptInit_ex2(c, cipher, key, iv, NULL) || (is_aead && EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, 16, tag) <= 0) ||
+        if (!EVP_DecryptInit_ex2(c, cipher, key, iv, NULL) ||
+            (is_aead && EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, 16, tag) <= 0) ||
             !EVP_DecryptUpdate(c, back, &k, out, n + m) || !EVP_DecryptFinal_ex(c, back + k, &l))
             return 2;
         printf("%s %d %d ", names[i], n + m, k + l == (int)sizeof data && !memcmp(back, data, sizeof data));

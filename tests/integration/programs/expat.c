@@ -84,8 +84,8 @@ int main(void)
                 status = XML_Parse(parser, documents[i] + at, (int)n, at + n == size);
             }
             if (status != XML_STATUS_OK)
-                printf("error: %s at %lu:%lu\n", XML_ErrorString(XML_GetErrorCode(parser)), XML_GetCurrentLineNumber(parser),
-                       XML_GetCurrentColumnNumber(parser));
+                printf("error: %s at %lu:%lu\n", XML_ErrorString(XML_GetErrorCode(parser)),
+                       XML_GetCurrentLineNumber(parser), XML_GetCurrentColumnNumber(parser));
             XML_ParserFree(parser);
         }
     }

@@ -11,7 +11,10 @@ static void fill(unsigned char *data, int kind)
     unsigned x = 12345;
     for (int i = 0; i < size; i++) {
         x = x * 1103515245u + 12345u;
-        data[i] = kind == 0 ? 0 : kind == 1 ? (unsigned char)(x >> 16) : kind == 2 ? "etaoin shrdlu\n"[(x >> 16) % 14] : (unsigned char)(i / 100);
+        data[i] = kind == 0   ? 0
+                  : kind == 1 ? (unsigned char)(x >> 16)
+                  : kind == 2 ? "etaoin shrdlu\n"[(x >> 16) % 14]
+                              : (unsigned char)(i / 100);
     }
 }
 

@@ -12,8 +12,14 @@
 
 struct traced {
     const char *name;
-    explicit traced(const char *n) : name(n) { std::printf("+%s\n", name); }
-    ~traced() { std::printf("-%s\n", name); }
+    explicit traced(const char *n) : name(n)
+    {
+        std::printf("+%s\n", name);
+    }
+    ~traced()
+    {
+        std::printf("-%s\n", name);
+    }
     traced(const traced &) = delete;
 };
 
@@ -43,40 +49,70 @@ inline const void *address_of_next()
     return &next();
 }
 
-class shape {
-public:
+class shape
+{
+  public:
     virtual ~shape();
     virtual std::string name() const = 0;
     virtual shape *clone() const = 0;
-    virtual int area() const { return 0; }
+    virtual int area() const
+    {
+        return 0;
+    }
 };
-class named {
-public:
+class named
+{
+  public:
     virtual ~named() = default;
-    virtual const char *label() const { return "named"; }
+    virtual const char *label() const
+    {
+        return "named";
+    }
     int n = 5;
 };
 // A class without a key function: its vtable and typeinfo are in every file that needs them.
 struct plain : named {
-    const char *label() const override { return "plain"; }
+    const char *label() const override
+    {
+        return "plain";
+    }
 };
-class square : public shape, public virtual named {
-public:
-    explicit square(int s) : side(s) {}
-    std::string name() const override { return "square"; }
-    square *clone() const override { return new square(side); }
-    int area() const override { return side * side; }
-    const char *label() const override { return "square's"; }
+class square : public shape, public virtual named
+{
+  public:
+    explicit square(int s) : side(s)
+    {
+    }
+    std::string name() const override
+    {
+        return "square";
+    }
+    square *clone() const override
+    {
+        return new square(side);
+    }
+    int area() const override
+    {
+        return side * side;
+    }
+    const char *label() const override
+    {
+        return "square's";
+    }
     int side;
 };
 
 struct error : std::runtime_error {
-    error(int c) : std::runtime_error("error " + std::to_string(c)), code(c) {}
+    error(int c) : std::runtime_error("error " + std::to_string(c)), code(c)
+    {
+    }
     int code;
     std::shared_ptr<int> counted = std::make_shared<int>(code);
 };
 struct error_with_key : error {
-    error_with_key(int c) : error(c) {}
+    error_with_key(int c) : error(c)
+    {
+    }
     ~error_with_key() override;
 };
 template <class T> struct error_of {
