@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "loader/export_object.h"
@@ -44,10 +45,40 @@ struct crateld_error *elf_library_open(struct elf_library *library)
     return NULL;
 }
 
+/* Whether the object at `path` is one of those that this program itself is linked with. */
+static bool is_own_library(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return strcmp(name, "libc.so.6") == 0 || strcmp(name, "libm.so.6") == 0;
+}
+
+/* The definition of `name` by a preloaded library (LD_PRELOAD, or a sanitizer's), which in any program comes before all
+ * others: libraries call it, so crates must, lest they free what another allocator allocated. They stand between the
+ * program and its own libraries. NULL: there is none. dlsym() alone would not do: asked for a version it ignores those
+ * that have none, and it looks through what the library needs as well. */
+static void *preloaded_symbol(const char *name)
+{
+    for (const struct link_map *map = _r_debug.r_map->l_next; map && !is_own_library(map->l_name); map = map->l_next) {
+        bool is_vdso = map->l_addr == getauxval(AT_SYSINFO_EHDR); /* libc calls it, programs do not */
+        void *handle = is_vdso ? NULL : dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD);
+        if (!handle)
+            continue;
+        const struct link_map *found;
+        Dl_info info;
+        void *address = dlsym(handle, name);
+        dlclose(handle);
+        if (address && dladdr1(address, &info, (void **)&found, RTLD_DL_LINKMAP) && found == map)
+            return address;
+    }
+    return NULL;
+}
+
 struct crateld_error *elf_library_symbol(struct elf_library *library, const char *name, const char *version, void **ret)
 {
     void *scope = RTLD_DEFAULT;
-    /* What is resident is found in the global scope, as in any program, so preloaded libraries come first. */
+    *ret = preloaded_symbol(name);
+    if (*ret)
+        return NULL;
     if (!library->is_resident) {
         TRY(elf_library_open(library));
         scope = library->handle;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # crateld inspect of a live process: which slots are bound, and to what.
 . "$(dirname "$0")/lib.sh"
+need_libc_first
 need python3
 echo 'int width = 3; int area(int n) { return n * width; } int never(void) { return 0; }' >shapes.c
 source_file m.c <<'END'

@@ -25,6 +25,11 @@ need() {
     done
 }
 
+# need_libc_first: no sanitizer's library in crateld, whose functions would be found before libc's.
+need_libc_first() {
+    ! ldd "$(command -v crateld)" | grep -q libasan || skip "crateld has a sanitizer, which stands before libc"
+}
+
 # status WANTED COMMAND...: runs it, with its output in out and err; its status must be as wanted.
 status() {
     wanted=$1

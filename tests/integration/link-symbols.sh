@@ -1,6 +1,7 @@
 #!/bin/bash
 # Which definition a name means: visibility, versions, archives, common variables, --defsym, -u.
 . "$(dirname "$0")/lib.sh"
+need_libc_first
 
 compile() { # FILE <source: compiles it with the flags in $flags
     source_file "$1"

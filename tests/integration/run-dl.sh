@@ -1,6 +1,7 @@
 #!/bin/bash
 # dlopen and its kin, from inside crates: ELF libraries, crates, the program itself.
 . "$(dirname "$0")/lib.sh"
+need_libc_first
 source_file lib.c <<'C'
 int shared_value = 5;
 extern int program_value;
