@@ -86,8 +86,8 @@ set -m # background jobs do not ignore SIGINT
 for signal in INT TERM; do
     TMPDIR=$PWD/temporary crateld cc -w -O2 -c long.c &
     pid=$!
-    for ((i = 0; i < 100; i++)); do
-        [ -z "$(ls temporary)" ] || break
+    for ((i = 0; i < 100; i++)); do # gcc itself leaves the file behind when its compiler has not opened it yet
+        [ -z "$(find temporary -type f -size +0)" ] || break
         sleep 0.1
     done
     kill -$signal $pid
