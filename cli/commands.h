@@ -14,6 +14,7 @@ int cmd_cc(int argc, char **argv);
 int cmd_cxx(int argc, char **argv);
 int cmd_as(int argc, char **argv); /* the assembler of cc and c++, never called by users */
 int cmd_link(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_strip(int argc, char **argv);
 

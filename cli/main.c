@@ -18,6 +18,7 @@ static const struct {
     {"cc", "compile C: gcc, making TOC code; use it as CC"},
     {"c++", "compile C++: g++, making TOC code; use it as CXX"},
     {"link", "link objects, archives and libraries into a crate"},
+    {"diff", "make a patch for a crate of recompiled modules"},
     {"inspect", "print what a crate, or a running process, holds"},
     {"strip", "remove a crate's relink section and symbols"},
 };

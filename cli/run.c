@@ -16,8 +16,8 @@ enum {
 };
 
 static const char usage[] =
-    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--bind-now] [--aslr] [--argv0 NAME]\n"
-    "                   CRATE [ARGUMENT]...\n";
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--bind-now] [--aslr]\n"
+    "                   [--argv0 NAME] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -30,6 +30,7 @@ struct run_options {
     struct process_opts process;
     const char **paths;   /* owned; the process's */
     const char **aliases; /* likewise */
+    const char **patches; /* likewise */
     const char *argv0;    /* NULL: the crate's path */
     int crate;            /* index of the crate in argv */
 };
@@ -73,6 +74,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!strchr(value, '=') || *value == '=')
                 return usage_error("wanted NAME=FILE behind --as, found", value);
             ret->aliases[ret->process.alias_count++] = value;
+        } else if ((value = option_value(argc, argv, &i, "--patch"))) {
+            if (!*value)
+                return usage_error("no file follows", "--patch");
+            ret->patches[ret->process.patch_count++] = value;
         } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
             ret->argv0 = value;
         } else {
@@ -84,6 +89,7 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
     ret->crate = i;
     ret->process.paths = ret->paths;
     ret->process.aliases = ret->aliases;
+    ret->process.patches = ret->patches;
     return 0;
 }
 
@@ -102,12 +108,14 @@ int run_command(int argc, char **argv, int index, char **envp)
     struct run_options options = {0};
     options.paths = calloc((size_t)argc, sizeof *options.paths);
     options.aliases = calloc((size_t)argc, sizeof *options.aliases);
-    if (!options.paths || !options.aliases)
+    options.patches = calloc((size_t)argc, sizeof *options.patches);
+    if (!options.paths || !options.aliases || !options.patches)
         return report(error_memory());
     int status = parse(argc, argv, index + 1, &options);
     if (status) {
         free(options.paths);
         free(options.aliases);
+        free(options.patches);
         return status;
     }
     log_init();

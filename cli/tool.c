@@ -18,7 +18,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
-    {"cc", cmd_cc, true},      {"c++", cmd_cxx, true},      {"inspect", cmd_inspect, false},
+    {"cc", cmd_cc, true},      {"c++", cmd_cxx, true},      {"diff", cmd_diff, false}, {"inspect", cmd_inspect, false},
     {"link", cmd_link, false}, {"strip", cmd_strip, false},
 };
 

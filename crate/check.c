@@ -90,11 +90,33 @@ static struct crateld_error *check_relocs(const struct crate_view *view)
     return NULL;
 }
 
+/* Also: sorted by where they are in the base, each once. */
+static struct crateld_error *check_patch(const struct crate_view *view)
+{
+    struct crate_module module;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_MODULES); i++)
+        TRY(crate_view_module(view, i, &module));
+    struct crate_move move = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_MOVES); i++, previous = move.old_rva) {
+        TRY(crate_view_move(view, i, &move));
+        if (i && move.old_rva <= previous)
+            return ENTRY_FAULT(view, "moves", i, "0x%x behind 0x%x", move.old_rva, previous);
+    }
+    struct crate_init init = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_INITS); i++, previous = init.base_rva) {
+        TRY(crate_view_init_value(view, i, &init));
+        if (i && init.base_rva <= previous)
+            return ENTRY_FAULT(view, "initial values", i, "0x%x behind 0x%x", init.base_rva, previous);
+    }
+    return NULL;
+}
+
 struct crateld_error *crate_view_check_all(const struct crate_view *view)
 {
     TRY(check_needed(view));
     TRY(check_imports(view));
     TRY(check_buckets(view));
     TRY(check_exports(view));
-    return check_relocs(view);
+    TRY(check_relocs(view));
+    return check_patch(view);
 }

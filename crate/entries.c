@@ -5,7 +5,8 @@
 
 enum {
     KNOWN_NEEDED_FLAGS = CRATE_NEEDED_FLAG_EAGER | CRATE_NEEDED_FLAG_USES_EXPORTS,
-    KNOWN_IMPORT_FLAGS = CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF,
+    KNOWN_IMPORT_FLAGS =
+        CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF | CRATE_IMPORT_FLAG_BASE,
     KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE,
 };
 
@@ -94,7 +95,12 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
     if (import.needed != CRATE_NONE && import.needed >= crate_view_count(view, CRATE_TABLE_NEEDED))
         return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
                            crate_view_count(view, CRATE_TABLE_NEEDED));
-    if (import.needed != CRATE_NONE && !*crate_view_string(view, import.name))
+    bool is_base = import.flags & CRATE_IMPORT_FLAG_BASE;
+    if (is_base && (!(view->header.flags & CRATE_FLAG_PATCH) || import.needed != 0 ||
+                    import.flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF)))
+        return ENTRY_FAULT(view, "imports", i, "flags 0x%x and needed %u: a patch's base is needed 0", import.flags,
+                           import.needed);
+    if (import.needed != CRATE_NONE && !is_base && !*crate_view_string(view, import.name))
         return ENTRY_FAULT(view, "imports", i, "it has no name");
     TRY(check_slot(view, i, &import));
     TRY(check_fallback(view, i, &import));
@@ -189,5 +195,38 @@ struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i
         TRY(check_import_ref(view, "fixups", i, fixup.import,
                              fixup.kind == CRATE_FIXUP_TPOFF32 ? CRATE_IMPORT_TLS_OFFSET : CRATE_IMPORT_ADDRESS));
     *ret = fixup;
+    return NULL;
+}
+
+struct crateld_error *crate_view_module(const struct crate_view *view, uint32_t i, struct crate_module *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_MODULES, "modules", i));
+    struct crate_module module = view->modules[i];
+    TRY(check_string(view, "modules", i, "path", module.path));
+    TRY(check_string(view, "modules", i, "member", module.member));
+    *ret = module;
+    return NULL;
+}
+
+struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i, struct crate_move *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_MOVES, "moves", i));
+    struct crate_move move = view->moves[i];
+    TRY(check_string(view, "moves", i, "name", move.name));
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, move.new_rva, 1, true))
+        return ENTRY_FAULT(view, "moves", i, "0x%x is not within the text", move.new_rva);
+    *ret = move;
+    return NULL;
+}
+
+struct crateld_error *crate_view_init_value(const struct crate_view *view, uint32_t i, struct crate_init *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_INITS, "initial values", i));
+    struct crate_init init = view->inits[i];
+    TRY(check_string(view, "initial values", i, "name", init.name));
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, init.image_rva, init.size, false))
+        return ENTRY_FAULT(view, "initial values", i, "%u bytes at 0x%x are not within the data", init.size,
+                           init.image_rva);
+    *ret = init;
     return NULL;
 }

@@ -9,7 +9,7 @@
 enum {
     MAX_PHNUM = 64, /* program headers that fit into the file's start anyway */
     KNOWN_FLAGS = CRATE_FLAG_HAS_RELINK | CRATE_FLAG_LOW | CRATE_FLAG_NEAR | CRATE_FLAG_TEXT_FIXUPS |
-                  CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER,
+                  CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER | CRATE_FLAG_PATCH,
 };
 
 static const char *const segment_names[CRATE_SEGMENT_COUNT] = {
@@ -30,6 +30,9 @@ static const struct {
     [CRATE_TABLE_RELR] = {"relr", sizeof(uint64_t)},
     [CRATE_TABLE_DATA_RELOCS] = {"data relocations", sizeof(struct crate_data_reloc)},
     [CRATE_TABLE_FIXUPS] = {"fixups", sizeof(struct crate_fixup)},
+    [CRATE_TABLE_MODULES] = {"modules", sizeof(struct crate_module)},
+    [CRATE_TABLE_MOVES] = {"moves", sizeof(struct crate_move)},
+    [CRATE_TABLE_INITS] = {"initial values", sizeof(struct crate_init)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
 };
 
@@ -315,6 +318,9 @@ struct crateld_error *crate_view_init(const char *path, struct span image, const
         .relr = table_at(image, header, CRATE_TABLE_RELR),
         .data_relocs = table_at(image, header, CRATE_TABLE_DATA_RELOCS),
         .fixups = table_at(image, header, CRATE_TABLE_FIXUPS),
+        .modules = table_at(image, header, CRATE_TABLE_MODULES),
+        .moves = table_at(image, header, CRATE_TABLE_MOVES),
+        .inits = table_at(image, header, CRATE_TABLE_INITS),
         .strings = table_at(image, header, CRATE_TABLE_STRINGS),
     };
     TRY(crate_toc_shape(header, &view.toc));

@@ -41,6 +41,9 @@ struct crate_view {
     const uint64_t *relr;
     const struct crate_data_reloc *data_relocs;
     const struct crate_fixup *fixups;
+    const struct crate_module *modules;
+    const struct crate_move *moves;
+    const struct crate_init *inits;
     const char *strings;
 };
 
@@ -103,6 +106,10 @@ MUST_CHECK struct crateld_error *crate_view_export(const struct crate_view *view
 MUST_CHECK struct crateld_error *crate_view_data_reloc(const struct crate_view *view, uint32_t i,
                                                        struct crate_data_reloc *ret);
 MUST_CHECK struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i, struct crate_fixup *ret);
+MUST_CHECK struct crateld_error *crate_view_module(const struct crate_view *view, uint32_t i, struct crate_module *ret);
+MUST_CHECK struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i, struct crate_move *ret);
+MUST_CHECK struct crateld_error *crate_view_init_value(const struct crate_view *view, uint32_t i,
+                                                       struct crate_init *ret);
 
 /* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT,
  * when `file` is too short. */

@@ -20,6 +20,9 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->relr.at);
     free(tables->data_relocs.at);
     free(tables->fixups.at);
+    free(tables->modules.at);
+    free(tables->moves.at);
+    free(tables->inits.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
     hash_index_deinit(&tables->string_index);
@@ -119,6 +122,9 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_RELR] = {tables->relr.count, sizeof(uint64_t)},
         [CRATE_TABLE_DATA_RELOCS] = {data_reloc_count, sizeof(struct crate_data_reloc)},
         [CRATE_TABLE_FIXUPS] = {fixup_count, sizeof(struct crate_fixup)},
+        [CRATE_TABLE_MODULES] = {tables->modules.count, sizeof(struct crate_module)},
+        [CRATE_TABLE_MOVES] = {tables->moves.count, sizeof(struct crate_move)},
+        [CRATE_TABLE_INITS] = {tables->inits.count, sizeof(struct crate_init)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
     };
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
@@ -146,5 +152,8 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_RELR, tables->relr);
     WRITE_TABLE(CRATE_TABLE_DATA_RELOCS, tables->data_relocs);
     WRITE_TABLE(CRATE_TABLE_FIXUPS, tables->fixups);
+    WRITE_TABLE(CRATE_TABLE_MODULES, tables->modules);
+    WRITE_TABLE(CRATE_TABLE_MOVES, tables->moves);
+    WRITE_TABLE(CRATE_TABLE_INITS, tables->inits);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
 }

@@ -21,6 +21,9 @@ struct crate_tables {
     VEC(uint64_t) relr;
     VEC(struct crate_data_reloc) data_relocs;
     VEC(struct crate_fixup) fixups;
+    VEC(struct crate_module) modules;
+    VEC(struct crate_move) moves;
+    VEC(struct crate_init) inits;
     VEC(char) strings;
     struct hash_index string_index;
     VEC(uint32_t) string_offs;

@@ -4,6 +4,7 @@
 
 #include "linker/address.h"
 #include "linker/eh_frame.h"
+#include "linker/patch.h"
 #include "linker/scan.h"
 #include "linker/tables.h"
 #include "toc/stubs.h"
@@ -24,6 +25,8 @@ static struct pointee pointee_of(const struct link *link, const struct link_refe
         int64_t bias = (int64_t)(at_symbol + (uint64_t)addend - ref->function->value);
         return (struct pointee){link_entry_stub_rva(link, ref->function) + (uint64_t)bias, true};
     }
+    if (ref->symbol->is_base) /* only in the base's block of thread-locals: all else is the loader's */
+        return (struct pointee){link->tls_rva + ref->symbol->base->rva + (uint64_t)addend, false};
     if (ref->symbol->state == LINK_SYMBOL_DEFINED)
         return (struct pointee){link_symbol_rva(ref->symbol, addend), true};
     if (ref->symbol->state == LINK_SYMBOL_ABSOLUTE)

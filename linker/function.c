@@ -70,20 +70,20 @@ static struct crateld_error *sort_functions(struct link *link, struct link_objec
     return NULL;
 }
 
-struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section, uint64_t value,
-                                             bool *ret)
+struct crateld_error *link_function_symbol(struct link *link, const struct link_section *section, uint64_t value,
+                                           struct link_symbol **ret)
 {
     struct link_object *object = section->object;
     if (!object->functions)
         TRY(sort_functions(link, object));
     uint32_t low = 0, high = object->function_count;
-    *ret = false;
+    *ret = NULL;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        const struct link_symbol *symbol = object->functions[middle];
+        struct link_symbol *symbol = object->functions[middle];
         int order = compare_places((uintptr_t)symbol->section, symbol->value, (uintptr_t)section, value);
         if (!order) {
-            *ret = true;
+            *ret = symbol;
             return NULL;
         }
         if (order < 0)
@@ -91,6 +91,15 @@ struct crateld_error *link_function_is_start(struct link *link, const struct lin
         else
             high = middle;
     }
+    return NULL;
+}
+
+struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section, uint64_t value,
+                                             bool *ret)
+{
+    struct link_symbol *symbol;
+    TRY(link_function_symbol(link, section, value, &symbol));
+    *ret = symbol != NULL;
     return NULL;
 }
 

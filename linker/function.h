@@ -12,6 +12,11 @@ MUST_CHECK struct crateld_error *link_function_enter(struct link *link, struct l
 /* The same, NULL if it has not been made. */
 struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value);
 
+/* A function symbol of the section's object that starts at `value`; NULL if there is none. Which symbols are functions
+ * is found out by the first call. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_function_symbol(struct link *link, const struct link_section *section,
+                                                      uint64_t value, struct link_symbol **ret);
+
 /* Whether some function symbol of the section's object starts at `value`. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_function_is_start(struct link *link, const struct link_section *section,
                                                         uint64_t value, bool *ret);

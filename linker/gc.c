@@ -5,6 +5,7 @@
 
 #include "linker/eh_frame.h"
 #include "linker/own.h"
+#include "linker/patch.h"
 
 #ifndef SHF_GNU_RETAIN
 #define SHF_GNU_RETAIN (1 << 21)
@@ -106,6 +107,8 @@ static void mark_roots_of(struct link *link, struct link_object *object, bool ke
         if (section->kind != LINK_SECTION_PLAIN && section->kind != LINK_SECTION_MERGE)
             continue;
         bool is_linked = (section->flags & SHF_LINK_ORDER) && section->link;
+        if (link->patch) /* what it holds is decided: linker/patch.h */
+            continue;
         if ((section->flags & SHF_GNU_RETAIN) ||
             (!is_linked && (keeps_all || is_initialiser(section) || section->type == SHT_NOTE)))
             mark_section(link, section);
@@ -122,6 +125,8 @@ static void mark_all(struct link *link)
             mark_symbol(link, link->symbols.at[i]);
     if (link->entry)
         mark_symbol(link, link->entry);
+    if (link->patch)
+        link_patch_roots(link, mark_section);
     for (size_t i = 0; i < link->options->undefined_count; i++)
         mark_symbol(link, link_symbol_table_find(&link->symbols, link->options->undefined[i]));
     while (marking->work.count) {

@@ -237,6 +237,11 @@ static struct crateld_error *add_declared(struct link *link, const char *declara
     return NULL;
 }
 
+struct crateld_error *link_add_library_file(struct link *link, const char *path)
+{
+    return add_file(link, path, (struct input_mode){.is_as_needed = true});
+}
+
 /* What a compiler driver links by itself: `-lgcc --as-needed -lgcc_s --no-as-needed -lc`. */
 static void add_defaults(struct link *link)
 {

@@ -9,4 +9,8 @@
  * an error returned is MEMORY. */
 MUST_CHECK struct crateld_error *link_read_inputs(struct link *link);
 
+/* Opens a crate or an ELF library as a further source, recorded as needed if something is imported from it. Faults are
+ * reported or returned. */
+MUST_CHECK struct crateld_error *link_add_library_file(struct link *link, const char *path);
+
 #endif

@@ -18,6 +18,7 @@
 #include "linker/map.h"
 #include "linker/merge.h"
 #include "linker/own.h"
+#include "linker/patch.h"
 #include "linker/resolve.h"
 #include "linker/scan.h"
 #include "linker/undefined.h"
@@ -139,6 +140,7 @@ static void deinit(struct link *link)
     hash_index_deinit(&link->function_index);
     link_eh_frame_destroy(link->eh_frame);
     link_merge_table_destroy(link->merges);
+    link_patch_destroy(link->patch);
     void *owned[] = {link->objects.at,
                      link->files.at,
                      link->providers.at,
@@ -202,7 +204,8 @@ static struct crateld_error *request(struct link *link, const char *name, bool i
 
 static struct crateld_error *request_symbols(struct link *link)
 {
-    TRY(request(link, link->options->entry, true, &link->entry));
+    if (!link->patch)
+        TRY(request(link, link->options->entry, true, &link->entry));
     for (size_t i = 0; i < link->options->undefined_count; i++) {
         struct link_symbol *symbol;
         TRY(request(link, link->options->undefined[i], false, &symbol));
@@ -213,6 +216,8 @@ static struct crateld_error *request_symbols(struct link *link)
 static struct crateld_error *check_entry(struct link *link)
 {
     struct link_symbol *entry = link->entry;
+    if (link->patch)
+        return NULL;
     if (entry->state == LINK_SYMBOL_DEFINED && link_section_is_loaded(entry->section) &&
         (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;
@@ -265,6 +270,7 @@ struct pass {
 /* After "collect garbage" it is known what the crate consists of, after "scan" what its TOC holds. */
 static const struct pass passes[] = {
     {"read options", read_options, GO_ON},
+    {"open base", link_patch_open, GO_ON},
     {"request symbols", request_symbols, GO_ON},
     {"add compiled objects", link_add_compiled_objects, GO_ON},
     {"read inputs", link_read_inputs, IF_COMPLETE},
@@ -273,6 +279,7 @@ static const struct pass passes[] = {
     {"refuse allocators", link_refuse_allocators, IF_COMPLETE},
     {"read TOC records", link_function_read_records, GO_ON},
     {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
+    {"match with base", link_patch_match, IF_COMPLETE},
     {"collect garbage", link_collect_garbage, GO_ON},
     {"wrap .init and .fini", link_own_init, GO_ON},
     {"merge sections", link_merge_sections, GO_ON},

@@ -28,11 +28,13 @@ struct link_eh_frame;
 struct marking; /* linker/gc.c */
 struct link_merge_table;
 struct link_lto;
+struct link_patch;
 
 enum link_provider_kind {
     LINK_PROVIDER_CRATE,
     LINK_PROVIDER_DECLARED, /* --declare: a crate whose file does not exist yet */
     LINK_PROVIDER_ELF,
+    LINK_PROVIDER_BASE, /* the crate that a patch is for, and what that imports from */
 };
 
 /* A crate or ELF library that symbols can be imported from. */
@@ -189,6 +191,7 @@ struct link {
     VEC(struct link_marker *) markers;
     VEC(struct link_object *) lto_objects; /* with intermediate code, still to be compiled */
     struct link_lto *lto;                  /* borrowed */
+    struct link_patch *patch;              /* owned; NULL: a crate is linked, not a patch */
 
     /* Resolution. */
     struct link_symbol_table symbols;

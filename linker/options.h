@@ -26,6 +26,9 @@ struct link_options {
     char *const *toc_compiler;   /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
     const char *support_archive; /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
     const char *map_path;        /* NULL: no map */
+    const char *base;            /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
+    const char *const *renames;  /* "old=new": the input `new` is another version of the module `old` */
+    size_t rename_count;
     const struct link_argument *arguments;
     size_t argument_count;
     const char *const *library_dirs; /* -L, in order */

@@ -8,7 +8,7 @@
 #include "linker/scan.h"
 #include "reloc/relink_hash.h"
 
-static bool is_recorded(const struct link_section *section)
+bool link_relink_records(const struct link_section *section)
 {
     return (section->flags & SHF_ALLOC) && section->type != SHT_NULL &&
            (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE ||
@@ -48,23 +48,50 @@ static uint32_t section_flags(const struct link_section *section)
     return flags;
 }
 
-/* What identifies a relocation's target when sections and symbols are renumbered. */
-static struct span target_of(const struct link_section *section, const Elf64_Rela *reloc)
+/* The element of merged strings or constants at `off` of their section: what it is called may change, and where it is.
+ */
+static struct span merged_element(const struct link_section *section, uint64_t off)
 {
-    const struct link_object *object = section->object;
-    uint32_t i = (uint32_t)ELF64_R_SYM(reloc->r_info);
-    const struct link_symbol *symbol = object->symbols[i];
+    struct span rest = span_from(section->data, off);
+    uint64_t unit = section->entry_size ? section->entry_size : 1, size = unit;
+    if (section->flags & SHF_STRINGS) {
+        static const uint8_t zero[8];
+        for (size = 0; size + unit <= rest.size && unit <= sizeof zero && memcmp(rest.data + size, zero, unit) != 0;)
+            size += unit;
+    }
+    return (struct span){rest.data, size < rest.size ? (size_t)size : rest.size};
+}
+
+/* What identifies a relocation's target when sections and symbols are renumbered; *addend is what counts of the addend.
+ */
+static struct span target_of(const struct link_section *section, const Elf64_Rela *reloc, int64_t *addend)
+{
+    const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    *addend = reloc->r_addend;
+    if (symbol->section && symbol->section->kind == LINK_SECTION_MERGE) {
+        if (symbol->type != STT_SECTION)
+            return merged_element(symbol->section, symbol->value);
+        *addend = 0;
+        return merged_element(symbol->section, symbol->value + (uint64_t)reloc->r_addend);
+    }
     const char *name = !*symbol->name && symbol->section ? symbol->section->name : symbol->name;
     return (struct span){(const uint8_t *)name, strlen(name)};
 }
 
-static uint64_t section_hash(const struct link_section *section, uint32_t flags)
+uint64_t link_relink_hash(const struct link_section *section)
 {
     struct relink_hash hash;
-    relink_hash_init(&hash, section->data, section->size, flags & ~(uint32_t)RELINK_SECTION_DROPPED);
-    for (uint32_t i = 0; i < section->reloc_count; i++)
-        relink_hash_reloc(&hash, section->relocs[i].r_offset, (uint32_t)ELF64_R_TYPE(section->relocs[i].r_info),
-                          section->relocs[i].r_addend, target_of(section, &section->relocs[i]));
+    /* What layout makes of the section does not count. */
+    uint32_t flags =
+        section_flags(section) & ~(uint32_t)(RELINK_SECTION_DROPPED | RELINK_SECTION_DATA | RELINK_SECTION_RODATA);
+    relink_hash_init(&hash, section->data, section->size,
+                     flags | (section->flags & SHF_WRITE ? RELINK_SECTION_DATA : RELINK_SECTION_RODATA));
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        const Elf64_Rela *reloc = &section->relocs[i];
+        int64_t addend;
+        struct span target = target_of(section, reloc, &addend);
+        relink_hash_reloc(&hash, reloc->r_offset, (uint32_t)ELF64_R_TYPE(reloc->r_info), addend, target);
+    }
     return relink_hash_finish(&hash);
 }
 
@@ -85,7 +112,7 @@ static struct crateld_error *add_section(struct relink_builder *builder, struct 
         .capacity = (uint32_t)section->size,
         .flags = flags,
         .align_log2 = section->align_log2,
-        .hash = section_hash(section, flags),
+        .hash = link_relink_hash(section),
     };
     if (is_placed(section)) {
         record.rva = (uint32_t)link_section_rva(section, 0);
@@ -187,7 +214,7 @@ static bool has_record(const struct link_symbol *symbol)
 {
     if (symbol->state != LINK_SYMBOL_DEFINED)
         return true;
-    return symbol->section->type == SHT_NULL || is_recorded(symbol->section);
+    return symbol->section->type == SHT_NULL || link_relink_records(symbol->section);
 }
 
 static struct crateld_error *add_own_module(struct link *link, struct relink_builder *builder)
@@ -241,7 +268,7 @@ static struct crateld_error *add_module(struct link *link, struct relink_builder
     TRY(split_path(link, object, &module));
     TRY(relink_builder_add_module(builder, &module, &object->module));
     for (uint32_t i = 1; i < object->section_count; i++)
-        if (is_recorded(&object->sections[i]))
+        if (link_relink_records(&object->sections[i]))
             TRY(add_section(builder, &object->sections[i]));
     for (uint32_t i = 1; i < object->symbol_count; i++) {
         struct link_symbol *symbol = object->symbols[i];

@@ -7,6 +7,12 @@
 #include "linker/link.h"
 #include "reloc/relink_builder.h"
 
+/* Whether the relink section has a record of the section. */
+bool link_relink_records(const struct link_section *section);
+
+/* The section's content hash: reloc/relink_hash.h. Its relocations are sorted. */
+uint64_t link_relink_hash(const struct link_section *section);
+
 /* Sets *ret to the section's bytes, which *builder owns. Call when everything has its rva. Errors: MEMORY, RANGE. */
 MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder,
                                                      struct span *ret);

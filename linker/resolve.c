@@ -226,7 +226,7 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
     if (symbol->state != LINK_SYMBOL_DEFINED && symbol->state != LINK_SYMBOL_COMMON &&
         symbol->state != LINK_SYMBOL_ABSOLUTE)
         return false;
-    if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL || symbol->bound_version)
+    if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL || symbol->bound_version || link->patch)
         return false;
     if (symbol->state == LINK_SYMBOL_DEFINED &&
         (symbol->section->object == &link->own || !link_section_is_loaded(symbol->section)))

@@ -5,6 +5,7 @@
 #include "linker/eh_frame.h"
 #include "linker/function.h"
 #include "linker/output.h"
+#include "linker/patch.h"
 
 /* The relocation that is being looked at. */
 struct scanning {
@@ -33,7 +34,8 @@ static struct crateld_error *need_call(struct link *link, struct link_symbol *sy
 {
     uint32_t *known = kind == CRATE_IMPORT_CALL_TOC ? &symbol->call_toc : &symbol->call_plain;
     if (!*known) {
-        struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, 0, 0};
+        uint8_t flags = symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+        struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, flags, 0};
         if (!VEC_PUSH(&link->function_imports, import))
             return error_memory();
         *known = (uint32_t)link->function_imports.count;
@@ -90,7 +92,8 @@ static struct crateld_error *need_address(struct link *link, struct link_symbol 
     if (!symbol->address) {
         uint32_t taken = take_global_slots(link, 1);
         if (is_import(link, symbol)) {
-            TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_ADDRESS, 0));
+            uint8_t flags = symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+            TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_ADDRESS, flags));
         } else {
             struct link_constant_slot constant = {symbol, taken};
             if (!VEC_PUSH(&link->constant_slots, constant))
@@ -104,6 +107,8 @@ static struct crateld_error *need_address(struct link *link, struct link_symbol 
 
 static uint8_t tls_flags(const struct link_symbol *symbol)
 {
+    if (symbol->is_base)
+        return CRATE_IMPORT_FLAG_BASE;
     return symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague ? CRATE_IMPORT_FLAG_SELF : 0;
 }
 
@@ -134,7 +139,9 @@ static struct crateld_error *need_tls_block(struct link *link, uint32_t *slot)
 {
     if (!link->tls_block_slot) {
         uint32_t taken = take_global_slots(link, 2);
-        TRY(add_global_import(link, NULL, taken, CRATE_IMPORT_TLS_INDEX, CRATE_IMPORT_FLAG_SELF));
+        struct link_symbol *block = link->patch ? link_patch_tls_block(link) : NULL;
+        TRY(add_global_import(link, block, taken, CRATE_IMPORT_TLS_INDEX,
+                              block ? CRATE_IMPORT_FLAG_BASE : CRATE_IMPORT_FLAG_SELF));
         link->tls_block_slot = taken + 1;
     }
     *slot = link->tls_block_slot - 1;
@@ -292,9 +299,19 @@ static struct crateld_error *use_import_stub(const struct scanning *s)
     return need_call_from(s->link, s->ref->symbol, is_toc, &s->ref->slot);
 }
 
+/* A branch of a patch into its base, which is within reach. */
+static struct crateld_error *add_base_branch(const struct scanning *s)
+{
+    if (s->ref->howto->size != 4)
+        return place_error(s, CRATELD_ERROR_UNSUPPORTED, "a branch into the base of 8 or 16 bits");
+    return add_import_fixup(s, CRATE_FIXUP_PC32);
+}
+
 static struct crateld_error *scan_branch(const struct scanning *s)
 {
     struct link_symbol *symbol = s->ref->symbol;
+    if (symbol->is_base)
+        return add_base_branch(s);
     if (symbol->state == LINK_SYMBOL_IMPORTED || symbol->state == LINK_SYMBOL_UNDEFINED || is_local_ifunc(symbol))
         return use_import_stub(s);
     s->ref->action = LINK_ACTION_VALUE;
@@ -509,6 +526,11 @@ static struct crateld_error *scan_tls(const struct scanning *s)
         return scan_local_exec(s);
     default: /* RELOC_TLS_BLOCK */
         s->ref->action = LINK_ACTION_VALUE;
+        if (symbol->is_base)
+            return NULL;
+        if (s->link->patch)
+            return place_error(s, CRATELD_ERROR_UNSUPPORTED,
+                               "a new thread-local beside the base's; compile with -ftls-model=global-dynamic");
         if (symbol->state != LINK_SYMBOL_DEFINED)
             return place_error(s, CRATELD_ERROR_UNSUPPORTED, "a local-dynamic reference to another crate's variable");
         return NULL;
@@ -545,6 +567,19 @@ static struct crateld_error *scan_base(const struct scanning *s)
     }
 }
 
+/* In a patch a function's address is the one that it has in the base. */
+static struct crateld_error *find_patch_target(const struct scanning *s)
+{
+    const struct reloc_machine *machine = s->link->machine;
+    uint8_t formula = s->ref->howto->formula;
+    bool is_code = s->section->flags & SHF_EXECINSTR, is_slot = formula == RELOC_SLOT || formula == RELOC_SLOT_RELAX;
+    bool is_branch = formula == RELOC_BRANCH || !takes_addresses(s) || (is_code && is_branch_operand(s)) ||
+                     (is_slot && machine->is_slot_branch(s->section->data, s->reloc->r_offset));
+    int64_t bias = is_slot || (is_code && formula == RELOC_RELATIVE) ? machine->operand_bias : 0;
+    uint64_t value = s->ref->symbol->value + (uint64_t)(s->reloc->r_addend + bias);
+    return link_patch_target(s->link, s->ref->symbol, value, is_branch, &s->ref->symbol);
+}
+
 struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,
                                         uint64_t rva, struct link_reference *ret)
 {
@@ -556,6 +591,8 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
     };
     if (ret->howto->formula == RELOC_NOTHING)
         return NULL;
+    if (link->patch)
+        TRY(find_patch_target(&s));
     if (reloc->r_offset + ret->howto->size > section->size)
         return place_error(&s, CRATELD_ERROR_FORMAT, "the place lies outside the section");
     if (section->type == SHT_NOBITS)
@@ -627,7 +664,8 @@ static void find_canonical_stubs(struct link *link, struct link_section *section
             .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
         };
         struct scanning s = {link, section, reloc, LINK_SCANNING, &ref};
-        if (ref.symbol->state != LINK_SYMBOL_IMPORTED || !is_function_type(ref.symbol) || ref.howto->size != 4)
+        if (ref.symbol->state != LINK_SYMBOL_IMPORTED || ref.symbol->is_base || !is_function_type(ref.symbol) ||
+            ref.howto->size != 4)
             continue;
         if (ref.howto->formula == RELOC_ABSOLUTE || (ref.howto->formula == RELOC_RELATIVE && !is_branch_operand(&s)))
             ref.symbol->has_canonical_stub = true;

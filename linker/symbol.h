@@ -36,8 +36,10 @@ struct link_symbol {
     uint8_t binding;           /* STB_* of the definition, or STB_WEAK when all references are weak */
     uint8_t type;              /* STT_* */
     uint8_t visibility;        /* STV_*: the most constraining one seen */
-    bool is_local;             /* STB_LOCAL */
-    bool is_referenced;        /* by an object other than the one that defines it, or through an archive or library */
+    struct link_base_place *base; /* borrowed; a patch: its counterpart in the base; NULL: none */
+    bool is_base;                 /* IMPORTED: it is the base's own, exported or not, at base->rva */
+    bool is_local;                /* STB_LOCAL */
+    bool is_referenced; /* by an object other than the one that defines it, or through an archive or library */
     bool is_strongly_referenced;
     bool is_queued; /* among those that link_resolve_undefined() has to look for */
     bool is_exported;

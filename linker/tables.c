@@ -7,6 +7,7 @@
 #include "linker/address.h"
 #include "linker/function.h"
 #include "linker/output.h"
+#include "linker/patch.h"
 #include "linker/scan.h"
 #include "linker/shared_closure.h"
 #include "toc/stubs.h"
@@ -52,7 +53,9 @@ static struct crateld_error *add_needed(struct link *link, struct crate_tables *
     struct crate_needed needed = {.kind = CRATE_NEEDED_CRATE};
     const char *path = "";
     TRY(crate_tables_string(tables, provider->name, &needed.name));
-    if (provider->kind == LINK_PROVIDER_ELF) {
+    if (provider->kind == LINK_PROVIDER_BASE) {
+        TRY(link_patch_fill_needed(link, provider, &needed, &path));
+    } else if (provider->kind == LINK_PROVIDER_ELF) {
         TRY(fill_elf_needed(link, provider, &needed));
         path = provider->path;
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
@@ -82,7 +85,8 @@ static struct crateld_error *add_all_needed(struct link *link, struct crate_tabl
         mark_used(link, &link->global_imports.at[i]);
     for (size_t i = 0; i < link->providers.count; i++) {
         struct link_provider *provider = link->providers.at[i];
-        if (provider->is_used || (!provider->is_as_needed && provider->kind != LINK_PROVIDER_DECLARED))
+        if (provider->is_used || (!provider->is_as_needed && provider->kind != LINK_PROVIDER_BASE &&
+                                  provider->kind != LINK_PROVIDER_DECLARED))
             TRY(add_needed(link, tables, provider));
     }
     return NULL;
@@ -100,11 +104,13 @@ static struct crateld_error *add_import(struct link *link, struct crate_tables *
         if (symbol->version)
             TRY(crate_tables_string(tables, symbol->version, &import.version));
         bool has_provider = symbol->provider < link->providers.count;
+        if (symbol->is_base)
+            import.fallback_rva = symbol->base->rva;
         if (has_provider && (symbol->state == LINK_SYMBOL_IMPORTED || symbol->is_vague))
             import.needed = link->providers.at[symbol->provider]->needed - 1;
         if (symbol->is_vague)
             import.flags |= CRATE_IMPORT_FLAG_VAGUE;
-        else if (symbol->state != LINK_SYMBOL_DEFINED && !symbol->is_strongly_referenced)
+        else if (symbol->state != LINK_SYMBOL_DEFINED && !symbol->is_base && !symbol->is_strongly_referenced)
             import.flags |= CRATE_IMPORT_FLAG_WEAK;
     }
     return VEC_PUSH(&tables->imports, import) ? NULL : error_memory();
@@ -147,6 +153,8 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
     struct crate_tables *tables = &image->tables;
     TRY(crate_tables_string(tables, link->name, &image->header.name));
     TRY(add_all_needed(link, tables));
+    if (link->patch)
+        TRY(link_patch_count(link, tables));
     for (size_t i = 0; i < link->function_imports.count; i++)
         TRY(add_import(link, tables, &link->function_imports.at[i]));
     for (size_t i = 0; i < link->global_imports.count; i++) {
@@ -293,7 +301,7 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->abi_minor = CRATE_ABI_MINOR;
     header->machine = link->machine->elf_machine;
     header->header_size = sizeof *header;
-    header->flags = link->flags;
+    header->flags = link->flags | (link->patch ? CRATE_FLAG_PATCH : 0);
     if (link->options->keep_relink)
         header->flags |= CRATE_FLAG_HAS_RELINK;
     header->preferred_base = link->preferred_base;
@@ -336,6 +344,8 @@ struct crateld_error *link_tables_fill(struct link *link, struct link_image *ima
                     &tables->imports.at[i]);
     for (size_t i = 0; i < tables->exports.count; i++)
         fill_export(link, &tables->exports.at[i]);
+    if (link->patch)
+        link_patch_fill(link, tables);
     fill_header(link, &image->header);
     return NULL;
 }

@@ -24,7 +24,8 @@ struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_functi
     if (i >= crate_view_count(&crate->view, CRATE_TABLE_IMPORTS))
         return none;
     struct crate_import import = crate->view.imports[i];
-    if (import.kind > CRATE_IMPORT_CALL_TOC || import.needed >= crate_view_count(&crate->view, CRATE_TABLE_NEEDED))
+    if (import.kind > CRATE_IMPORT_CALL_TOC || import.flags & CRATE_IMPORT_FLAG_BASE ||
+        import.needed >= crate_view_count(&crate->view, CRATE_TABLE_NEEDED))
         return none;
     struct loaded_needed *needed = &crate->needed[import.needed];
     if (!needed->crate || !loaded_is_active(needed->crate) || log_state.topics & LOG_BIND)

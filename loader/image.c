@@ -231,6 +231,35 @@ struct crateld_error *image_move(struct loaded_crate *crate, struct image_region
     return set_base(crate, &header);
 }
 
+/* Whether all of one image is within the reach of all of the other's code. */
+static bool is_within_reach(const struct loaded_crate *a, const struct loaded_crate *b)
+{
+    uint64_t x = loaded_address(a, 0), y = loaded_address(b, 0);
+    uint64_t start = x < y ? x : y, end_x = x + a->view.header.image_size, end_y = y + b->view.header.image_size;
+    return (end_x > end_y ? end_x : end_y) - start <= CRATE_MAX_SIZE;
+}
+
+struct crateld_error *image_move_near(struct loaded_crate *patch, struct loaded_crate *base)
+{
+    const struct crate_header header = patch->view.header;
+    size_t size = header.image_size, left = base->mapped_size - base->view.header.image_size - base->reserve_used;
+    if (base->mapped_size == base->view.header.image_size && is_within_reach(patch, base))
+        return NULL;
+    uint8_t *end = base->base + base->mapped_size - base->reserve_used;
+    size_t taken = size + ((uintptr_t)(end - size) & (header.image_align - 1));
+    if (taken > left)
+        return error_create(CRATELD_ERROR_RANGE, "%s: 0x%zx bytes have no room within the reach of %s", patch->path,
+                            size, base->path);
+    uint8_t *place = end - taken;
+    if (mremap(patch->base, patch->mapped_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
+        return error_errno(errno, "%s: cannot move", patch->path);
+    base->reserve_used += taken;
+    patch->base = place;
+    patch->mapped_size = size;
+    LOG(LOG_LOAD, "%s: moved to %p, into the reserve of %s", patch->path, (void *)place, base->path);
+    return set_base(patch, &header);
+}
+
 void image_keep_file(struct loaded_crate *crate, int fd)
 {
     if (crate->view.header.flags & CRATE_FLAG_HAS_RELINK && crate->fd < 0)
@@ -359,11 +388,14 @@ struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writ
                    "read-only data");
 }
 
+struct crateld_error *image_open_text(struct loaded_crate *crate, bool is_writable)
+{
+    const struct crate_segment *text = &crate->view.header.segments[CRATE_SEGMENT_TEXT];
+    return protect(crate, text->rva, text->mem_size, is_writable ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC,
+                   "text");
+}
+
 struct crateld_error *image_finish_text(struct loaded_crate *crate)
 {
-    const struct crate_header *header = &crate->view.header;
-    const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
-    if (!(header->flags & CRATE_FLAG_TEXT_FIXUPS))
-        return NULL;
-    return protect(crate, text->rva, text->mem_size, PROT_READ | PROT_EXEC, "text");
+    return crate->view.header.flags & CRATE_FLAG_TEXT_FIXUPS ? image_open_text(crate, false) : NULL;
 }

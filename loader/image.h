@@ -49,6 +49,13 @@ void image_unmap(struct loaded_crate *crate);
  * applied to it first: then image_finish_text() follows. Error: IO. */
 MUST_CHECK struct crateld_error *image_open_segments(struct loaded_crate *crate);
 
+/* Moves a mapped patch, which has not been activated, into the reserve behind its base, if that has one; without it,
+ * both lie in the region. Errors: IO, RANGE (the reserve is used up, or the base is out of reach), FORMAT. */
+MUST_CHECK struct crateld_error *image_move_near(struct loaded_crate *patch, struct loaded_crate *base);
+
+/* Makes the text writable, and not executable meanwhile; or executable again. Error: IO. */
+MUST_CHECK struct crateld_error *image_open_text(struct loaded_crate *crate, bool is_writable);
+
 /* Makes the read-only data writable, for fixups, or read-only again. Error: IO. */
 MUST_CHECK struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writable);
 

@@ -50,6 +50,7 @@ struct loaded_crate {
     struct crate_view view;         /* over the mapped image */
     uint8_t *base;                  /* address of rva 0; owned mapping */
     size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
+    size_t reserve_used;            /* bytes at the end of the reserve that patches have */
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
     struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */
@@ -80,6 +81,11 @@ static inline uint64_t loaded_address(const struct loaded_crate *crate, uint32_t
 static inline struct crateld_function *loaded_function_slots(const struct loaded_crate *crate)
 {
     return (struct crateld_function *)((uint8_t *)crate->toc + crate->view.toc.imported_functions);
+}
+
+static inline struct crateld_function *loaded_func_refs(const struct loaded_crate *crate)
+{
+    return (struct crateld_function *)((uint8_t *)crate->toc + crate->view.toc.func_refs);
 }
 
 static inline uint64_t *loaded_global_slots(const struct loaded_crate *crate)

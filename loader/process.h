@@ -24,6 +24,8 @@ struct process_opts {
     const char *const
         *aliases; /* --as: "name=path": the crate called name is the one in that file, whatever its header says */
     size_t alias_count;
+    const char *const *patches; /* --patch: files of patches that are in effect from the start */
+    size_t patch_count;
     const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
     bool binds_now;       /* all imports are bound at start */

@@ -40,9 +40,36 @@ static struct crateld_error *resolve_in_library(struct loaded_crate *crate, cons
     return NULL;
 }
 
+/* A place within the base of a patch. */
+static struct crateld_error *resolve_in_base(struct loaded_crate *crate, const struct crate_import *import,
+                                             struct resolved *ret)
+{
+    struct loaded_crate *base = crate->needed[0].crate;
+    bool is_tls = import->kind == CRATE_IMPORT_TLS_OFFSET || import->kind == CRATE_IMPORT_TLS_INDEX;
+    const struct crate_header *header = base ? &base->view.header : NULL;
+    if (!header || import->fallback_rva > (is_tls ? header->tls_mem_size : header->image_size))
+        return error_create(CRATELD_ERROR_FORMAT, "%s: '%s' is at 0x%x, which is not within its base", crate->path,
+                            crate_view_string(&crate->view, import->name), import->fallback_rva);
+    *ret = (struct resolved){
+        .provider = base,
+        .export =
+            {
+                .rva = import->fallback_rva,
+                .canonical_rva = import->fallback_rva,
+                .kind = is_tls                                  ? CRATE_EXPORT_TLS
+                        : import->kind <= CRATE_IMPORT_CALL_TOC ? CRATE_EXPORT_FUNCTION_PLAIN
+                                                                : CRATE_EXPORT_DATA,
+                .import = CRATE_NONE,
+            },
+    };
+    return NULL;
+}
+
 struct crateld_error *resolve_import(struct loaded_crate *crate, const struct crate_import *import,
                                      struct resolved *ret)
 {
+    if (import->flags & CRATE_IMPORT_FLAG_BASE)
+        return resolve_in_base(crate, import, ret);
     if (import->needed == CRATE_NONE) {
         if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
             return undefined(crate, import);

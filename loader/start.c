@@ -15,6 +15,7 @@
 #include "loader/debugger.h"
 #include "loader/log.h"
 #include "loader/low.h"
+#include "loader/patch.h"
 
 /* glibc's; C++ ABI 3.3.6.3. */
 extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso_handle);
@@ -177,6 +178,24 @@ static struct crateld_error *initialise_items(const struct start_item *items, si
     return NULL;
 }
 
+/* Maps the patches that were asked for. */
+static struct crateld_error *load_patches(struct process *process)
+{
+    struct loaded_crate *patch;
+    for (size_t i = 0; i < process->opts.patch_count; i++)
+        TRY(patch_load(process, process->opts.patches[i], &patch));
+    return NULL;
+}
+
+/* Puts them into effect, in the order in which they were named. */
+static struct crateld_error *apply_patches(struct process *process)
+{
+    for (size_t i = 0; i < process->crates.count; i++)
+        if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
+            TRY(patch_apply(process->crates.at[i]));
+    return NULL;
+}
+
 static struct crateld_error *start_items(const struct start_item *items, size_t count, struct loaded_crate *root,
                                          bool binds_now)
 {
@@ -184,6 +203,8 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     process_lock(process);
     debugger_show(process); /* also crates that are activated later: their break points are set now */
     struct crateld_error *error = activate_items(items, count, root);
+    if (!error && root == current_entry())
+        error = apply_patches(process);
     if (!error && binds_now)
         error = bind_items(items, count);
     process_unlock(process);
@@ -233,6 +254,7 @@ struct crateld_error *start_program(struct process *process, const char *path, c
                             "%s: has no entry function: it is a library, or was linked without "
                             "one that is called main",
                             path);
+    TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
     program_args.argv[0] = (char *)args->name;

@@ -31,7 +31,7 @@ enum relink_section_flags {
     RELINK_SECTION_RODATA = 1 << 1,
     RELINK_SECTION_DATA = 1 << 2,
     RELINK_SECTION_BSS = 1 << 3, /* no bytes in the file */
-    RELINK_SECTION_TLS = 1 << 4, /* the image of thread-locals; rva of a TLS BSS section: offset in the crate's block */
+    RELINK_SECTION_TLS = 1 << 4, /* thread-locals: offset in the crate's block = rva - the header's tls_rva */
     RELINK_SECTION_TOC_CODE = 1 << 5,
     RELINK_SECTION_COMDAT = 1 << 6,  /* kept as the one of its group */
     RELINK_SECTION_MERGE = 1 << 7,   /* elements were merged: offsets are those in the output */

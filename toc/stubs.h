@@ -56,6 +56,9 @@ struct toc_stub_ops {
      * so that threads may be in the stub. */
     void (*write_entry_plain)(uint8_t *at, uint64_t place, uint64_t function);
 
+    /* A jump to `target`, of CRATE_MOVE_SIZE bytes and no more. */
+    void (*write_jump)(uint8_t *at, uint64_t place, uint64_t target);
+
     /* Bytes of write_entry_toc()'s stub: a multiple of TOC_ENTRY_TOC_ALIGN. */
     uint32_t (*entry_toc_size)(uint32_t stack_arguments, bool is_varargs);
 

@@ -46,6 +46,9 @@ enum crate_table_kind {
     CRATE_TABLE_RELR,        /* uint64_t: SHT_RELR encoding over rvas of 8-byte words that hold a preferred address */
     CRATE_TABLE_DATA_RELOCS, /* struct crate_data_reloc */
     CRATE_TABLE_FIXUPS,      /* struct crate_fixup */
+    CRATE_TABLE_MODULES,     /* struct crate_module; of a patch */
+    CRATE_TABLE_MOVES,       /* struct crate_move; of a patch, sorted by old_rva */
+    CRATE_TABLE_INITS,       /* struct crate_init; of a patch, sorted by base_rva */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
     CRATE_TABLE_COUNT,
 };
@@ -69,6 +72,7 @@ enum crate_flags {
     CRATE_FLAG_STATIC_TLS = 1 << 4,  /* its thread-locals must lie in the static pool */
     CRATE_FLAG_TOC_CODE = 1 << 5,    /* some of its text is TOC code */
     CRATE_FLAG_EAGER = 1 << 6,       /* initialisers or thread-locals: mapped and started before main */
+    CRATE_FLAG_PATCH = 1 << 7,       /* a patch: new versions of modules of the base, the crate that is needed[0] */
 };
 
 struct crate_header {
@@ -153,6 +157,8 @@ enum crate_import_flags {
                                          fallback_rva (for thread-locals: offset in this crate's block) */
     CRATE_IMPORT_FLAG_SELF = 1 << 2,  /* a thread-local of this crate: fallback_rva is the offset in its block;
                                          with an empty name and TLS_INDEX: the block itself (local-dynamic) */
+    CRATE_IMPORT_FLAG_BASE = 1 << 3,  /* of a patch, needed 0: the base's own place fallback_rva, exported or not (for
+                                         thread-locals: offset in its block); the name is for messages */
 };
 
 struct crate_import {
@@ -216,6 +222,32 @@ struct crate_fixup {
     int64_t addend;  /* import CRATE_NONE and kind ABS*: S + A with S = base, A = rva + addend */
     uint32_t kind;
     uint32_t reserved;
+};
+
+/* A module of the base of which a patch is a new version. */
+struct crate_module {
+    uint32_t path;   /* string: as the base's link was given it */
+    uint32_t member; /* string: of the archive; "": an object of its own */
+};
+
+/* A function of the base that a patch replaces. */
+struct crate_move {
+    uint32_t name;     /* string */
+    uint32_t old_rva;  /* its first instruction in the base, where at least CRATE_MOVE_SIZE bytes are its own */
+    uint32_t stub_rva; /* its entry stub in the base, which is its address for all who hold it; 0: none */
+    uint32_t func_ref; /* its index in the base's TOC; CRATE_NONE: none */
+    uint32_t new_rva;  /* its first instruction in the patch */
+    uint32_t reserved;
+};
+
+enum { CRATE_MOVE_SIZE = 5 }; /* bytes at a function's start that may be overwritten by a jump */
+
+/* A variable of the base whose initial value is another in a patch. */
+struct crate_init {
+    uint32_t name;      /* string */
+    uint32_t base_rva;  /* in the base's data */
+    uint32_t size;      /* bytes */
+    uint32_t image_rva; /* the new initial value, in the patch's data, where it is relocated as any */
 };
 
 #endif

@@ -1,0 +1,76 @@
+/* crateld diff: makes a patch for a crate of recompiled modules. */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+#include "cli/commands.h"
+#include "linker/link.h"
+
+static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crate MODULE.o...\n"
+                            "Makes a patch: what changes in the crate when the modules are these. A module is known by "
+                            "the path from which it was\n"
+                            "linked, or else by its file's name; OLD=MODULE.o says of which it is a new version.\n"
+                            "`crateld run --patch FIX.patch APP.crate` runs the crate with the patch in effect.\n"
+                            "  -o, --output FILE  the patch to be written\n"
+                            "  -S, --strip-debug  leave out debug information\n"
+                            "  --time-passes      say how long each pass took\n"
+                            "  -h, --help         show this\n";
+
+static const struct option options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"strip-debug", no_argument, NULL, 'S'},
+    {"time-passes", no_argument, NULL, 't'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+/* Runs the link of `modules`, of which those with a "=" name what they are versions of. */
+static struct crateld_error *diff(struct link_options *link, char *const *modules)
+{
+    VEC(struct link_argument) arguments = {0};
+    VEC(const char *) renames = {0};
+    struct crateld_error *error = NULL;
+    for (; *modules && !error; modules++) {
+        const char *equals = strchr(*modules, '=');
+        struct link_argument argument = {.value = equals ? equals + 1 : *modules};
+        if (!VEC_PUSH(&arguments, argument) || (equals && !VEC_PUSH(&renames, *modules)))
+            error = error_memory();
+    }
+    link->arguments = arguments.at;
+    link->argument_count = arguments.count;
+    link->renames = renames.at;
+    link->rename_count = renames.count;
+    if (!error)
+        error = link_run(link);
+    free(arguments.at);
+    free(renames.at);
+    return error;
+}
+
+int cmd_diff(int argc, char **argv)
+{
+    struct link_options link = {.collect_garbage = true};
+    for (int option; (option = getopt_long(argc, argv, "o:Sh", options, NULL)) >= 0;) {
+        if (option == 'o') {
+            link.output = optarg;
+        } else if (option == 'S') {
+            link.is_strip_debug = true;
+        } else if (option == 't') {
+            link.show_times = true;
+        } else {
+            fputs(usage, option == 'h' ? stdout : stderr);
+            return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
+        }
+    }
+    if (!link.output || argc - optind < 2) {
+        fprintf(stderr, "crateld: diff: %s\n%s",
+                link.output ? "wanted a crate and modules" : "no output file: -o fix.patch", usage);
+        return EXIT_STATUS_USAGE;
+    }
+    link.base = argv[optind];
+    struct crateld_error *error = diff(&link, argv + optind + 1);
+    return error ? command_failed(error) : EXIT_STATUS_DONE;
+}

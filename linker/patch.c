@@ -1,0 +1,339 @@
+#include "linker/patch.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "crate/build_id.h"
+#include "linker/address.h"
+#include "linker/function.h"
+#include "linker/inputs.h"
+#include "linker/patch_base.h"
+#include "linker/wanted.h"
+
+/* The base. */
+
+static struct crateld_error *open_base(struct link *link, struct link_patch *patch)
+{
+    const char *path = link->options->base;
+    struct span relink;
+    TRY(file_open(path, &patch->file));
+    TRY(crate_view_open(path, patch->file.data, &patch->base));
+    TRY(crate_check_meta(path, patch->file.data, &patch->base.header));
+    if (patch->base.header.flags & CRATE_FLAG_PATCH)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch: name the crate that it is for", path);
+    TRY(crate_view_relink(&patch->base, patch->file.data, &relink));
+    if (!relink.size)
+        return error_create(
+            CRATELD_ERROR_UNSUPPORTED,
+            "%s: has no relink section (it was stripped, or linked with --no-relink): no patch can be made "
+            "for it",
+            path);
+    return relink_view_open(path, relink, &patch->relink);
+}
+
+/* The base comes first, then what it needs, in its order: provider i + 1 is needed i. */
+static struct crateld_error *add_providers(struct link *link, const struct crate_view *base)
+{
+    uint32_t count = crate_view_count(base, CRATE_TABLE_NEEDED);
+    for (uint32_t i = 0; i <= count; i++) {
+        struct crate_needed needed;
+        struct link_provider *provider = arena_alloc(&link->arena, sizeof *provider);
+        if (!provider || !VEC_PUSH(&link->providers, provider))
+            return error_memory();
+        if (i)
+            TRY(crate_view_needed(base, i - 1, &needed));
+        *provider = (struct link_provider){
+            .kind = LINK_PROVIDER_BASE,
+            .path = link->options->base,
+            .name = i ? crate_view_string(base, needed.name) : crate_view_name(base),
+            .is_used = !i,
+        };
+    }
+    return NULL;
+}
+
+struct crateld_error *link_patch_open(struct link *link)
+{
+    if (!link->options->base)
+        return NULL;
+    link->patch = calloc(1, sizeof *link->patch);
+    if (!link->patch)
+        return error_memory();
+    TRY(open_base(link, link->patch));
+    return add_providers(link, &link->patch->base);
+}
+
+void link_patch_destroy(struct link_patch *patch)
+{
+    if (!patch)
+        return;
+    file_close(&patch->file);
+    free(patch->objects.at);
+    free(patch->moves.at);
+    free(patch->inits.at);
+    free(patch);
+}
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+struct crateld_error *link_patch_fill_needed(const struct link *link, const struct link_provider *provider,
+                                             struct crate_needed *needed, const char **path)
+{
+    const struct crate_view *base = &link->patch->base;
+    uint32_t index = 0;
+    while (link->providers.at[index] != provider)
+        index++;
+    if (!index) {
+        memcpy(needed->build_id, base->header.build_id, sizeof needed->build_id);
+        *path = file_name(link->options->base);
+        return NULL;
+    }
+    struct crate_needed of_base;
+    TRY(crate_view_needed(base, index - 1, &of_base));
+    of_base.name = needed->name; /* in the patch's strings */
+    *path = crate_view_string(base, of_base.path);
+    *needed = of_base;
+    return NULL;
+}
+
+/* Places in the base. */
+
+static struct link_base_place *make_place(struct link *link, uint32_t rva, uint32_t canonical_rva, bool is_function)
+{
+    struct link_base_place *place = arena_alloc(&link->arena, sizeof *place);
+    if (place)
+        *place = (struct link_base_place){.rva = rva, .canonical_rva = canonical_rva, .is_function = is_function};
+    return place;
+}
+
+struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva)
+{
+    if (!symbol->base)
+        symbol->base = make_place(link, rva, rva, false);
+    if (!symbol->base)
+        return error_memory();
+    symbol->base->rva = rva;
+    symbol->is_base = true;
+    symbol->state = LINK_SYMBOL_IMPORTED;
+    symbol->provider = 0;
+    symbol->version = NULL;
+    return NULL;
+}
+
+struct crateld_error *patch_note_function(struct link *link, struct link_symbol *symbol, uint32_t rva,
+                                          uint32_t canonical_rva)
+{
+    symbol->base = make_place(link, rva, canonical_rva, true);
+    return symbol->base ? NULL : error_memory();
+}
+
+uint32_t patch_canonical_rva(const struct relink_symbol *symbol, uint32_t rva)
+{
+    uint32_t stub = symbol->refs[RELINK_REF_ENTRY_STUB];
+    if (symbol->type == STT_GNU_IFUNC && symbol->refs[RELINK_REF_STUB_PLAIN] != RELINK_NONE)
+        return symbol->refs[RELINK_REF_STUB_PLAIN];
+    return stub != RELINK_NONE ? stub : rva;
+}
+
+/* A symbol of the base's own that stands for a place there. */
+static struct link_symbol *make_symbol(struct link *link, const char *name, uint8_t type, uint32_t rva)
+{
+    struct link_symbol *symbol = arena_alloc(&link->arena, sizeof *symbol);
+    if (!symbol)
+        return NULL;
+    *symbol = (struct link_symbol){.name = name, .type = type, .is_local = true, .is_strongly_referenced = true};
+    struct crateld_error *error = patch_use_base(link, symbol, rva);
+    if (!error)
+        return symbol;
+    crateld_error_destroy(error);
+    return NULL;
+}
+
+struct link_symbol *link_patch_tls_block(struct link *link)
+{
+    if (!link->patch->tls_block)
+        link->patch->tls_block = make_symbol(link, "", STT_TLS, 0);
+    return link->patch->tls_block;
+}
+
+struct crateld_error *link_patch_target(struct link *link, struct link_symbol *symbol, uint64_t value, bool is_branch,
+                                        struct link_symbol **ret)
+{
+    struct link_symbol *function = symbol;
+    *ret = symbol;
+    if (is_branch)
+        return NULL;
+    if (symbol->section && symbol->section->object != &link->own && (symbol->section->flags & SHF_EXECINSTR))
+        TRY(link_function_symbol(link, symbol->section, value, &function));
+    else if (value != symbol->value)
+        return NULL;
+    if (!function || !function->base || !function->base->is_function)
+        return NULL;
+    /* A section's symbol means the function by its offset. */
+    uint64_t distance = value - symbol->value;
+    struct link_base_place *place = function->base;
+    struct link_symbol **made = distance ? &place->section_address : &place->address;
+    if (!*made)
+        *made = make_symbol(link, function->name, STT_FUNC, (uint32_t)(place->canonical_rva - distance));
+    *ret = *made;
+    return *made ? NULL : error_memory();
+}
+
+/* What the objects do not define. */
+
+/* The import of the base's that the symbol is: the provider is what the base has it from. */
+static struct crateld_error *use_import(struct link *link, struct link_symbol *symbol, uint32_t index, bool *ret)
+{
+    struct crate_import import;
+    const struct crate_view *base = &link->patch->base;
+    *ret = false;
+    if (index == RELINK_NONE)
+        return NULL;
+    TRY(crate_view_import(base, index, &import));
+    if (import.needed == CRATE_NONE)
+        return NULL;
+    symbol->state = LINK_SYMBOL_IMPORTED;
+    symbol->provider = import.needed + 1;
+    symbol->version = import.version ? crate_view_string(base, import.version) : NULL;
+    if (symbol->type == STT_NOTYPE)
+        symbol->type = import.kind <= CRATE_IMPORT_IFUNC ? STT_FUNC : STT_NOTYPE;
+    *ret = true;
+    return NULL;
+}
+
+static struct crateld_error *use_imported(struct link *link, struct link_symbol *symbol,
+                                          const struct relink_symbol *known, bool *ret)
+{
+    static const enum relink_ref refs[] = {RELINK_REF_IMPORT_PLAIN, RELINK_REF_IMPORT_TOC, RELINK_REF_IMPORT_ADDRESS};
+    *ret = false;
+    for (size_t i = 0; i < sizeof refs / sizeof *refs && !*ret; i++)
+        TRY(use_import(link, symbol, known->refs[refs[i]], ret));
+    if (*ret && symbol->type == STT_NOTYPE)
+        symbol->type = known->type;
+    return NULL;
+}
+
+/* What the base's relink section knows by that name. */
+static struct crateld_error *bind_known(struct link *link, struct link_symbol *symbol,
+                                        const struct relink_symbol *known, bool *ret)
+{
+    struct relink_section section;
+    *ret = true;
+    if (known->where == RELINK_ABSOLUTE) {
+        symbol->state = LINK_SYMBOL_ABSOLUTE;
+        symbol->value = known->value;
+        return NULL;
+    }
+    if (known->where != RELINK_IN_SECTION)
+        return use_imported(link, symbol, known, ret);
+    TRY(relink_view_section(&link->patch->relink, known->section, &section));
+    if (section.rva == RELINK_NONE) {
+        *ret = false;
+        return NULL;
+    }
+    uint32_t rva = section.rva + (uint32_t)known->value;
+    symbol->type = known->type == STT_GNU_IFUNC ? STT_FUNC : known->type;
+    symbol->size = known->size;
+    if (section.flags & RELINK_SECTION_TEXT)
+        TRY(patch_note_function(link, symbol, rva, patch_canonical_rva(known, rva)));
+    else if (section.flags & RELINK_SECTION_TLS)
+        rva -= link->patch->base.header.tls_rva;
+    if (known->type == STT_GNU_IFUNC)
+        rva = symbol->base->canonical_rva;
+    return patch_use_base(link, symbol, rva);
+}
+
+/* Opens what the base needs, where it was found or beside the base. */
+static struct crateld_error *open_sources(struct link *link)
+{
+    const struct crate_view *base = &link->patch->base;
+    if (link->patch->has_sources)
+        return NULL;
+    link->patch->has_sources = true;
+    for (uint32_t i = 0; i < crate_view_count(base, CRATE_TABLE_NEEDED); i++) {
+        struct crate_needed needed;
+        TRY(crate_view_needed(base, i, &needed));
+        const char *path = crate_view_string(base, needed.path), *folder = link->options->base;
+        int length = (int)(file_name(folder) - folder);
+        if (needed.kind == CRATE_NEEDED_CRATE)
+            path = arena_printf(&link->arena, "%.*s%s", length, folder, path);
+        if (!path)
+            return error_memory();
+        if (*path)
+            link_report(link, link_add_library_file(link, path));
+    }
+    return NULL;
+}
+
+static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *symbol)
+{
+    const struct relink_view *relink = &link->patch->relink;
+    struct relink_symbol known;
+    uint32_t number;
+    bool is_bound = false;
+    TRY(relink_view_find(relink, symbol->name, &number));
+    if (number != RELINK_NONE) {
+        TRY(relink_view_symbol(relink, number, &known));
+        TRY(bind_known(link, symbol, &known, &is_bound));
+    }
+    if (is_bound || !symbol->is_strongly_referenced)
+        return NULL;
+    TRY(open_sources(link));
+    return link_want(link, symbol);
+}
+
+struct crateld_error *patch_bind_undefined(struct link *link)
+{
+    for (size_t i = 0; i < link->symbols.count; i++)
+        if (link->symbols.at[i]->state == LINK_SYMBOL_UNDEFINED && link->symbols.at[i]->is_referenced)
+            TRY(bind_symbol(link, link->symbols.at[i]));
+    return link_resolve_undefined(link);
+}
+
+/* The tables. */
+
+struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables)
+{
+    struct link_patch *patch = link->patch;
+    for (size_t i = 0; i < patch->objects.count; i++) {
+        struct crate_module module;
+        TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
+        TRY(crate_tables_string(tables, patch->objects.at[i].module.member, &module.member));
+        if (!VEC_PUSH(&tables->modules, module))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->moves.count; i++) {
+        TRY(crate_tables_string(tables, patch->moves.at[i].symbol->name, &patch->moves.at[i].move.name));
+        if (!VEC_PUSH(&tables->moves, patch->moves.at[i].move))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->inits.count; i++) {
+        TRY(crate_tables_string(tables, patch->inits.at[i].name, &patch->inits.at[i].init.name));
+        if (!VEC_PUSH(&tables->inits, patch->inits.at[i].init))
+            return error_memory();
+    }
+    return NULL;
+}
+
+void link_patch_fill(const struct link *link, struct crate_tables *tables)
+{
+    for (size_t i = 0; i < link->patch->moves.count; i++)
+        tables->moves.at[i].new_rva = (uint32_t)link_symbol_rva(link->patch->moves.at[i].symbol, 0);
+    for (size_t i = 0; i < link->patch->inits.count; i++) {
+        const struct patch_init *init = &link->patch->inits.at[i];
+        tables->inits.at[i].image_rva = (uint32_t)link_section_rva(init->section, init->off);
+    }
+}
+
+void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section))
+{
+    for (size_t i = 0; i < link->patch->moves.count; i++)
+        visit(link, link->patch->moves.at[i].symbol->section);
+    for (size_t i = 0; i < link->patch->inits.count; i++)
+        visit(link, link->patch->inits.at[i].section);
+}

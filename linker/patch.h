@@ -1,0 +1,59 @@
+/* Patches: new versions of modules of a crate, as a crate of their own.
+ *
+ * A patch is linked like a crate from the new objects, but for what the base, the crate that it is for, has already.
+ * The base's relink section says what that is: functions and constants that did not change, and all its variables, stay
+ * the base's; the new objects' symbols of them become imports of places in the base (CRATE_IMPORT_FLAG_BASE). Functions
+ * that changed, and everything new, are in the patch, with a list of which function of the base each replaces.
+ *
+ * A changed function keeps its address: whoever takes it gets the one in the base. */
+#ifndef LINKER_PATCH_H
+#define LINKER_PATCH_H
+
+#include "crate/writer.h"
+#include "linker/link.h"
+#include "linker/scan.h"
+
+/* Where a symbol of a patch is in the base. */
+struct link_base_place {
+    uint32_t rva;           /* of thread-locals: offset in the base's block */
+    uint32_t canonical_rva; /* of functions: their address for all who hold it */
+    bool is_function;
+    struct link_symbol *address; /* what stands for the canonical address; made on demand */
+    struct link_symbol
+        *section_address; /* the same, less the function's offset in its section: for a section's symbol */
+};
+
+/* Opens the base that the options name, if any, and enters what it needs as providers. Errors: those of opening crates;
+ * UNSUPPORTED, when it has no relink section. */
+MUST_CHECK struct crateld_error *link_patch_open(struct link *link);
+
+void link_patch_destroy(struct link_patch *patch);
+
+/* Compares the objects with the modules of the base: decides what stays the base's, what moves, what is new, and marks
+ * what the patch is to hold. What can not be decided, or would change the layout of state, is reported. Does nothing in
+ * a link that makes a crate. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_match(struct link *link);
+
+/* What a relocation of a patch that names `symbol` refers to: `symbol`, or what stands for a function's canonical
+ * address in the base where its address is taken (`is_branch` false) at its exact start, at `value` of the symbol's
+ * section. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_target(struct link *link, struct link_symbol *symbol, uint64_t value,
+                                                   bool is_branch, struct link_symbol **ret);
+
+/* The base's block of thread-locals, as a symbol. */
+struct link_symbol *link_patch_tls_block(struct link *link);
+
+/* Fills a record of the needed table for a provider of kind BASE, and the path that goes with it. Error: FORMAT. */
+MUST_CHECK struct crateld_error *link_patch_fill_needed(const struct link *link, const struct link_provider *provider,
+                                                        struct crate_needed *needed, const char **path);
+
+/* Enters modules, moves and initial values into the tables; their places in the patch come with link_patch_fill(), once
+ * they are known. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables);
+void link_patch_fill(const struct link *link, struct crate_tables *tables);
+
+/* The sections that a patch holds because something changed, for garbage collection to start from: calls `visit` for
+ * each. */
+void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section));
+
+#endif

@@ -1,0 +1,68 @@
+/* What the passes that make a patch share: the base, and the objects compared with it. For linker/patch*.c only. */
+#ifndef LINKER_PATCH_BASE_H
+#define LINKER_PATCH_BASE_H
+
+#include "base/file.h"
+#include "crate/reader.h"
+#include "linker/link.h"
+#include "linker/patch.h"
+#include "reloc/relink_reader.h"
+
+/* What became of a section of a new object. */
+enum patch_fate {
+    PATCH_NEW,  /* it is in the patch if something there refers to it: the base has none like it, or it is of no name */
+    PATCH_SAME, /* what the base has */
+    PATCH_CHANGED,
+};
+
+struct patch_section {
+    uint32_t base; /* section of the base's relink section; RELINK_NONE: none */
+    uint8_t fate;  /* enum patch_fate */
+};
+
+/* An object, and the module of the base of which it is another version. */
+struct patch_object {
+    struct link_object *object; /* borrowed */
+    struct relink_module module;
+    struct patch_section *sections; /* in the link's arena; by the object's section indices */
+};
+
+struct patch_move {
+    struct link_symbol *symbol; /* the new version */
+    struct crate_move move;
+};
+
+struct patch_init {
+    struct link_section *section; /* with the new value */
+    uint64_t off;                 /* in it */
+    const char *name;
+    struct crate_init init;
+};
+
+struct link_patch {
+    struct file file; /* owned; the base's */
+    struct crate_view base;
+    struct relink_view relink;
+    struct link_symbol *tls_block; /* made on demand */
+    VEC(struct patch_object) objects;
+    VEC(struct patch_move) moves;
+    VEC(struct patch_init) inits;
+    bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
+};
+
+/* Makes the symbol the base's: what it names is at `rva` there. Error: MEMORY. */
+MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva);
+
+/* Notes that a symbol that stays the patch's is a function of the base too, at `rva`, with the address `canonical_rva`.
+ * Error: MEMORY. */
+MUST_CHECK struct crateld_error *patch_note_function(struct link *link, struct link_symbol *symbol, uint32_t rva,
+                                                     uint32_t canonical_rva);
+
+/* Binds what the objects do not define to what the base has or imports; opens what the base needs for the rest. Faults
+ * are reported; error: MEMORY. */
+MUST_CHECK struct crateld_error *patch_bind_undefined(struct link *link);
+
+/* The canonical address, an rva, of the base's function symbol at `rva`. */
+uint32_t patch_canonical_rva(const struct relink_symbol *symbol, uint32_t rva);
+
+#endif

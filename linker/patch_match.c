@@ -1,0 +1,622 @@
+/* The comparison of new objects with the modules of the base.
+ *
+ * Sections are matched by name, in their order where several have one name; members of section groups with the copy
+ * that the base kept. A function's section that says the same as the base's, and whose constants and cold parts do, is
+ * the base's. Variables are matched by name: their storage stays, and so must their size and, where one section holds
+ * several, their layout. docs/reload.md. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "linker/function.h"
+#include "linker/patch_base.h"
+#include "linker/relink_section.h"
+
+/* The module of the base while one object is compared with it. */
+struct matching {
+    struct link *link;
+    struct patch_object *object;
+    struct hash_index section_names; /* of the module's sections, first to last */
+    struct hash_index local_names;   /* of the module's symbols, less compilers' suffixes */
+};
+
+/* Modules. */
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* What the object at `path` is a new version of, as the options say: `path` itself if they say nothing. */
+static const char *renamed(const struct link *link, const char *path)
+{
+    for (size_t i = 0; i < link->options->rename_count; i++) {
+        const char *rename = link->options->renames[i], *equals = strchr(rename, '=');
+        if (!strcmp(equals + 1, path))
+            return rename;
+    }
+    return path;
+}
+
+/* Whether `text`, of `length` bytes, names the module: by "path" or "path(member)"; or by the file's name alone. */
+static bool is_name_of(const struct relink_module *module, const char *text, size_t length, bool by_file)
+{
+    const char *name = *module->member ? module->member : module->path;
+    if (by_file)
+        return strlen(file_name(name)) == length && !strncmp(file_name(name), text, length);
+    size_t path_length = strlen(module->path), member_length = strlen(module->member);
+    if (!member_length)
+        return path_length == length && !memcmp(module->path, text, length);
+    return path_length + member_length + 2 == length && !memcmp(module->path, text, path_length) &&
+           text[path_length] == '(' && !memcmp(text + path_length + 1, module->member, member_length);
+}
+
+/* Sets *ret to the only module called so; *count is how many there are. */
+static struct crateld_error *find_named(const struct relink_view *relink, const char *text, size_t length, bool by_file,
+                                        struct relink_module *ret, uint32_t *count)
+{
+    *count = 0;
+    for (uint32_t i = 0; i < relink->module_count; i++) {
+        struct relink_module module;
+        TRY(relink_view_module(relink, i, &module));
+        if (!*module.path || !is_name_of(&module, text, length, by_file))
+            continue;
+        *ret = module;
+        ++*count;
+    }
+    return NULL;
+}
+
+static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
+{
+    const struct relink_view *relink = &link->patch->relink;
+    const char *name = renamed(link, path);
+    size_t length = name == path ? strlen(path) : strcspn(name, "=");
+    uint32_t count;
+    TRY(find_named(relink, name, length, false, ret, &count));
+    if (!count && name == path)
+        TRY(find_named(relink, file_name(path), strlen(file_name(path)), true, ret, &count));
+    if (count == 1)
+        return NULL;
+    return error_create(CRATELD_ERROR_NOT_FOUND,
+                        "%s: %s of %s was linked from '%.*s': say of which it is a new version: OLD=%s", path,
+                        count ? "more than one module" : "no module", link->options->base, (int)length, name, path);
+}
+
+/* Sections. */
+
+static struct crateld_error *index_sections(struct matching *m)
+{
+    const struct relink_module *module = &m->object->module;
+    for (uint32_t i = 0; i < module->section_count; i++) {
+        struct relink_section section;
+        TRY(relink_view_section(&m->link->patch->relink, module->first_section + i, &section));
+        if (!hash_index_add(&m->section_names, hash_string(section.name)))
+            return error_memory();
+    }
+    return NULL;
+}
+
+/* The module's section called as `section` is; of several, the one before which as many stand as before `section`. */
+static struct crateld_error *find_section(struct matching *m, const struct link_section *section, uint32_t *ret)
+{
+    uint32_t skip = 0, i;
+    size_t cursor = 0;
+    for (uint32_t k = 1; k < section->index; k++) {
+        const struct link_section *other = &section->object->sections[k];
+        skip += link_relink_records(other) && !strcmp(other->name, section->name);
+    }
+    *ret = RELINK_NONE;
+    while ((i = hash_index_next(&m->section_names, hash_string(section->name), &cursor)) != HASH_INDEX_NONE) {
+        struct relink_section found;
+        uint32_t number = m->object->module.first_section + i;
+        TRY(relink_view_section(&m->link->patch->relink, number, &found));
+        if (strcmp(found.name, section->name) != 0 || skip--)
+            continue;
+        *ret = found.rva == RELINK_NONE ? RELINK_NONE : number;
+        return NULL;
+    }
+    return NULL;
+}
+
+/* The copy of a section group's member that the base kept, which may be another module's: where its symbol is. */
+static struct crateld_error *find_kept_copy(struct matching *m, const struct link_section *section, uint32_t *ret)
+{
+    const struct relink_view *relink = &m->link->patch->relink;
+    const struct link_object *object = section->object;
+    for (uint32_t i = object->first_global; i < object->symbol_count; i++) {
+        const struct link_symbol *symbol = object->symbols[i];
+        if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section != section)
+            continue;
+        struct relink_symbol known;
+        struct relink_section found;
+        uint32_t number;
+        TRY(relink_view_find(relink, symbol->name, &number));
+        if (number == RELINK_NONE)
+            continue;
+        TRY(relink_view_symbol(relink, number, &known));
+        if (known.where != RELINK_IN_SECTION || known.value != symbol->value)
+            continue;
+        TRY(relink_view_section(relink, known.section, &found));
+        if (found.rva == RELINK_NONE || strcmp(found.name, section->name) != 0)
+            continue;
+        *ret = known.section;
+        return NULL;
+    }
+    return NULL;
+}
+
+static struct crateld_error *match_section(struct matching *m, struct link_section *section, struct patch_section *ret)
+{
+    TRY(link_sort_relocs(m->link, section));
+    TRY(find_section(m, section, &ret->base));
+    if (section->in_group && ret->base == RELINK_NONE)
+        TRY(find_kept_copy(m, section, &ret->base));
+    ret->fate = PATCH_NEW;
+    if (ret->base == RELINK_NONE)
+        return NULL;
+    struct relink_section base;
+    TRY(relink_view_section(&m->link->patch->relink, ret->base, &base));
+    ret->fate = base.hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
+    return NULL;
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return !strncmp(text, prefix, strlen(prefix));
+}
+
+/* Variables, as opposed to constants, some of which are writable until they are relocated. */
+static bool is_variable(const struct link_section *section)
+{
+    return section->kind == LINK_SECTION_PLAIN && (section->flags & (SHF_WRITE | SHF_TLS)) &&
+           !(section->flags & SHF_EXECINSTR) && !has_prefix(section->name, ".data.rel.ro");
+}
+
+static bool is_text(const struct link_section *section)
+{
+    return section->kind == LINK_SECTION_PLAIN && (section->flags & SHF_EXECINSTR);
+}
+
+static bool is_part(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 5 && !strcmp(name + length - 5, ".cold");
+}
+
+/* Whether `section` counts as changed because what the relocation names is: its own constants, or a part of a function,
+ * which only the function itself enters. */
+static bool follows(const struct patch_object *object, const struct link_section *section, const Elf64_Rela *reloc)
+{
+    const struct link_symbol *symbol = object->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object->object || !symbol->is_local)
+        return false;
+    const struct link_section *target = symbol->section;
+    if (target == section || object->sections[target->index].fate == PATCH_SAME || is_variable(target) ||
+        target->kind != LINK_SECTION_PLAIN || !(target->flags & SHF_ALLOC))
+        return false;
+    return !is_text(target) || is_part(symbol->name) || has_prefix(target->name, ".text.unlikely");
+}
+
+/* Lets changes reach what depends on them, until nothing more changes. */
+static void spread_changes(const struct patch_object *object)
+{
+    bool is_again;
+    do {
+        is_again = false;
+        for (uint32_t i = 1; i < object->object->section_count; i++) {
+            const struct link_section *section = &object->object->sections[i];
+            if (object->sections[i].fate != PATCH_SAME || section->kind != LINK_SECTION_PLAIN)
+                continue;
+            for (uint32_t k = 0; k < section->reloc_count && object->sections[i].fate == PATCH_SAME; k++)
+                if (follows(object, section, &section->relocs[k]))
+                    object->sections[i].fate = PATCH_CHANGED;
+            is_again |= object->sections[i].fate == PATCH_CHANGED;
+        }
+    } while (is_again);
+}
+
+static struct crateld_error *match_sections(struct matching *m)
+{
+    struct link_object *object = m->object->object;
+    m->object->sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->object->sections);
+    if (!m->object->sections)
+        return error_memory();
+    TRY(index_sections(m));
+    for (uint32_t i = 0; i < object->section_count; i++) {
+        m->object->sections[i] = (struct patch_section){.base = RELINK_NONE, .fate = PATCH_NEW};
+        if (i && object->sections[i].kind == LINK_SECTION_PLAIN && link_relink_records(&object->sections[i]))
+            TRY(match_section(m, &object->sections[i], &m->object->sections[i]));
+    }
+    spread_changes(m->object);
+    return NULL;
+}
+
+/* Symbols of the base. */
+
+/* Bytes of a name without the number that compilers put behind a static variable's ("count.0"). */
+static size_t stem_size(const char *name)
+{
+    size_t size = strlen(name), end = size;
+    while (end && isdigit((unsigned char)name[end - 1]))
+        end--;
+    return end > 1 && end < size && name[end - 1] == '.' ? end - 1 : size;
+}
+
+static uint64_t stem_hash(const char *name)
+{
+    return hash_bytes(name, stem_size(name));
+}
+
+static bool is_same_stem(const char *a, const char *b)
+{
+    return stem_size(a) == stem_size(b) && !memcmp(a, b, stem_size(a));
+}
+
+static struct crateld_error *index_symbols(struct matching *m)
+{
+    const struct relink_module *module = &m->object->module;
+    for (uint32_t i = 0; i < module->symbol_count; i++) {
+        struct relink_symbol symbol;
+        TRY(relink_view_symbol(&m->link->patch->relink, module->first_symbol + i, &symbol));
+        if (!hash_index_add(&m->local_names, stem_hash(symbol.name)))
+            return error_memory();
+    }
+    return NULL;
+}
+
+/* A place of the base that a name stands for. */
+struct counterpart {
+    struct relink_symbol symbol;
+    struct relink_section section;
+    uint32_t count; /* of local symbols with the stem: more than one is ambiguous unless the names are equal */
+};
+
+/* The module's local symbol called as `symbol` is, or, if only one has its stem, that one. */
+static struct crateld_error *find_local(struct matching *m, const struct link_symbol *symbol, struct counterpart *ret)
+{
+    size_t cursor = 0;
+    uint32_t i;
+    struct relink_symbol exact = {.name = NULL}, last = {.name = NULL};
+    ret->count = 0;
+    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+        struct relink_symbol known;
+        TRY(relink_view_symbol(&m->link->patch->relink, m->object->module.first_symbol + i, &known));
+        if (known.binding != STB_LOCAL || known.type == STT_SECTION || known.where != RELINK_IN_SECTION ||
+            !is_same_stem(known.name, symbol->name))
+            continue;
+        ret->count++;
+        last = known;
+        if (!strcmp(known.name, symbol->name))
+            exact = known;
+    }
+    ret->symbol = exact.name ? exact : last;
+    return NULL;
+}
+
+/* The base's counterpart of a symbol that the object defines; ret->symbol.name is NULL if there is none. */
+static struct crateld_error *find_counterpart(struct matching *m, const struct link_symbol *symbol,
+                                              struct counterpart *ret)
+{
+    const struct relink_view *relink = &m->link->patch->relink;
+    *ret = (struct counterpart){.symbol = {.name = NULL}, .count = 1};
+    if (symbol->is_local) {
+        TRY(find_local(m, symbol, ret));
+    } else {
+        uint32_t number;
+        TRY(relink_view_find(relink, symbol->name, &number));
+        if (number != RELINK_NONE)
+            TRY(relink_view_symbol(relink, number, &ret->symbol));
+    }
+    if (!ret->symbol.name)
+        return NULL;
+    if (ret->symbol.where == RELINK_IN_SECTION)
+        TRY(relink_view_section(relink, ret->symbol.section, &ret->section));
+    if (ret->symbol.where != RELINK_IN_SECTION || ret->section.rva == RELINK_NONE)
+        ret->symbol.name = NULL;
+    return NULL;
+}
+
+/* Functions. */
+
+/* Bytes from the function's start in the base that are its own: up to the next symbol, or the end of its section. */
+static struct crateld_error *room_of(struct matching *m, const struct counterpart *old, uint64_t *ret)
+{
+    const struct relink_view *relink = &m->link->patch->relink;
+    struct relink_module module;
+    uint64_t end = old->section.capacity;
+    TRY(relink_view_module(relink, old->section.module, &module));
+    for (uint32_t i = 0; i < module.symbol_count; i++) {
+        struct relink_symbol symbol;
+        TRY(relink_view_symbol(relink, module.first_symbol + i, &symbol));
+        if (symbol.where == RELINK_IN_SECTION && symbol.section == old->symbol.section &&
+            symbol.value > old->symbol.value && symbol.value < end)
+            end = symbol.value;
+    }
+    *ret = end - old->symbol.value;
+    return NULL;
+}
+
+static struct crateld_error *add_move(struct matching *m, struct link_symbol *symbol, const struct counterpart *old)
+{
+    struct link_patch *patch = m->link->patch;
+    uint32_t rva = old->section.rva + (uint32_t)old->symbol.value;
+    uint32_t stub = old->symbol.refs[RELINK_REF_ENTRY_STUB], func_ref = old->symbol.refs[RELINK_REF_FUNC_REF];
+    uint64_t room;
+    TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old->symbol, rva)));
+    for (size_t i = 0; i < patch->moves.count; i++)
+        if (patch->moves.at[i].move.old_rva == rva)
+            return NULL; /* an alias */
+    TRY(room_of(m, old, &room));
+    if (room < CRATE_MOVE_SIZE)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: function '%s' has only %" PRIu64
+                            " bytes in %s, too few for a jump to its new version: "
+                            "compile with -ffunction-sections",
+                            symbol->object->path, symbol->name, room, m->link->options->base);
+    struct patch_move move = {
+        symbol,
+        {.old_rva = rva,
+         .stub_rva = stub == RELINK_NONE ? 0 : stub,
+         .func_ref = func_ref == RELINK_NONE ? CRATE_NONE : func_ref},
+    };
+    return VEC_PUSH(&patch->moves, move) ? NULL : error_memory();
+}
+
+/* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
+ */
+static struct crateld_error *place_code(struct matching *m, struct link_symbol *symbol)
+{
+    const struct patch_section *section = &m->object->sections[symbol->section->index];
+    struct counterpart old;
+    TRY(find_counterpart(m, symbol, &old));
+    bool is_known = old.symbol.name && old.symbol.type == symbol->type && old.section.flags & RELINK_SECTION_TEXT;
+    if (section->fate == PATCH_SAME) {
+        struct relink_section base;
+        TRY(relink_view_section(&m->link->patch->relink, section->base, &base));
+        uint32_t rva = base.rva + (uint32_t)symbol->value;
+        if (is_known && symbol->type == STT_FUNC)
+            TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old.symbol, rva)));
+        return patch_use_base(m->link, symbol, rva);
+    }
+    if (!is_known || symbol->type != STT_FUNC || is_part(symbol->name))
+        return NULL;
+    if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
+        return NULL;
+    return add_move(m, symbol, &old);
+}
+
+/* Variables. */
+
+static struct crateld_error *refuse(const struct link_symbol *symbol, const char *what)
+{
+    return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %s", symbol->object->path, symbol->name, what);
+}
+
+/* Whether several static variables of the object have the stem of this one's name. */
+static bool has_twin(const struct link_object *object, const struct link_symbol *symbol)
+{
+    for (uint32_t i = 1; i < object->first_global; i++) {
+        const struct link_symbol *other = object->symbols[i];
+        if (other != symbol && other->section && is_variable(other->section) && other->type == symbol->type &&
+            is_same_stem(other->name, symbol->name))
+            return true;
+    }
+    return false;
+}
+
+/* Where a section of variables is in the base. */
+struct storage {
+    const struct link_symbol *first;    /* the first variable that says it; NULL: none did yet */
+    uint32_t rva;                       /* of the section's start */
+    uint32_t section;                   /* of the base */
+    uint32_t known, unknown;            /* variables that the base has, and has not */
+    const struct link_symbol *stranger; /* the first that it has not */
+};
+
+/* Takes one more variable of a section into account. */
+static struct crateld_error *place_variable(struct matching *m, const struct link_symbol *symbol,
+                                            struct storage *storage)
+{
+    struct counterpart old;
+    TRY(find_counterpart(m, symbol, &old));
+    if (!old.symbol.name) {
+        storage->unknown++;
+        storage->stranger = storage->stranger ? storage->stranger : symbol;
+        return NULL;
+    }
+    if (symbol->is_local && (old.count > 1 || has_twin(symbol->object, symbol)) &&
+        stem_size(symbol->name) < strlen(symbol->name))
+        return refuse(symbol, "several static variables have this name, and which is which can not be told");
+    bool was_tls = old.section.flags & RELINK_SECTION_TLS, is_tls = symbol->section->flags & SHF_TLS;
+    if (old.section.flags & RELINK_SECTION_TEXT || was_tls != is_tls)
+        return refuse(symbol, "it was something else, a function or a thread-local");
+    if (old.symbol.size != symbol->size)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
+                            symbol->object->path, symbol->name, symbol->size, old.symbol.size, m->link->options->base);
+    uint32_t rva = old.section.rva + (uint32_t)old.symbol.value - (uint32_t)symbol->value;
+    if (storage->first && storage->rva != rva)
+        return refuse(symbol, "it lies elsewhere in its section than before: compile with -fdata-sections");
+    storage->first = symbol;
+    storage->rva = rva;
+    storage->section = old.symbol.section;
+    storage->known++;
+    return NULL;
+}
+
+static bool is_own_variable(const struct link_symbol *symbol, const struct link_section *section)
+{
+    return symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section && symbol->type != STT_SECTION &&
+           symbol->type != STT_FILE && *symbol->name;
+}
+
+static struct crateld_error *find_storage(struct matching *m, const struct link_section *section, struct storage *ret)
+{
+    struct link_object *object = m->object->object;
+    for (uint32_t i = 1; i < object->symbol_count; i++)
+        if (is_own_variable(object->symbols[i], section))
+            TRY(place_variable(m, object->symbols[i], ret));
+    if (ret->known && ret->unknown)
+        return refuse(ret->stranger,
+                      "it is new in a section with others, which must not move: compile with -fdata-sections");
+    return NULL;
+}
+
+/* Another initial value for variables that the base has. */
+static struct crateld_error *add_init(struct matching *m, struct link_section *section, const struct storage *storage)
+{
+    const struct patch_section *matched = &m->object->sections[section->index];
+    if (matched->fate == PATCH_SAME && matched->base == storage->section)
+        return NULL;
+    struct relink_section base;
+    TRY(relink_view_section(&m->link->patch->relink, storage->section, &base));
+    if (section->type == SHT_NOBITS && base.flags & RELINK_SECTION_BSS)
+        return NULL;
+    if (section->flags & SHF_TLS)
+        return refuse(storage->first, "a thread-local's initial value changed, which other threads have already");
+    struct patch_init init = {
+        section, 0, storage->first->name, {.base_rva = storage->rva, .size = (uint32_t)section->size}};
+    return VEC_PUSH(&m->link->patch->inits, init) ? NULL : error_memory();
+}
+
+static struct crateld_error *place_variables(struct matching *m, struct link_section *section)
+{
+    struct link_object *object = m->object->object;
+    const struct patch_section *matched = &m->object->sections[section->index];
+    struct storage storage = {0};
+    TRY(find_storage(m, section, &storage));
+    if (!storage.known && matched->fate == PATCH_CHANGED && !storage.unknown && section->size)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: section %s, which has no symbols, changed: what of it is state can "
+                            "not be told",
+                            object->path, section->name);
+    if (!storage.known && (matched->fate != PATCH_SAME || storage.unknown))
+        return NULL; /* new */
+    struct relink_section base;
+    if (!storage.known) {
+        TRY(relink_view_section(&m->link->patch->relink, matched->base, &base));
+        storage.rva = base.rva;
+    } else {
+        TRY(add_init(m, section, &storage));
+    }
+    uint32_t bias = section->flags & SHF_TLS ? m->link->patch->base.header.tls_rva : 0;
+    for (uint32_t i = 1; i < object->symbol_count; i++) {
+        struct link_symbol *symbol = object->symbols[i];
+        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section)
+            TRY(patch_use_base(m->link, symbol, storage.rva + (uint32_t)symbol->value - bias));
+    }
+    return NULL;
+}
+
+/* Everything else. */
+
+/* Constants that did not change are the base's. */
+static struct crateld_error *place_constant(struct matching *m, struct link_symbol *symbol)
+{
+    const struct patch_section *section = &m->object->sections[symbol->section->index];
+    struct relink_section base;
+    if (section->fate != PATCH_SAME || symbol->section->kind != LINK_SECTION_PLAIN)
+        return NULL;
+    TRY(relink_view_section(&m->link->patch->relink, section->base, &base));
+    return patch_use_base(m->link, symbol, base.rva + (uint32_t)symbol->value);
+}
+
+/* What can not be in a patch. */
+static struct crateld_error *check_section(const struct matching *m, const struct link_section *section)
+{
+    const struct patch_section *matched = &m->object->sections[section->index];
+    bool is_array = section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY ||
+                    section->type == SHT_PREINIT_ARRAY || section->is_reversed;
+    if (is_array && matched->fate != PATCH_SAME)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: section %s: initialisers changed, which have run already",
+                            section->object->path, section->name);
+    if (section->is_toc && matched->fate != PATCH_SAME)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: section %s: patches of TOC code (crateld cc) can not be made: compile it with gcc",
+                            section->object->path, section->name);
+    return NULL;
+}
+
+static struct crateld_error *place_sections(struct matching *m)
+{
+    struct link_object *object = m->object->object;
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        struct link_section *section = &object->sections[i];
+        if (section->kind != LINK_SECTION_PLAIN || !link_relink_records(section))
+            continue;
+        link_report(m->link, check_section(m, section));
+        if (is_variable(section) && section->type != SHT_INIT_ARRAY && section->type != SHT_FINI_ARRAY &&
+            section->type != SHT_PREINIT_ARRAY)
+            link_report(m->link, place_variables(m, section));
+    }
+    return NULL;
+}
+
+static struct crateld_error *place_symbols(struct matching *m)
+{
+    struct link_object *object = m->object->object;
+    struct link_symbol *ignored;
+    /* Functions are listed by place before any of them becomes the base's. */
+    TRY(link_function_symbol(m->link, &object->sections[0], 0, &ignored));
+    for (uint32_t i = 1; i < object->symbol_count; i++) {
+        struct link_symbol *symbol = object->symbols[i];
+        if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || symbol->object != object)
+            continue;
+        if (is_text(symbol->section))
+            link_report(m->link, place_code(m, symbol));
+        else if (!is_variable(symbol->section) && (symbol->section->flags & SHF_ALLOC))
+            link_report(m->link, place_constant(m, symbol));
+    }
+    return place_sections(m);
+}
+
+static struct crateld_error *match_object(struct link *link, struct link_object *object)
+{
+    struct patch_object new_object = {.object = object};
+    struct crateld_error *error = find_module(link, object->path, &new_object.module);
+    if (error) {
+        link_report(link, error);
+        return NULL;
+    }
+    if (!VEC_PUSH(&link->patch->objects, new_object))
+        return error_memory();
+    struct matching m = {.link = link, .object = &link->patch->objects.at[link->patch->objects.count - 1]};
+    hash_index_init(&m.section_names);
+    hash_index_init(&m.local_names);
+    error = match_sections(&m);
+    if (!error)
+        error = index_symbols(&m);
+    if (!error)
+        error = place_symbols(&m);
+    hash_index_deinit(&m.section_names);
+    hash_index_deinit(&m.local_names);
+    return error;
+}
+
+static int compare_moves(const void *a, const void *b)
+{
+    const struct patch_move *x = a, *y = b;
+    return (x->move.old_rva > y->move.old_rva) - (x->move.old_rva < y->move.old_rva);
+}
+
+static int compare_inits(const void *a, const void *b)
+{
+    const struct patch_init *x = a, *y = b;
+    return (x->init.base_rva > y->init.base_rva) - (x->init.base_rva < y->init.base_rva);
+}
+
+struct crateld_error *link_patch_match(struct link *link)
+{
+    struct link_patch *patch = link->patch;
+    if (!patch)
+        return NULL;
+    for (size_t i = 0; i < link->objects.count; i++)
+        TRY(match_object(link, link->objects.at[i]));
+    if (patch->moves.count)
+        qsort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
+    if (patch->inits.count)
+        qsort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);
+    return patch_bind_undefined(link);
+}
