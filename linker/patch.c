@@ -300,6 +300,12 @@ struct crateld_error *patch_bind_undefined(struct link *link)
 struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables)
 {
     struct link_patch *patch = link->patch;
+    if (link->flags & CRATE_FLAG_LOW && !(patch->base.header.flags & CRATE_FLAG_LOW))
+        return error_create(
+            CRATELD_ERROR_UNSUPPORTED,
+            "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
+            "compile with -fPIE or -fPIC",
+            link->options->output, link->options->base);
     for (size_t i = 0; i < patch->objects.count; i++) {
         struct crate_module module;
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));

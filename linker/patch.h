@@ -48,7 +48,8 @@ MUST_CHECK struct crateld_error *link_patch_fill_needed(const struct link *link,
                                                         struct crate_needed *needed, const char **path);
 
 /* Enters modules, moves and initial values into the tables; their places in the patch come with link_patch_fill(), once
- * they are known. Error: MEMORY. */
+ * they are known. Errors: MEMORY; UNSUPPORTED (the patch would
+ * have to lie below 2 GiB, and the base does not). */
 MUST_CHECK struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables);
 void link_patch_fill(const struct link *link, struct crate_tables *tables);
 

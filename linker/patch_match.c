@@ -433,6 +433,8 @@ static struct crateld_error *place_variable(struct matching *m, const struct lin
     bool was_tls = old.section.flags & RELINK_SECTION_TLS, is_tls = symbol->section->flags & SHF_TLS;
     if (old.section.flags & RELINK_SECTION_TEXT || was_tls != is_tls)
         return refuse(symbol, "it was something else, a function or a thread-local");
+    if (!(old.section.flags & (RELINK_SECTION_DATA | RELINK_SECTION_BSS)) && !is_tls)
+        return refuse(symbol, "it was constant, and what is to be written must be storage");
     if (old.symbol.size != symbol->size)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
                             symbol->object->path, symbol->name, symbol->size, old.symbol.size, m->link->options->base);

@@ -145,13 +145,14 @@ def try_program(seed, folder):
     return what
 
 
-def main():
+def try_all(try_one, seeds, stride):
+    """Tries the programs of `seeds`, or those that the command line names; one that comes to nothing is replaced by the one
+    `stride` further on. Returns the exit status."""
     for command in ('csmith', 'clang', 'gcc', 'crateld'):
         if not shutil.which(command):
             print(f'skipped: no {command}', file=sys.stderr)
             return 77
-    count = LONG_COUNT if os.environ.get('CRATELD_TEST_LONG') else SLICE_COUNT
-    seeds = [int(seed) for seed in sys.argv[1:]] or range(FIRST_SEED, FIRST_SEED + count)
+    seeds = [int(seed) for seed in sys.argv[1:]] or seeds
     kept = tempfile.mkdtemp(prefix='csmith-')
     failures = 0
 
@@ -161,11 +162,11 @@ def main():
             folder = os.path.join(kept, str(seed))
             os.mkdir(folder)
             try:
-                message = try_program(seed, folder)
+                message = try_one(seed, folder)
             except (Failure, ValueError) as failure:
                 return f'{seed} FAILED in {folder}: {failure}', True
             shutil.rmtree(folder)
-            seed += LONG_COUNT
+            seed += stride
         return message, False
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -178,4 +179,10 @@ def main():
     return 1 if failures else 0
 
 
-sys.exit(main())
+def main():
+    count = LONG_COUNT if os.environ.get('CRATELD_TEST_LONG') else SLICE_COUNT
+    return try_all(try_program, range(FIRST_SEED, FIRST_SEED + count), LONG_COUNT)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
