@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loader/current.h"
@@ -122,10 +123,17 @@ char *self_canonicalize(const char *path)
     return self_realpath(path, NULL);
 }
 
-/* Whether executing `path` means the entry crate: by the kernel's name, or by the crate's own path. */
-static bool means_self(const char *path)
+/* Whether executing `path` means the entry crate, whose own path goes to `own`, of PATH_MAX bytes: by the kernel's
+ * name, by the name that `crateld run` got, or as a path of the same file. */
+static bool means_self(const char *path, char *own)
 {
-    return is_self(path) || (path && current_entry() && strcmp(path, current_entry()->path) == 0);
+    struct stat theirs, ours;
+    if (!path || !current_entry() || !find_own_path(own))
+        return false;
+    if (is_self(path) || strcmp(path, current_entry()->path) == 0)
+        return true;
+    return strchr(path, '/') && !stat(path, &theirs) && !stat(own, &ours) && theirs.st_dev == ours.st_dev &&
+           theirs.st_ino == ours.st_ino;
 }
 
 static size_t count_args(char *const argv[])
@@ -172,7 +180,7 @@ static void make_run_args(char **ret, char *own, char *const argv[])
 int self_execve(const char *path, char *const argv[], char *const envp[])
 {
     char own[PATH_MAX];
-    if (!means_self(path) || !find_own_path(own))
+    if (!means_self(path, own))
         return execve(path, argv, envp);
     RUN_ARGS_OF(args, own, argv);
     return execve(SELF_EXE, args, envp);
@@ -185,7 +193,8 @@ int self_execv(const char *path, char *const argv[])
 
 int self_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    return means_self(file) ? self_execve(file, argv, envp) : execvpe(file, argv, envp);
+    char own[PATH_MAX];
+    return means_self(file, own) ? self_execve(file, argv, envp) : execvpe(file, argv, envp);
 }
 
 int self_execvp(const char *file, char *const argv[])
@@ -233,7 +242,7 @@ int self_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *a
                const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     char own[PATH_MAX];
-    if (!means_self(path) || !find_own_path(own))
+    if (!means_self(path, own))
         return posix_spawn(pid, path, actions, attributes, argv, envp);
     RUN_ARGS_OF(args, own, argv);
     return posix_spawn(pid, SELF_EXE, actions, attributes, args, envp);
@@ -242,7 +251,8 @@ int self_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *a
 int self_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    if (means_self(file))
+    char own[PATH_MAX];
+    if (means_self(file, own))
         return self_spawn(pid, file, actions, attributes, argv, envp);
     return posix_spawnp(pid, file, actions, attributes, argv, envp);
 }
