@@ -123,17 +123,21 @@ char *self_canonicalize(const char *path)
     return self_realpath(path, NULL);
 }
 
-/* Whether executing `path` means the entry crate, whose own path goes to `own`, of PATH_MAX bytes: by the kernel's
- * name, by the name that `crateld run` got, or as a path of the same file. */
-static bool means_self(const char *path, char *own)
+/* Whether the path leads to the entry crate's file. */
+static bool is_own_file(const char *path)
 {
-    struct stat theirs, ours;
-    if (!path || !current_entry() || !find_own_path(own))
+    struct stat status;
+    return stat(path, &status) == 0 && status.st_dev == current_entry()->device &&
+           status.st_ino == current_entry()->inode;
+}
+
+/* Whether executing `path` means the entry crate: by the kernel's name, by the name that `crateld run` got, or as a
+ * path of the same file. */
+static bool means_self(const char *path)
+{
+    if (!path || !current_entry())
         return false;
-    if (is_self(path) || strcmp(path, current_entry()->path) == 0)
-        return true;
-    return strchr(path, '/') && !stat(path, &theirs) && !stat(own, &ours) && theirs.st_dev == ours.st_dev &&
-           theirs.st_ino == ours.st_ino;
+    return is_self(path) || strcmp(path, current_entry()->path) == 0 || (strchr(path, '/') && is_own_file(path));
 }
 
 static size_t count_args(char *const argv[])
@@ -148,7 +152,7 @@ static size_t count_args(char *const argv[])
 enum { RUN_ARGS = 10 };
 
 /* Writes the argument vector of `crateld run` for the program's `argv` to `ret`. `own` is the crate's path. */
-static void make_run_args(char **ret, char *own, char *const argv[])
+static void make_run_args(char **ret, const char *own, char *const argv[])
 {
     const struct process_opts *opts = &current_process()->opts;
     size_t n = 0, count = count_args(argv);
@@ -166,7 +170,7 @@ static void make_run_args(char **ret, char *own, char *const argv[])
         ret[n++] = (char *)"--argv0";
         ret[n++] = argv[0];
     }
-    ret[n++] = own;
+    ret[n++] = (char *)own;
     for (size_t i = 1; i < count; i++)
         ret[n++] = argv[i];
     ret[n] = NULL;
@@ -177,13 +181,30 @@ static void make_run_args(char **ret, char *own, char *const argv[])
     char **args = alloca((RUN_ARGS + 2 * current_process()->opts.path_count + count_args(argv)) * sizeof *args);       \
     make_run_args(args, own, argv)
 
-int self_execve(const char *path, char *const argv[], char *const envp[])
+/* Executes `crateld run` of the crate at `own`. */
+static int execute_crate(const char *own, char *const argv[], char *const envp[])
 {
-    char own[PATH_MAX];
-    if (!means_self(path, own))
-        return execve(path, argv, envp);
     RUN_ARGS_OF(args, own, argv);
     return execve(SELF_EXE, args, envp);
+}
+
+/* The same where the crate's path is not known. Apart from its caller, because it needs much stack. */
+static __attribute__((noinline)) int execute_found(const char *path, char *const argv[], char *const envp[])
+{
+    char own[PATH_MAX];
+    return find_own_path(own) ? execute_crate(own, argv, envp) : execve(path, argv, envp);
+}
+
+/* Children that share our memory may have no more stack than GoogleTest gives to those of its death tests: 8 KiB. */
+int self_execve(const char *path, char *const argv[], char *const envp[])
+{
+    if (!means_self(path))
+        return execve(path, argv, envp);
+    if (!is_self(path) && is_own_file(path))
+        return execute_crate(path, argv, envp);
+    if (is_own_file(current_entry()->path))
+        return execute_crate(current_entry()->path, argv, envp);
+    return execute_found(path, argv, envp);
 }
 
 int self_execv(const char *path, char *const argv[])
@@ -193,8 +214,7 @@ int self_execv(const char *path, char *const argv[])
 
 int self_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    char own[PATH_MAX];
-    return means_self(file, own) ? self_execve(file, argv, envp) : execvpe(file, argv, envp);
+    return means_self(file) ? self_execve(file, argv, envp) : execvpe(file, argv, envp);
 }
 
 int self_execvp(const char *file, char *const argv[])
@@ -242,7 +262,7 @@ int self_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *a
                const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     char own[PATH_MAX];
-    if (!means_self(path, own))
+    if (!means_self(path) || !find_own_path(own))
         return posix_spawn(pid, path, actions, attributes, argv, envp);
     RUN_ARGS_OF(args, own, argv);
     return posix_spawn(pid, SELF_EXE, actions, attributes, args, envp);
@@ -251,8 +271,7 @@ int self_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *a
 int self_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    char own[PATH_MAX];
-    if (means_self(file, own))
+    if (means_self(file))
         return self_spawn(pid, file, actions, attributes, argv, envp);
     return posix_spawnp(pid, file, actions, attributes, argv, envp);
 }
