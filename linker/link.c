@@ -193,22 +193,22 @@ static struct crateld_error *read_options(struct link *link)
     return search_add_defaults(&link->search, link->machine->triplet);
 }
 
-/* The symbols that are wanted without an object that refers to them. */
-static struct crateld_error *request(struct link *link, const char *name, bool is_weak, struct link_symbol **ret)
-{
-    *ret = link_symbol_table_enter(&link->symbols, &link->arena, name, NULL);
-    if (!*ret)
-        return error_memory();
-    return link_refer(link, *ret, is_weak);
-}
-
+/* The symbols that are wanted without an object that refers to them. The entry, which patches have none of, is not
+ * referred to: it is taken from archives, and never imported. */
 static struct crateld_error *request_symbols(struct link *link)
 {
-    if (!link->patch)
-        TRY(request(link, link->options->entry, true, &link->entry));
+    if (!link->patch) {
+        link->entry = link_symbol_table_enter(&link->symbols, &link->arena, link->options->entry, NULL);
+        if (!link->entry)
+            return error_memory();
+        TRY(link_want(link, link->entry));
+    }
     for (size_t i = 0; i < link->options->undefined_count; i++) {
-        struct link_symbol *symbol;
-        TRY(request(link, link->options->undefined[i], false, &symbol));
+        struct link_symbol *symbol =
+            link_symbol_table_enter(&link->symbols, &link->arena, link->options->undefined[i], NULL);
+        if (!symbol)
+            return error_memory();
+        TRY(link_refer(link, symbol, false));
     }
     return link_own_begin_defsyms(link);
 }

@@ -16,6 +16,7 @@ static const struct {
     {"_TOC_", LINK_PLACE_TOC},
     {"_GLOBAL_OFFSET_TABLE_", LINK_PLACE_TOC},
     {"__dso_handle", LINK_PLACE_TOC},
+    {"_TLS_MODULE_BASE_", LINK_PLACE_TLS_START}, /* of local-dynamic code that uses TLS descriptors */
     {"__ehdr_start", LINK_PLACE_IMAGE_START},
     {"__executable_start", LINK_PLACE_IMAGE_START},
     {"etext", LINK_PLACE_TEXT_END},
@@ -76,6 +77,7 @@ struct crateld_error *link_own_common(struct link *link, struct link_symbol *sym
 static struct crateld_error *define_marker(struct link *link, struct link_symbol *symbol,
                                            const struct link_marker *like)
 {
+    bool is_tls = like->place == LINK_PLACE_TLS_START;
     struct link_marker *marker = arena_alloc(&link->arena, sizeof *marker);
     if (!marker || !VEC_PUSH(&link->markers, marker))
         return error_memory();
@@ -84,13 +86,13 @@ static struct crateld_error *define_marker(struct link *link, struct link_symbol
         .object = &link->own,
         .name = "",
         .type = SHT_NULL,
-        .flags = SHF_ALLOC,
+        .flags = SHF_ALLOC | (is_tls ? SHF_TLS : 0),
         .kind = LINK_SECTION_PLAIN,
         .is_live = true,
     };
     symbol->state = LINK_SYMBOL_DEFINED;
     symbol->binding = STB_GLOBAL;
-    symbol->type = STT_NOTYPE; /* whatever references say */
+    symbol->type = is_tls ? STT_TLS : STT_NOTYPE; /* whatever references say */
     symbol->visibility = STV_HIDDEN;
     symbol->object = &link->own;
     symbol->section = &marker->section;
@@ -321,6 +323,15 @@ static struct link_output *edge_output(const struct link *link, uint8_t segment,
     return found;
 }
 
+/* Where thread-locals begin; NULL: there are none. */
+static struct link_output *first_tls(const struct link *link)
+{
+    for (size_t i = 0; i < link->outputs.count; i++)
+        if (link->outputs.at[i]->flags & SHF_TLS)
+            return link->outputs.at[i];
+    return NULL;
+}
+
 static struct link_output *last_data(const struct link *link)
 {
     return edge_output(link, CRATE_SEGMENT_DATA, false, false);
@@ -350,6 +361,9 @@ static void place_marker(const struct link *link, struct link_marker *marker)
     }
     case LINK_PLACE_TOC:
         bind_to(section, link_find_output(link, ".toc"), false);
+        break;
+    case LINK_PLACE_TLS_START:
+        bind_to(section, first_tls(link), false);
         break;
     case LINK_PLACE_SECTION_START:
     case LINK_PLACE_SECTION_END:

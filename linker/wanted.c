@@ -150,8 +150,9 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
         uint8_t state = symbol->state;
         bool is_found;
         if (source.is_archive) {
-            /* A weak reference takes no member, as in every ELF linker (gABI ch. 4). */
-            if (!symbol->is_strongly_referenced && symbol->state != LINK_SYMBOL_COMMON)
+            /* A weak reference takes no member, as in every ELF linker (gABI ch. 4); what start files of programs refer
+             * to does. */
+            if (!symbol->is_strongly_referenced && symbol->state != LINK_SYMBOL_COMMON && symbol != link->entry)
                 continue;
             TRY(search_archive(link, link->archives.at[source.index], symbol, &is_found));
             if (is_found && symbol->state != state)
@@ -159,7 +160,7 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
             continue;
         }
         struct shared_symbol found;
-        if (!can_import(symbol))
+        if (!can_import(symbol) || !symbol->is_referenced)
             continue;
         TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
         if (!is_found)

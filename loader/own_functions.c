@@ -10,6 +10,7 @@
 #include "loader/dl.h"
 #include "loader/introspect.h"
 #include "loader/self_exe.h"
+#include "loader/thread.h"
 #include "loader/tls.h"
 #include "loader/unwind.h"
 
@@ -54,6 +55,7 @@ static const struct own functions[] = {
     OWN("execvpe", self_execvpe),
     OWN("posix_spawn", self_spawn),
     OWN("posix_spawnp", self_spawnp),
+    OWN("pthread_create", pthread_create),
     OWN("readlink", self_readlink),
     OWN("readlinkat", self_readlinkat),
     OWN("realpath", self_realpath),

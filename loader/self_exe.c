@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loader/current.h"
@@ -122,10 +123,21 @@ char *self_canonicalize(const char *path)
     return self_realpath(path, NULL);
 }
 
-/* Whether executing `path` means the entry crate: by the kernel's name, or by the crate's own path. */
+/* Whether the path leads to the entry crate's file. */
+static bool is_own_file(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && status.st_dev == current_entry()->device &&
+           status.st_ino == current_entry()->inode;
+}
+
+/* Whether executing `path` means the entry crate: by the kernel's name, by the name that `crateld run` got, or as a
+ * path of the same file. */
 static bool means_self(const char *path)
 {
-    return is_self(path) || (path && current_entry() && strcmp(path, current_entry()->path) == 0);
+    if (!path || !current_entry())
+        return false;
+    return is_self(path) || strcmp(path, current_entry()->path) == 0 || (strchr(path, '/') && is_own_file(path));
 }
 
 static size_t count_args(char *const argv[])
@@ -140,7 +152,7 @@ static size_t count_args(char *const argv[])
 enum { RUN_ARGS = 10 };
 
 /* Writes the argument vector of `crateld run` for the program's `argv` to `ret`. `own` is the crate's path. */
-static void make_run_args(char **ret, char *own, char *const argv[])
+static void make_run_args(char **ret, const char *own, char *const argv[])
 {
     const struct process_opts *opts = &current_process()->opts;
     size_t n = 0, count = count_args(argv);
@@ -158,7 +170,7 @@ static void make_run_args(char **ret, char *own, char *const argv[])
         ret[n++] = (char *)"--argv0";
         ret[n++] = argv[0];
     }
-    ret[n++] = own;
+    ret[n++] = (char *)own;
     for (size_t i = 1; i < count; i++)
         ret[n++] = argv[i];
     ret[n] = NULL;
@@ -169,13 +181,30 @@ static void make_run_args(char **ret, char *own, char *const argv[])
     char **args = alloca((RUN_ARGS + 2 * current_process()->opts.path_count + count_args(argv)) * sizeof *args);       \
     make_run_args(args, own, argv)
 
-int self_execve(const char *path, char *const argv[], char *const envp[])
+/* Executes `crateld run` of the crate at `own`. */
+static int execute_crate(const char *own, char *const argv[], char *const envp[])
 {
-    char own[PATH_MAX];
-    if (!means_self(path) || !find_own_path(own))
-        return execve(path, argv, envp);
     RUN_ARGS_OF(args, own, argv);
     return execve(SELF_EXE, args, envp);
+}
+
+/* The same where the crate's path is not known. Apart from its caller, because it needs much stack. */
+static __attribute__((noinline)) int execute_found(const char *path, char *const argv[], char *const envp[])
+{
+    char own[PATH_MAX];
+    return find_own_path(own) ? execute_crate(own, argv, envp) : execve(path, argv, envp);
+}
+
+/* Children that share our memory may have no more stack than GoogleTest gives to those of its death tests: 8 KiB. */
+int self_execve(const char *path, char *const argv[], char *const envp[])
+{
+    if (!means_self(path))
+        return execve(path, argv, envp);
+    if (!is_self(path) && is_own_file(path))
+        return execute_crate(path, argv, envp);
+    if (is_own_file(current_entry()->path))
+        return execute_crate(current_entry()->path, argv, envp);
+    return execute_found(path, argv, envp);
 }
 
 int self_execv(const char *path, char *const argv[])

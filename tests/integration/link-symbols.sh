@@ -167,3 +167,23 @@ C
 rm -f libkept.a && ar rcs libkept.a kept.o
 status 0 crateld link -o kept.crate -u kept target.o libkept.a
 has <(nm kept.crate) " t kept"
+
+# The entry may be an archive's, as when a test framework brings main; a crate's is not taken, before the archive or alone.
+compile part.c <<'C'
+int part(void) { return 6; }
+C
+compile entry.c <<'C'
+int part(void);
+int main(void) { return part(); }
+int other(void) { return part() + 1; }
+C
+rm -f libentry.a && ar rcs libentry.a entry.o
+status 0 crateld link -o entry.crate part.o libentry.a
+status 6 crateld run entry.crate
+status 0 crateld link -o again.crate part.o entry.crate libentry.a
+status 6 crateld run again.crate
+status 0 crateld link -o other.crate -e other part.o libentry.a
+status 7 crateld run other.crate
+status 0 crateld link -o library.crate part.o entry.crate
+status 1 crateld run library.crate
+has err "has no entry function"

@@ -19,6 +19,7 @@ source_file m.c <<'C'
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -34,6 +35,8 @@ int call_back(int (*)(int), int);
 static void *cancelled(void *p) { wait_forever(); return p; }
 static int trace(int x) { void *frames[64]; int n = backtrace(frames, 64); char **s = backtrace_symbols(frames, n); int found = 0;
   for (int i = 0; i < n; i++) found |= strstr(s[i], "lib.crate(call_back+") ? 1 : strstr(s[i], "m.crate(main+") ? 2 : 0; free(s); return found * 10 + x; }
+static int replace(void *args) { execv(*(char **)args, args); return 1; }
+static void *small_stack(void *p) { volatile char used[8000]; for (int i = 0; i < 8000; i++) used[i] = 1; return used[9] ? p : 0; }
 static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 static void on_exit_(int status, void *arg) { printf("on_exit %d %s\n", status, (char *)arg); fflush(stdout); }
 static int run(pid_t pid) { int status = -1; while (waitpid(pid, &status, 0) < 0 && errno == EINTR) ; return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status); }
@@ -72,6 +75,18 @@ int main(int argc, char **argv)
     char *args[] = {"spawned", "spawn", NULL};
     if (posix_spawn(&pid, "/proc/self/exe", NULL, NULL, args, environ)) puts("no spawn");
     printf("spawn %d\n", run(pid));
+    if (!(pid = fork())) { if (!chdir("/")) execv(path, args); _exit(1); }
+    printf("execv %d\n", run(pid));
+    static char stack[8192];
+    args[0] = argv[0];
+    pid = clone(replace, stack + sizeof stack, SIGCHLD, args);
+    printf("clone %d\n", run(pid));
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, PTHREAD_STACK_MIN);
+    int made = pthread_create(&threads[0], &small, small_stack, NULL);
+    if (!made) made = pthread_join(threads[0], NULL);
+    printf("small %d\n", made);
     printf("system %d\n", WEXITSTATUS(system("exit 3")));
     if (!(pid = fork())) { execlp("true", "true", (char *)NULL); _exit(1); }
     printf("execlp %d\n", run(pid));
@@ -104,6 +119,11 @@ again me2 argv0
 execl 9
 again spawned spawn
 spawn 9
+again spawned spawn
+execv 9
+again m.crate spawn
+clone 9
+small 0
 system 3
 execlp 0
 alarms 1

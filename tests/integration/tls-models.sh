@@ -5,12 +5,14 @@ source_file a.c <<'C'
 __thread int shared = 5;
 __thread long zeroed;
 static __thread char own[16] = "own";
+static __thread int others[3] = {1, 2, 3}; /* a second one, for local-dynamic code */
 __thread int aligned __attribute__((aligned(64))) = 9;
 int bump(void)
 {
     own[3]++;
+    others[own[3] % 3] += own[3];
     zeroed += 2;
-    return shared++ + own[3] + (int)zeroed + ((unsigned long)&aligned % 64 ? 1000 : 0);
+    return shared++ + own[3] + others[1] + (int)zeroed + ((unsigned long)&aligned % 64 ? 1000 : 0);
 }
 int *where(void) { return &shared; }
 C
@@ -28,7 +30,7 @@ static void *run(void *n)
     mine += k;
     zeroed += k;
     for (int i = 0; i < 3; i++)
-        bump();
+        mine += bump();
     printf("%d %d %ld %d\n", shared, mine, zeroed, where() == &shared);
     return NULL;
 }

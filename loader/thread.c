@@ -1,0 +1,35 @@
+#define _GNU_SOURCE
+#include "loader/thread.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "loader/tls.h"
+
+typedef int create_fn(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+/* Whether the caller of pthread_create() brings the stack: glibc says that one that is not set ends at address 0. */
+static bool has_stack(const pthread_attr_t *attributes)
+{
+    void *stack;
+    size_t size;
+    return pthread_attr_getstack(attributes, &stack, &size) == 0 && (uintptr_t)stack + size != 0;
+}
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's have underscores */
+__attribute__((visibility("default"))) int pthread_create(pthread_t *ret, const pthread_attr_t *attributes,
+                                                          void *(*start)(void *), void *argument)
+{
+    static create_fn *_Atomic next;
+    if (!next)
+        next = (create_fn *)dlsym(RTLD_NEXT, "pthread_create");
+    size_t size;
+    if (!attributes || has_stack(attributes) || pthread_attr_getstacksize(attributes, &size))
+        return next(ret, attributes, start, argument);
+    pthread_attr_t larger = *attributes; /* what it points at stays the caller's */
+    if (pthread_attr_setstacksize(&larger, size + TLS_POOL_SIZE))
+        larger = *attributes;
+    return next(ret, &larger, start, argument);
+}
