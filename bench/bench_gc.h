@@ -1,4 +1,5 @@
-/* The same programs for crateld's collector, bdwgc and malloc. The heap's size is that of GC_MAXIMUM_HEAP_SIZE in MiB, for all. */
+/* The same programs for crateld's collector, bdwgc and malloc. The heap's size is that of GC_MAXIMUM_HEAP_SIZE in MiB,
+ * for all. */
 #ifndef BENCH_GC_H
 #define BENCH_GC_H
 
@@ -11,6 +12,8 @@
 struct node {
     struct node *left, *right;
 };
+
+struct object; /* two references and a word */
 
 static inline double clock_ms(clockid_t clock)
 {
@@ -88,6 +91,11 @@ static inline void *new_words(size_t size)
 static inline void *new_leaf(size_t size)
 {
     return GC_MALLOC_ATOMIC(size);
+}
+
+static inline struct object *new_object(void)
+{
+    return GC_MALLOC(3 * sizeof(void *));
 }
 
 static inline void free_tree(struct node *tree)
@@ -184,6 +192,11 @@ static inline void *new_words(size_t size)
 static inline void *new_leaf(size_t size)
 {
     return or_exit(crateld_gc_alloc(mutator, leaf_number, size));
+}
+
+static inline struct object *new_object(void)
+{
+    return or_exit(crateld_gc_alloc(mutator, node_number, 3 * sizeof(void *)));
 }
 
 static inline void free_tree(struct node *tree)

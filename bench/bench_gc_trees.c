@@ -1,7 +1,6 @@
 /* Binary trees and GCBench, collected by crateld, by bdwgc (-DUSE_BDW), or freed by hand (-DUSE_MALLOC).
- * Prints the CPU milliseconds; then, of a collector, the pauses' median, 99th percentile and maximum in microseconds, and
- * their number.
- *     bench_gc_trees trees DEPTH | gcbench */
+ * Prints the CPU milliseconds; then, of a collector, the pauses' median, 99th percentile and maximum in microseconds,
+ * and their number. bench_gc_trees trees DEPTH | gcbench */
 #include "bench_gc.h"
 
 static struct node *make(int depth)

@@ -1,5 +1,4 @@
 /* Blocks: taken, freed, given back to the system. */
-#include <string.h>
 #include <sys/mman.h>
 
 #include "runtime/heap.h"
@@ -26,7 +25,7 @@ static uint32_t take_any(struct crateld_gc_heap *heap)
     return block;
 }
 
-uint32_t gc_block_take(struct crateld_gc_heap *heap, bool is_forced)
+uint32_t gc_block_take(struct crateld_gc_heap *heap, bool is_forced, bool *is_clean)
 {
     if (!is_forced && gc_used_size(heap, 1) > heap->trigger_size)
         return GC_NO_BLOCK;
@@ -34,8 +33,7 @@ uint32_t gc_block_take(struct crateld_gc_heap *heap, bool is_forced)
     if (block == GC_NO_BLOCK)
         return block;
     struct gc_block_info *info = &heap->blocks[block];
-    if (!info->is_clean)
-        memset((void *)gc_block_start(heap, block), 0, GC_BLOCK);
+    *is_clean = info->is_clean;
     *info = (struct gc_block_info){.state = GC_BLOCK_FULL, .is_backed = true};
     heap->used_block_count++;
     heap->taken_block_count++;
@@ -54,7 +52,8 @@ uint32_t gc_blocks_likely_needed(struct crateld_gc_heap *heap)
     uint32_t taken = heap->taken_block_count, before = heap->taken_before_count;
     heap->taken_before_count = taken;
     heap->taken_block_count = 0;
-    return (taken > before ? taken : before) + heap->used_block_count / 8;
+    /* Twice that: giving back what is wanted again soon is dearer than keeping it. */
+    return 2 * (taken > before ? taken : before) + heap->used_block_count / 8;
 }
 
 void gc_block_give_back(struct crateld_gc_heap *heap, uint32_t block)

@@ -49,7 +49,10 @@ struct gc_mutator {
     struct crateld_gc_mutator public;
     uintptr_t limit;                           /* public.limit, but while every allocation is to take the slow path */
     uintptr_t overflow_cursor, overflow_limit; /* for objects larger than a line, which small holes would not hold */
-    uint32_t hole_block;                       /* where the next hole is searched */
+    uintptr_t hole_end; /* the cursor's hole or block ends here; what lies behind `limit` is not zeroed yet, or is known
+                           to be zero */
+    bool is_hole_clean;
+    uint32_t hole_block; /* where the next hole is searched */
     uint32_t hole_line;
 };
 
@@ -176,9 +179,10 @@ static inline uint8_t *gc_line_marks(const struct crateld_gc_heap *heap, uint32_
 
 enum { GC_NO_BLOCK = UINT32_MAX };
 
-/* A free block, now FULL, its memory zero: one that was used before rather than a new one. Takes it even over the
- * trigger if `is_forced`. GC_NO_BLOCK: the trigger is reached, or there is no memory (heap->why is set). */
-uint32_t gc_block_take(struct crateld_gc_heap *heap, bool is_forced);
+/* A free block, now FULL, and *is_clean whether its memory is zero: one that was used before rather than a new one.
+ * Takes it even over the trigger if `is_forced`. GC_NO_BLOCK: the trigger is reached, or there is no memory (heap->why
+ * is set). */
+uint32_t gc_block_take(struct crateld_gc_heap *heap, bool is_forced, bool *is_clean);
 /* Frees a block that is in use, and has no VO bits. */
 void gc_block_free(struct crateld_gc_heap *heap, uint32_t block);
 /* Once after each collection: how many blocks will likely be needed before the next: as many as between any two of the

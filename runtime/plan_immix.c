@@ -10,6 +10,8 @@
 #include "runtime/heap.h"
 #include "runtime/mark.h"
 
+enum { ZERO_PIECE = 4096 };
+
 static void init(struct crateld_gc_heap *heap)
 {
     gc_mark_init(heap);
@@ -27,6 +29,28 @@ static bool find_hole(const uint8_t *marks, uint32_t line, uint32_t *begin, uint
     return *begin < GC_BLOCK_LINES;
 }
 
+/* Puts the cursor at `begin`. */
+static void open_hole(struct gc_mutator *mutator, uintptr_t begin, uintptr_t end, bool is_clean)
+{
+    mutator->public.cursor = mutator->limit = begin;
+    mutator->hole_end = end;
+    mutator->is_hole_clean = is_clean;
+}
+
+/* Makes more of the hole ready for allocation: at least `size` bytes behind the cursor, if it has them. Memory is
+ * zeroed in pieces that the nearest cache holds, just before it is used. */
+static bool extend(struct gc_mutator *mutator, size_t size)
+{
+    size_t left = mutator->hole_end - mutator->limit, piece = size < ZERO_PIECE ? ZERO_PIECE : size;
+    if (!left)
+        return false;
+    piece = piece < left ? piece : left;
+    if (!mutator->is_hole_clean)
+        memset((void *)mutator->limit, 0, piece);
+    mutator->limit += piece;
+    return true;
+}
+
 /* Puts the next hole of at least `size` bytes at the mutator's cursor, zeroed; smaller ones are left for after the next
  * collection. */
 static bool take_hole(struct gc_mutator *mutator, size_t size)
@@ -40,9 +64,8 @@ static bool take_hole(struct gc_mutator *mutator, size_t size)
             mutator->hole_line = end;
             if ((size_t)(end - begin) * GC_LINE < size)
                 continue;
-            mutator->public.cursor = gc_block_start(heap, block) + begin * GC_LINE;
-            mutator->limit = gc_block_start(heap, block) + end * GC_LINE;
-            memset((void *)mutator->public.cursor, 0, (end - begin) * GC_LINE);
+            uintptr_t start = gc_block_start(heap, block);
+            open_hole(mutator, start + begin * GC_LINE, start + end * GC_LINE, false);
             return true;
         }
         heap->blocks[block].state = GC_BLOCK_FULL;
@@ -50,14 +73,29 @@ static bool take_hole(struct gc_mutator *mutator, size_t size)
     return false;
 }
 
-/* Puts a free block at [*cursor, *limit). */
-static bool take_block(struct crateld_gc_heap *heap, bool is_forced, uintptr_t *cursor, uintptr_t *limit)
+/* Allocates from the hole at the cursor. */
+static uintptr_t alloc_in_hole(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off)
 {
-    uint32_t block = gc_block_take(heap, is_forced);
+    do {
+        uintptr_t start = gc_bump(&mutator->public.cursor, mutator->limit, size, align, align_off);
+        if (start)
+            return start;
+    } while (extend(mutator, size + align));
+    return 0;
+}
+
+/* Puts a free block at the overflow cursor, zeroed: it is for larger objects, of which few fit into the cache. */
+static bool take_overflow_block(struct gc_mutator *mutator, bool is_forced)
+{
+    struct crateld_gc_heap *heap = mutator->public.heap;
+    bool is_clean;
+    uint32_t block = gc_block_take(heap, is_forced, &is_clean);
     if (block == GC_NO_BLOCK)
         return false;
-    *cursor = gc_block_start(heap, block);
-    *limit = *cursor + GC_BLOCK;
+    mutator->overflow_cursor = gc_block_start(heap, block);
+    mutator->overflow_limit = mutator->overflow_cursor + GC_BLOCK;
+    if (!is_clean)
+        memset((void *)mutator->overflow_cursor, 0, GC_BLOCK);
     return true;
 }
 
@@ -68,23 +106,34 @@ static uintptr_t alloc_overflow(struct gc_mutator *mutator, size_t size, size_t 
     uintptr_t start = gc_bump(&mutator->overflow_cursor, mutator->overflow_limit, size, align, align_off);
     if (start)
         return start;
-    if (take_block(mutator->public.heap, is_forced, &mutator->overflow_cursor, &mutator->overflow_limit))
+    if (take_overflow_block(mutator, is_forced))
         return gc_bump(&mutator->overflow_cursor, mutator->overflow_limit, size, align, align_off);
     if (!take_hole(mutator, size + align))
         return 0;
-    return gc_bump(&mutator->public.cursor, mutator->limit, size, align, align_off);
+    return alloc_in_hole(mutator, size, align, align_off);
+}
+
+/* Puts a free block at the cursor. */
+static bool take_block(struct gc_mutator *mutator, bool is_forced)
+{
+    bool is_clean;
+    uint32_t block = gc_block_take(mutator->public.heap, is_forced, &is_clean);
+    if (block == GC_NO_BLOCK)
+        return false;
+    uintptr_t start = gc_block_start(mutator->public.heap, block);
+    open_hole(mutator, start, start + GC_BLOCK, is_clean);
+    return true;
 }
 
 static uintptr_t alloc(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off, bool is_forced)
 {
     for (;;) {
-        uintptr_t start = gc_bump(&mutator->public.cursor, mutator->limit, size, align, align_off);
+        uintptr_t start = alloc_in_hole(mutator, size, align, align_off);
         if (start)
             return start;
         if (size + align > GC_LINE)
             return alloc_overflow(mutator, size, align, align_off, is_forced);
-        if (!take_hole(mutator, GC_LINE) &&
-            !take_block(mutator->public.heap, is_forced, &mutator->public.cursor, &mutator->limit))
+        if (!take_hole(mutator, GC_LINE) && !take_block(mutator, is_forced))
             return 0;
     }
 }
@@ -128,7 +177,8 @@ static void sweep(struct crateld_gc_heap *heap)
 static void collect(struct crateld_gc_heap *heap)
 {
     struct gc_mutator *mutator = &heap->mutator;
-    mutator->public.cursor = mutator->limit = mutator->overflow_cursor = mutator->overflow_limit = 0;
+    open_hole(mutator, 0, 0, true);
+    mutator->overflow_cursor = mutator->overflow_limit = 0;
     mutator->hole_block = mutator->hole_line = 0;
     for (uint32_t block = 0; block < heap->next_fresh_block; block++)
         if (heap->blocks[block].state != GC_BLOCK_FREE)

@@ -13,7 +13,8 @@ static uintptr_t alloc(struct gc_mutator *mutator, size_t size, size_t align, si
     uintptr_t start = gc_bump(&mutator->public.cursor, mutator->limit, size, align, align_off);
     if (start)
         return start;
-    uint32_t block = gc_block_take(heap, is_forced);
+    bool is_clean; /* always: no block is used twice */
+    uint32_t block = gc_block_take(heap, is_forced, &is_clean);
     if (block == GC_NO_BLOCK)
         return 0;
     mutator->public.cursor = gc_block_start(heap, block);

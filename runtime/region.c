@@ -19,6 +19,7 @@ struct slot_state {
     size_t heap_writable; /* bytes of the heap that are accessible, whether the slot is in use or not */
     bool is_mapped;       /* its parts are accessible */
     bool is_used;
+    bool has_run;            /* all of it may have been written */
     struct region_slot slot; /* a copy that the instance can not damage */
 };
 
@@ -210,28 +211,12 @@ static struct crateld_error *map_slot(struct region *region, size_t index)
     return NULL;
 }
 
-/* How many bytes from the start of `at` on, up to `size`, lie before the first word that is not zero. */
-static size_t leading_zeros(const char *at, size_t size)
+static bool is_zero_page(const char *page)
 {
-    const uint64_t *words = (const uint64_t *)(const void *)at;
-    size_t count = size / sizeof *words, i = 0;
-    for (; i + 8 <= count; i += 8)
-        if (words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] | words[i + 5] | words[i + 6] |
-            words[i + 7])
-            break;
-    return i * sizeof *words;
-}
-
-/* How many bytes from the start on have to be cleared: behind them is nothing but zeros. */
-static size_t dirty_size(const char *at, size_t size)
-{
-    const uint64_t *words = (const uint64_t *)(const void *)at;
-    size_t i = size / sizeof *words;
-    for (; i >= 8; i -= 8)
-        if (words[i - 1] | words[i - 2] | words[i - 3] | words[i - 4] | words[i - 5] | words[i - 6] | words[i - 7] |
-            words[i - 8])
-            break;
-    return i * sizeof *words;
+    /* Equal to itself shifted by 8 bytes that are zero: libc compares as fast as the CPU can. */
+    uint64_t first;
+    memcpy(&first, page, sizeof first);
+    return !first && !memcmp(page, page + sizeof first, REGION_PAGE_SIZE - sizeof first);
 }
 
 static struct crateld_error *give_back(char *at, size_t size)
@@ -247,25 +232,38 @@ static struct crateld_error *clear_part(char *at, size_t size, bool is_downward)
 {
     size_t keep = size < REGION_KEEP_SIZE ? size : REGION_KEEP_SIZE, rest = size - keep;
     TRY(give_back(is_downward ? at : at + keep, rest));
-    char *kept = is_downward ? at + rest : at;
-    if (is_downward) {
-        size_t clean = leading_zeros(kept, keep);
-        memset(kept + clean, 0, keep - clean);
-    } else {
-        memset(kept, 0, dirty_size(kept, keep));
-    }
+    char *begin = is_downward ? at + rest : at, *end = begin + keep;
+    if (is_downward)
+        while (begin < end && is_zero_page(begin))
+            begin += REGION_PAGE_SIZE;
+    else
+        while (begin < end && is_zero_page(end - REGION_PAGE_SIZE))
+            end -= REGION_PAGE_SIZE;
+    memset(begin, 0, (size_t)(end - begin));
     return NULL;
 }
 
-/* Clears what the instance may have written. */
+/* Clears what may have been written: of a slot in which no code has run, its heap, which is all that others write, and
+ * what acquisition wrote. */
 static struct crateld_error *clear_slot(struct region *region, size_t index)
 {
-    for (int part = 0; part < REGION_PART_COUNT; part++) {
-        size_t size = part == REGION_HEAP ? region->slots[index].heap_writable : region->parts[part].size;
-        TRY(clear_part(instance_of(region, index) + region->parts[part].off, size,
-                       part == REGION_STACK || part == REGION_SIGNAL_STACK));
+    struct slot_state *state = &region->slots[index];
+    char *instance = instance_of(region, index);
+    if (!state->has_run) {
+        memset(instance, 0, sizeof(struct region_slot));
+        return clear_part(instance + region->parts[REGION_HEAP].off, state->heap_writable, false);
     }
+    for (int part = 0; part < REGION_PART_COUNT; part++) {
+        size_t size = part == REGION_HEAP ? state->heap_writable : region->parts[part].size;
+        TRY(clear_part(instance + region->parts[part].off, size, part == REGION_STACK || part == REGION_SIGNAL_STACK));
+    }
+    state->has_run = false;
     return NULL;
+}
+
+void region_slot_enter(struct region_slot *slot)
+{
+    slot->region->slots[slot->index].has_run = true;
 }
 
 /* Writes the instance page of a cleared slot: what it says at its start, and the globals' address at its end. */

@@ -16,9 +16,10 @@
  * alignment of the heap, the space that aligns is inaccessible and lies in front of the instance.
  *
  * A slot's parts are mapped once and stay writable: an instance that follows another of the same heap size costs no
- * system call. What the former has written is found by looking, not by trusting it: from the end of a part that is
- * written last, up to the first byte that is not zero; that far it is cleared. Parts that are too large for this are
- * given back to the system whole.
+ * system call. Before code runs in a slot, its owner says so: region_slot_enter(). Until then only the heap, as far as
+ * it is accessible, may be written by others; after it, everything. How far a part has been written is found by
+ * looking, not by trusting the code: from the end that is written last, up to the first page that is not zero; that far
+ * it is cleared. Parts that are too large for this are given back to the system whole.
  *
  * Not thread-safe: a region belongs to one thread, or its owner locks. region_locate() may be called in signal
  * handlers.
@@ -114,6 +115,10 @@ MUST_CHECK struct crateld_error *region_acquire(struct region *region, size_t he
 
 /* Grows or shrinks the heap to `heap_size`, with the conditions of region_acquire(). What a heap grows by is zero. */
 MUST_CHECK struct crateld_error *region_slot_resize_heap(struct region_slot *slot, size_t heap_size);
+
+/* Says that code is going to run in the slot, or that its owner is going to write elsewhere than to the heap: once, or
+ * at any time again. After a reset as after acquisition, that has not happened. */
+void region_slot_enter(struct region_slot *slot);
 
 /* Makes all of the slot's memory zero, as if it had been released and acquired again with the same heap size. Error:
  * IO. */

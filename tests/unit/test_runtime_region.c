@@ -185,13 +185,17 @@ static void require_clean(const struct region_slot *slot, const struct region_li
     require_zero(slot->start[REGION_SIGNAL_STACK], given->signal_stack_size, "signal stack");
 }
 
-/* Writes random bytes all over the slot, also over its instance page. */
-static void dirty(const struct region_slot *slot, const struct region_limits *given, uint64_t *seed)
+/* Writes random bytes all over the slot, also over its instance page; or to the heap of one in which no code has run.
+ */
+static void dirty(struct region_slot *slot, const struct region_limits *given, uint64_t *seed)
 {
+    bool is_entered = random_below(seed, 3);
+    if (is_entered)
+        region_slot_enter(slot);
     const size_t sizes[REGION_PART_COUNT] = {PAGE, slot->heap_size, given->stack_size, given->globals_size,
                                              given->signal_stack_size};
     for (int part = 0; part < REGION_PART_COUNT; part++)
-        for (uint64_t i = random_below(seed, 20); sizes[part] && i; i--)
+        for (uint64_t i = random_below(seed, 20); sizes[part] && i && (is_entered || part == REGION_HEAP); i--)
             slot->start[part][random_below(seed, sizes[part])] = (char)random_below(seed, 256);
 }
 
