@@ -87,8 +87,10 @@ static bool map_chunk(struct crateld_gc_heap *heap, uintptr_t start)
         gc_fail(heap, "gc: cannot map %d bytes of heap at %p: %s", GC_CHUNK, (void *)start, strerror(errno));
         return false;
     }
-    /* The first touch of a page is dear: fewer and larger ones where the system offers them; it need not. */
-    madvise((void *)start, GC_CHUNK, MADV_HUGEPAGE);
+    /* The first touch of a page is dear: fewer and larger ones where the system offers them; it need not. Not in an
+     * area's first chunk: a small heap is to start at once, and stay small. */
+    if (start != heap->base && start != heap->large_start)
+        madvise((void *)start, GC_CHUNK, MADV_HUGEPAGE);
     heap->stats.mapped_size += GC_CHUNK;
     heap->stats.metadata_size += side_layout_size_for(&heap->layout, GC_CHUNK);
     return true;

@@ -123,7 +123,8 @@ void *crateld_gc_alloc_with(struct crateld_gc_mutator *public, uint32_t type, si
      * alignment wants. */
     bool is_padded = opts->align > CRATELD_GC_WORD && opts->align_off % GC_GRANULE == 0;
     size_t lead = is_padded ? 2 * CRATELD_GC_WORD : CRATELD_GC_WORD;
-    size_t total = (size + lead + GC_GRANULE - 1) & ~(size_t)(GC_GRANULE - 1);
+    /* At least a word, so that the reference lies inside. */
+    size_t total = ((size ? size : 1) + lead + GC_GRANULE - 1) & ~(size_t)(GC_GRANULE - 1);
     size_t align = opts->align < GC_GRANULE ? GC_GRANULE : opts->align;
     size_t off = opts->align > CRATELD_GC_WORD ? lead + opts->align_off : 0;
     uintptr_t start = gc_alloc_storage(mutator, total, align, off, opts->semantics, !opts->must_not_collect);
