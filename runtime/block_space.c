@@ -53,7 +53,7 @@ uint32_t gc_blocks_likely_needed(struct crateld_gc_heap *heap)
     heap->taken_before_count = taken;
     heap->taken_block_count = 0;
     /* Twice that: giving back what is wanted again soon is dearer than keeping it. */
-    return 2 * (taken > before ? taken : before) + heap->used_block_count / 8;
+    return 2 * (taken > before ? taken : before) + heap->used_block_count / 16;
 }
 
 void gc_block_give_back(struct crateld_gc_heap *heap, uint32_t block)

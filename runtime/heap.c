@@ -34,8 +34,8 @@ static uint64_t default_heap_size(void)
     long pages = sysconf(_SC_PHYS_PAGES);
     uint64_t size = pages > 0 ? (uint64_t)pages * GC_PAGE / 4 : 256 << 20;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 8 < size)
-        size = limit.rlim_cur / 8;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 16 < size)
+        size = limit.rlim_cur / 16; /* the reservation is some times the heap */
     return size & ~(uint64_t)(GC_PAGE - 1);
 }
 

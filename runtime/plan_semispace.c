@@ -159,7 +159,7 @@ static void release_half(struct crateld_gc_heap *heap, uint32_t half, uint32_t f
 
 static void collect(struct crateld_gc_heap *heap)
 {
-    uint32_t from = heap->half_start, from_count = heap->half_block_count;
+    uint32_t from = heap->half_start, from_count = heap->half_block_count, taken = heap->taken_block_count;
     if (!prepare_room(heap))
         return;
     heap->half_start = other_half(heap);
@@ -168,8 +168,9 @@ static void collect(struct crateld_gc_heap *heap)
     gc_trace_all(heap);
     free_half(heap, from, from_count);
     gc_large_sweep(heap);
-    uint32_t likely = gc_blocks_likely_needed(heap) + heap->half_block_count;
-    release_half(heap, heap->half_start, likely);
+    heap->taken_block_count = taken; /* by the program; copies do not count */
+    uint32_t likely = gc_blocks_likely_needed(heap);
+    release_half(heap, heap->half_start, heap->half_block_count + likely);
     release_half(heap, from, likely);
 }
 
