@@ -37,7 +37,9 @@ struct gc_ref gc_find_ambiguous(const struct crateld_gc_heap *heap, uintptr_t wo
      */
     if (word - heap->base > heap->bound - heap->base)
         return (struct gc_ref){0};
-    struct gc_ref ref = heap->model->ref_off_lower_bound > 0 ? (struct gc_ref){0} : gc_find(heap, word);
+    struct gc_ref ref = {0};
+    if (!heap->model->ref_off_lower_bound)
+        ref = gc_find(heap, word);
     return gc_ref_is_null(ref) ? gc_find(heap, word - 1) : ref;
 }
 
