@@ -103,7 +103,7 @@ static void one_field(uint64_t *seed)
 Test(runtime_bits, fields_change_as_defined_and_neighbours_stay)
 {
     uint64_t seed = 21;
-    printf("# seed 21\n");
+    fprintf(stderr, "# seed 21\n");
     for (long i = random_rounds(300000, 10000000); i; i--)
         one_field(&seed);
 }
@@ -179,7 +179,7 @@ static void one_range(uint64_t *seed)
 Test(runtime_bits, ranges_equal_bit_by_bit)
 {
     uint64_t seed = 22;
-    printf("# seed 22\n");
+    fprintf(stderr, "# seed 22\n");
     for (long i = random_rounds(300000, 10000000); i; i--)
         one_range(&seed);
 }

@@ -421,7 +421,7 @@ static void mutate(const char *plan, uint64_t seed, long steps, unsigned between
     crateld_gc_frame_push(m.in.heap, &frame);
     for (uint32_t i = NODES - 1; i; i--)
         m.free_ids[m.free_count++] = i;
-    printf("# %s: seed %d, %ld steps\n", plan, (int)seed, steps);
+    fprintf(stderr, "# %s: seed %d, %ld steps\n", plan, (int)seed, steps);
     for (long i = 0; i < steps; i++) {
         step(&seed);
         if (!random_below(&seed, between))
@@ -429,8 +429,8 @@ static void mutate(const char *plan, uint64_t seed, long steps, unsigned between
     }
     collect();
     cr_assert(m.checked > 1000 && m.run_count > 0 && m.collections > 10);
-    printf("# %s: %zu collections, %zu objects compared, %zu finalized\n", plan, (size_t)m.collections,
-           (size_t)m.checked, (size_t)m.run_count);
+    fprintf(stderr, "# %s: %zu collections, %zu objects compared, %zu finalized\n", plan, (size_t)m.collections,
+            (size_t)m.checked, (size_t)m.run_count);
     crateld_gc_heap_destroy(m.in.heap);
 }
 
@@ -538,7 +538,7 @@ EACH_COLLECTING_PLAN(after_a_spike_memory_goes_back_within_3_collections)
     for (int i = 0; i < 3; i++)
         crateld_gc_collect(in.heap);
     size_t after = resident() - before;
-    printf("# %s: %zu MB live, %zu resident\n", plan, live >> 20, after >> 20);
+    fprintf(stderr, "# %s: %zu MB live, %zu resident\n", plan, live >> 20, after >> 20);
     cr_assert_lt(after * 10, live * 13, "%zu MB are resident for %zu MB live", after >> 20, live >> 20);
     crateld_gc_heap_destroy(in.heap);
 }

@@ -15,7 +15,8 @@ enum { MB = 1 << 20 };
 
 /* The second model. An object, from its start: a word of flags (the header), its size in bytes, which may be odd, the
  * count of references, and then, where the reference points to, that many references, tagged in their lowest bit and
- * with 3 words added. The header's bits lie in front of where ref_to_header() points, and a forwarding pointer there. */
+ * with 3 words added. The header's bits lie in front of where ref_to_header() points, and a forwarding pointer there.
+ */
 struct tagged {
     uint64_t flags, size, count;
     uintptr_t references[];
@@ -234,7 +235,7 @@ static struct crateld_gc_heap *make_second(const char *plan, unsigned stress)
 Test(runtime_object_model, accesses_hit_their_bits_and_no_others)
 {
     uint64_t seed = 61;
-    printf("# seed 61\n");
+    fprintf(stderr, "# seed 61\n");
     struct crateld_gc_heap *heap = make_second("immix", 0);
     struct test_heap own = make_heap("immix", 4 * MB, 0);
     struct tagged *object = new_tagged(heap, 1, 30);
@@ -313,7 +314,7 @@ static void mutate_second(const char *plan, unsigned stress, int steps, uint64_t
         if (!roots[a] || random_below(&seed, 3)) {
             uintptr_t old = roots[a];
             struct tagged *object = new_tagged(heap, count, 8 + count % 8); /* odd sizes */
-            old = roots[a];                                             /* it may have moved */
+            old = roots[a];                                                 /* it may have moved */
             roots[a] = (uintptr_t)object + LEAD;
             if (count && random_below(&seed, 8))
                 gc_edge_store(edge_of(object, 0), (struct gc_ref){old});

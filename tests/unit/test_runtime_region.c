@@ -241,7 +241,7 @@ static void random_lives(const struct region_limits *given, const struct region_
 Test(runtime_region, nothing_of_a_former_instance_is_readable)
 {
     uint64_t seed = 11;
-    printf("# seed %d\n", 11);
+    fprintf(stderr, "# seed %d\n", 11);
     random_lives(&limits, NULL, seed, random_rounds(600, 20000));
     random_lives(&limits, &(struct region_opts){.placement = REGION_RANDOM, .seed = 5}, seed,
                  random_rounds(600, 20000));

@@ -143,7 +143,7 @@ Test(runtime_side_metadata, addresses_are_computed_and_turned_back)
 {
     uint64_t seed = 31;
     make_all_widths();
-    printf("# seed 31\n");
+    fprintf(stderr, "# seed 31\n");
     for (int i = 0; i < 100000; i++) {
         const struct side_spec *spec = &layout.specs[random_below(&seed, 7)];
         uintptr_t data = DATA + random_below(&seed, 1 << RANGE_LOG);
@@ -164,7 +164,7 @@ Test(runtime_side_metadata, fast_searches_find_what_simple_ones_find)
     uint64_t seed = 32;
     long found_count = 0;
     make_all_widths();
-    printf("# seed 32\n");
+    fprintf(stderr, "# seed 32\n");
     for (int i = 0; i < 3000; i++) {
         const struct side_spec *spec = &layout.specs[random_below(&seed, 7)];
         uintptr_t area = DATA + random_below(&seed, 1 << 22), size = 1 + random_below(&seed, 1 << 14);
