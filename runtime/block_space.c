@@ -35,6 +35,7 @@ uint32_t gc_block_take(struct crateld_gc_heap *heap, bool is_forced, bool *is_cl
     struct gc_block_info *info = &heap->blocks[block];
     *is_clean = info->is_clean;
     *info = (struct gc_block_info){.state = GC_BLOCK_FULL, .is_backed = true};
+    heap->chunk_states[block / GC_CHUNK_BLOCKS] = GC_CHUNK_MAPPED;
     heap->used_block_count++;
     heap->taken_block_count++;
     return block;
@@ -67,9 +68,31 @@ void gc_block_give_back(struct crateld_gc_heap *heap, uint32_t block)
     info->is_clean = true;
 }
 
+/* Whether no block of the chunk that starts with `block` has memory. */
+static bool is_idle(const struct crateld_gc_heap *heap, uint32_t block)
+{
+    for (uint32_t i = block; i < block + GC_CHUNK_BLOCKS; i++)
+        if (heap->blocks[i].state != GC_BLOCK_FREE || heap->blocks[i].is_backed)
+            return false;
+    return true;
+}
+
+void gc_chunks_release(struct crateld_gc_heap *heap)
+{
+    for (uint32_t block = 0; block < heap->block_count; block += GC_CHUNK_BLOCKS) {
+        uint8_t *state = &heap->chunk_states[block / GC_CHUNK_BLOCKS];
+        if (*state != GC_CHUNK_MAPPED || !is_idle(heap, block))
+            continue;
+        /* Free blocks have no bits set, so nothing is lost. */
+        side_metadata_unback(&heap->side, gc_block_start(heap, block), GC_CHUNK);
+        *state = GC_CHUNK_IDLE;
+    }
+}
+
 void gc_blocks_release(struct crateld_gc_heap *heap)
 {
     uint32_t keep = gc_blocks_likely_needed(heap);
     for (uint32_t i = 0; i + keep < heap->free_block_count; i++)
         gc_block_give_back(heap, heap->free_blocks[i]);
+    gc_chunks_release(heap);
 }

@@ -38,6 +38,12 @@ enum gc_block_state {
     GC_BLOCK_RECYCLABLE, /* in use, with free lines */
 };
 
+enum gc_chunk_state {
+    GC_CHUNK_INACCESSIBLE,
+    GC_CHUNK_MAPPED,
+    GC_CHUNK_IDLE, /* mapped, but the memory of all its blocks and of its metadata was given back to the system */
+};
+
 struct gc_block_info {
     uint8_t state;
     bool is_clean;  /* its memory is zero */
@@ -78,7 +84,7 @@ struct crateld_gc_heap {
     pthread_t owner;
 
     uintptr_t base, large_start, bound; /* owned: the reservation; blocks, then large objects */
-    uint8_t *chunk_is_mapped;           /* owned */
+    uint8_t *chunk_states;              /* owned */
     struct own_model own_model;
     const struct object_model *model; /* own_model's, or the embedder's */
     struct side_layout layout;
@@ -190,6 +196,8 @@ void gc_block_free(struct crateld_gc_heap *heap, uint32_t block);
 uint32_t gc_blocks_likely_needed(struct crateld_gc_heap *heap);
 /* Gives the memory of a free block back to the system. */
 void gc_block_give_back(struct crateld_gc_heap *heap, uint32_t block);
+/* Gives the metadata of chunks back of whose blocks none has memory any more. */
+void gc_chunks_release(struct crateld_gc_heap *heap);
 /* Gives memory of free blocks that will hardly be needed soon back to the system. After each collection. */
 void gc_blocks_release(struct crateld_gc_heap *heap);
 /* VO bits, line marks, mark bits of a block, as ranges for runtime/bits.h. */

@@ -32,8 +32,8 @@ static struct crateld_error *make_tables(struct crateld_gc_heap *heap)
 {
     heap->blocks = calloc(heap->block_count, sizeof *heap->blocks);
     heap->free_blocks = calloc(heap->block_count, sizeof *heap->free_blocks);
-    heap->chunk_is_mapped = calloc((heap->bound - heap->base) >> GC_CHUNK_LOG, 1);
-    if (!heap->blocks || !heap->free_blocks || !heap->chunk_is_mapped)
+    heap->chunk_states = calloc((heap->bound - heap->base) >> GC_CHUNK_LOG, 1);
+    if (!heap->blocks || !heap->free_blocks || !heap->chunk_states)
         return error_memory();
     return gc_large_init(&heap->large, heap->bound - heap->large_start);
 }
@@ -69,7 +69,7 @@ void gc_unreserve(struct crateld_gc_heap *heap)
     if (heap->base)
         munmap((void *)heap->base, heap->bound - heap->base);
     gc_large_deinit(&heap->large);
-    free(heap->chunk_is_mapped);
+    free(heap->chunk_states);
     free(heap->blocks);
     free(heap->free_blocks);
 }
@@ -100,11 +100,9 @@ bool gc_map(struct crateld_gc_heap *heap, uintptr_t at, size_t size)
 {
     size_t first = (at - heap->base) >> GC_CHUNK_LOG, last = (at + size - 1 - heap->base) >> GC_CHUNK_LOG;
     for (size_t i = first; i <= last; i++) {
-        if (heap->chunk_is_mapped[i])
-            continue;
-        if (!map_chunk(heap, heap->base + (i << GC_CHUNK_LOG)))
+        if (heap->chunk_states[i] == GC_CHUNK_INACCESSIBLE && !map_chunk(heap, heap->base + (i << GC_CHUNK_LOG)))
             return false;
-        heap->chunk_is_mapped[i] = true;
+        heap->chunk_states[i] = GC_CHUNK_MAPPED;
     }
     return true;
 }

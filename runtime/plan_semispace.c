@@ -172,6 +172,7 @@ static void collect(struct crateld_gc_heap *heap)
     uint32_t likely = gc_blocks_likely_needed(heap);
     release_half(heap, heap->half_start, heap->half_block_count + likely);
     release_half(heap, from, likely);
+    gc_chunks_release(heap);
 }
 
 const struct gc_plan gc_plan_semispace = {

@@ -495,6 +495,53 @@ EACH_COLLECTING_PLAN(memory_that_runs_out_anywhere_leaves_the_heap_right)
     crateld_gc_heap_destroy(in.heap);
 }
 
+EACH_COLLECTING_PLAN(a_multiplier_collects_long_before_the_limit_and_a_heap_that_grows_is_let_grow)
+{
+    struct crateld_gc_opts opts = {.plan = plan, .heap_size = 256 * MB, .multiplier = 2};
+    struct test_heap in;
+    void *list = NULL;
+    struct crateld_gc_frame frame = {.variables = &list, .count = 1};
+    struct crateld_gc_stats stats;
+    require_success(crateld_gc_heap_create(&opts, &in.heap));
+    in.mutator = crateld_gc_mutator(in.heap);
+    require_success(crateld_gc_type_add(in.heap, &pair_type, &in.pair));
+    crateld_gc_frame_push(in.heap, &frame);
+    for (int i = 0; i < 2000000; i++) /* 64 MB of garbage */
+        new_pair(&in, 1);
+    crateld_gc_stats(in.heap, &stats);
+    cr_assert(stats.collection_count >= 5 && stats.used_size <= 8 * MB, "%zu collections, %zu bytes",
+              (size_t)stats.collection_count, (size_t)stats.used_size);
+    uint64_t before = stats.collection_count;
+    for (int i = 0; i < 2000000; i++) { /* 64 MB that live: the trigger doubles, so few collections are needed */
+        struct pair *pair = new_pair(&in, 2);
+        pair->left = list;
+        list = pair;
+    }
+    crateld_gc_stats(in.heap, &stats);
+    cr_assert(stats.collection_count - before >= 2 && stats.collection_count - before <= 12, "%zu collections",
+              (size_t)(stats.collection_count - before));
+    crateld_gc_heap_destroy(in.heap);
+}
+
+EACH_COLLECTING_PLAN(a_heap_of_one_and_a_quarter_of_what_lives_is_enough)
+{
+    enum { LIVE = 8 * MB };
+    struct test_heap in = make_heap(plan, LIVE / 4 * 5 * (moves(plan) ? 2 : 1), 0);
+    void *list = NULL;
+    struct crateld_gc_frame frame = {.variables = &list, .count = 1};
+    crateld_gc_frame_push(in.heap, &frame);
+    for (size_t made = 0; made < LIVE; made += 32) {
+        struct pair *pair = new_pair(&in, 3);
+        pair->left = list;
+        list = pair;
+    }
+    for (int i = 0; i < 1000000; i++)
+        new_pair(&in, 4);
+    for (const struct pair *pair = list; pair; pair = pair->left)
+        cr_assert_eq(pair->number, 3);
+    crateld_gc_heap_destroy(in.heap);
+}
+
 static size_t resident(void)
 {
     FILE *file = fopen("/proc/self/statm", "re");
