@@ -40,7 +40,7 @@ static uint64_t default_heap_size(void)
 }
 
 /* Where the running thread's stack ends. */
-static struct crateld_error *find_stack(const void **ret)
+static struct crateld_error *find_stack(struct crateld_gc_heap *heap)
 {
     pthread_attr_t attributes;
     void *low;
@@ -50,7 +50,8 @@ static struct crateld_error *find_stack(const void **ret)
         return error_errno(reason, "gc: cannot find the thread's stack");
     pthread_attr_getstack(&attributes, &low, &size);
     pthread_attr_destroy(&attributes);
-    *ret = (const char *)low + size;
+    heap->stack_low = low;
+    heap->stack_high = (const char *)low + size;
     return NULL;
 }
 
@@ -86,7 +87,7 @@ static struct crateld_error *init(struct crateld_gc_heap *heap)
     TRY(gc_reserve(heap, heap->opts.heap_size));
     TRY(gc_trace_init(&heap->trace, heap, heap->bound - heap->base));
     if (heap->opts.is_stack_scanned)
-        TRY(find_stack(&heap->stack_high));
+        TRY(find_stack(heap));
     heap->trigger_size = initial_trigger(heap);
     heap->mutator.public = (struct crateld_gc_mutator){.vo_base = heap->vo_base, .heap = heap};
     heap->plan->init(heap);
@@ -294,9 +295,13 @@ size_t crateld_gc_run_finalizers(struct crateld_gc_heap *heap)
     size_t count = 0;
     /* A finalizer may allocate, and so make more of them due, and move objects. */
     while (heap->due_done < heap->due.count) {
-        struct gc_finalizer finalizer = heap->due.at[heap->due_done];
-        finalizer.function((void *)finalizer.ref.address, finalizer.data);
-        heap->due_done++;
+        /* Off the list before it runs, as it may ask for finalizers itself; so it is kept here while it does. */
+        struct gc_finalizer finalizer = heap->due.at[heap->due_done++];
+        void *object = (void *)finalizer.ref.address;
+        struct crateld_gc_frame frame = {.variables = &object, .count = 1};
+        crateld_gc_frame_push(heap, &frame);
+        finalizer.function(object, finalizer.data);
+        crateld_gc_frame_pop(heap);
         count++;
     }
     heap->due.count = heap->due_done = 0;

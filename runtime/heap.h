@@ -116,7 +116,8 @@ struct crateld_gc_heap {
     VEC(struct gc_pin) pins;
     struct crateld_gc_frame *frames;
     struct crateld_gc_stack stacks; /* the head of a ring */
-    const void *stack_high;         /* where the creating thread's stack ends, if it is scanned */
+    const void *stack_low;
+    const void *stack_high; /* where the creating thread's stack ends, if it is scanned */
     VEC(struct gc_finalizer) finalizers;
     VEC(struct gc_finalizer) due;
     size_t due_done; /* of `due`, those that have run */

@@ -23,11 +23,6 @@ unsigned object_spec_log_bits(enum object_spec_id id)
     return facts[id].log_bits;
 }
 
-bool object_spec_is_global(enum object_spec_id id)
-{
-    return facts[id].is_global;
-}
-
 /* Fields are aligned to their size: so one that is smaller than a byte lies in one. */
 static struct crateld_error *check_header_spec(const struct object_model *model, int id)
 {

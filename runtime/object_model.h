@@ -130,7 +130,6 @@ struct object_metadata {
 
 const char *object_spec_name(enum object_spec_id id);
 unsigned object_spec_log_bits(enum object_spec_id id);
-bool object_spec_is_global(enum object_spec_id id);
 
 /* Checks a model: that nothing required lacks, that the constants make sense, and that fields in the header are aligned
  * to their size, lie in one byte if they are smaller, and share no bits, except with the forwarding pointer. Error

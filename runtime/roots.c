@@ -104,17 +104,22 @@ __attribute__((no_sanitize("address"))) static void trace_ambiguous(struct objec
 }
 
 /* From here up: the caller's frame, into which it has saved the registers, is above. */
-__attribute__((noinline)) static bool trace_stack_above(struct object_visitor *visitor, const void *high)
+__attribute__((noinline)) static bool trace_stack_above(struct object_visitor *visitor, const void *low,
+                                                        const void *high)
 {
-    trace_ambiguous(visitor, __builtin_frame_address(0), high);
+    const void *here = __builtin_frame_address(0);
+    /* On another stack: that one was added, as a whole, and this one from where it was left. */
+    if (here >= low && here < high)
+        trace_ambiguous(visitor, here, high);
     return true;
 }
 
-__attribute__((noinline)) static void trace_running_stack(struct object_visitor *visitor, const void *high)
+__attribute__((noinline)) static void trace_running_stack(struct object_visitor *visitor, const void *low,
+                                                          const void *high)
 {
     __builtin_unwind_init(); /* all registers that a callee has to keep are saved in this frame */
     /* What it returns is wanted, so that this frame is still there while it runs. */
-    volatile bool is_done = trace_stack_above(visitor, high);
+    volatile bool is_done = trace_stack_above(visitor, low, high);
     (void)is_done;
 }
 
@@ -143,7 +148,7 @@ void gc_roots_trace(struct crateld_gc_heap *heap, struct object_visitor *visitor
     for (const struct crateld_gc_stack *stack = heap->stacks.next; stack != &heap->stacks; stack = stack->next)
         trace_ambiguous(visitor, stack->low, stack->high);
     if (heap->stack_high)
-        trace_running_stack(visitor, heap->stack_high);
+        trace_running_stack(visitor, heap->stack_low, heap->stack_high);
     gc_immortal_trace(heap, visitor);
 }
 

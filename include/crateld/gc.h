@@ -210,7 +210,9 @@ CRATELD_API struct crateld_error *crateld_gc_roots_add(struct crateld_gc_heap *h
 /* Withdraws all that was added under `key`. */
 CRATELD_API void crateld_gc_roots_withdraw(struct crateld_gc_heap *heap, const void *key);
 
-/* A stack that is not running: its live part [low, high) is ambiguous. `low` is read at each collection. */
+/* A stack other than the creating thread's own: its live part [low, high) is ambiguous; both are read at each
+ * collection. While it runs, `low` is the lowest address of the whole stack, and the thread's own is added too, from
+ * where it was left. */
 struct crateld_gc_stack {
     struct crateld_gc_stack *next, *previous; /* the collector's, while it is added */
     const void *low;

@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 #include "tests/unit/gc_heaps.h"
 #include "tests/unit/leaks.h"
@@ -177,6 +179,65 @@ Test(runtime_collect, suspended_stacks_are_scanned_between_their_bounds)
     crateld_gc_collect(in.heap);
     crateld_gc_stats(in.heap, &stats);
     cr_assert_eq(stats.live_count, 0);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+enum { STACK_SIZE = 256 << 10 };
+
+static ucontext_t main_context, other_context;
+static struct test_heap other_in;
+static bool did_survive;
+
+static void run_on_other_stack(void)
+{
+    struct pair *kept = new_pair(&other_in, 11);
+    for (int i = 0; i < 20; i++)
+        crateld_gc_collect(other_in.heap);
+    did_survive = crateld_gc_is_object(other_in.heap, kept) && kept->number == 11;
+    crateld_gc_keep(kept);
+}
+
+Test(runtime_collect, a_collection_on_another_stack_scans_that_one)
+{
+    char *memory = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(memory, MAP_FAILED);
+    struct crateld_gc_opts opts = {.plan = "immix", .heap_size = 8 * MB, .is_poisoned = true, .is_stack_scanned = true};
+    struct crateld_gc_stack running = {.low = memory, .high = memory + STACK_SIZE};
+    require_success(crateld_gc_heap_create(&opts, &other_in.heap));
+    require_success(crateld_gc_type_add(other_in.heap, &pair_type, &other_in.pair));
+    other_in.mutator = crateld_gc_mutator(other_in.heap);
+    require_success(crateld_gc_stack_add(other_in.heap, &running));
+    cr_assert_eq(getcontext(&other_context), 0);
+    other_context.uc_stack.ss_sp = memory;
+    other_context.uc_stack.ss_size = STACK_SIZE;
+    other_context.uc_link = &main_context;
+    makecontext(&other_context, run_on_other_stack, 0);
+    cr_assert_eq(swapcontext(&main_context, &other_context), 0);
+    cr_assert(did_survive);
+    crateld_gc_heap_destroy(other_in.heap);
+    munmap(memory, STACK_SIZE);
+}
+
+static size_t nested_count;
+
+static void ask_for_finalizers(void *object, void *data)
+{
+    struct test_heap *in = data;
+    nested_count++;
+    crateld_gc_run_finalizers(in->heap);
+    crateld_gc_collect(in->heap);
+    (void)object;
+}
+
+EACH_COLLECTING_PLAN(a_finalizer_may_run_finalizers_and_collect)
+{
+    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    nested_count = 0;
+    for (uint64_t i = 0; i < 5; i++)
+        require_success(crateld_gc_finalizer_add(in.heap, new_pair(&in, i), ask_for_finalizers, &in));
+    crateld_gc_collect(in.heap);
+    crateld_gc_run_finalizers(in.heap);
+    cr_assert_eq(nested_count, 5);
     crateld_gc_heap_destroy(in.heap);
 }
 

@@ -168,6 +168,12 @@ Test(runtime_object_model, impossible_models_are_refused)
     require_error(object_model_check(&wrong), CRATELD_ERROR_USAGE, "wanted exactly 0");
 }
 
+static bool add_one(uint64_t old, void *context, uint64_t *ret)
+{
+    *ret = old + 1;
+    return *(bool *)context;
+}
+
 /* All specs of a model, by all accesses, against what the bits have to be. */
 static void check_accesses(const struct crateld_gc_heap *heap, struct gc_ref ref, uint64_t *seed)
 {
@@ -181,7 +187,7 @@ static void check_accesses(const struct crateld_gc_heap *heap, struct gc_ref ref
     uint64_t all = width == 64 ? UINT64_MAX : (UINT64_C(1) << width) - 1, mask = random_next(seed),
              value = random_next(seed), seen;
     bool is_masked = random_below(seed, 2);
-    switch (random_below(seed, 4)) {
+    switch (random_below(seed, 5)) {
     case 0:
         mask = is_masked ? mask : OBJECT_ALL_BITS;
         object_metadata_store(metadata, id, ref, mask, value, random_below(seed, 2));
@@ -190,6 +196,11 @@ static void check_accesses(const struct crateld_gc_heap *heap, struct gc_ref ref
     case 1:
         cr_assert_eq(object_metadata_fetch(metadata, id, ref, BIT_ADD, value), values[id]);
         values[id] = (values[id] + value) & all;
+        break;
+    case 3:
+        cr_assert_eq(object_metadata_update(metadata, id, ref, add_one, &is_masked, &seen), is_masked);
+        cr_assert_eq(seen, values[id]);
+        values[id] = (values[id] + is_masked) & all;
         break;
     case 2:
         seen = values[id] & mask;
