@@ -16,7 +16,7 @@ alone() {
     }
 }
 
-for header in base/*.h toc/*.h reloc/*.h crate/*.h linker/*.h loader/*.h cli/*.h; do
+for header in base/*.h runtime/*.h toc/*.h reloc/*.h crate/*.h linker/*.h loader/*.h cli/*.h; do
     alone "$header" "$header" "${CC:-gcc}" -std=gnu17 -x c
 done
 for header in include/crateld/*.h; do

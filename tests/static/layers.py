@@ -52,7 +52,7 @@ def check_cpu():
         name = re.escape(name).replace("<cpu>", "x86_64").replace(r"\*", ".*")
         listed.append(re.compile(name))
     token = re.compile(r"R_X86_64_|EM_X86_64|\b__asm__\b|\basm volatile\b|_x86_64\b")
-    for folder in ("include", "base", "toc", "reloc", "crate", "linker", "loader", "cli"):
+    for folder in ("include", "base", "runtime", "toc", "reloc", "crate", "linker", "loader", "cli"):
         for path in sources(folder):
             name = str(path.relative_to(root))
             if any(pattern.match(name) for pattern in listed):
