@@ -457,12 +457,20 @@ static bool is_own_variable(const struct link_symbol *symbol, const struct link_
 static struct crateld_error *find_storage(struct matching *m, const struct link_section *section, struct storage *ret)
 {
     struct link_object *object = m->object->object;
+    struct relink_section base;
     for (uint32_t i = 1; i < object->symbol_count; i++)
         if (is_own_variable(object->symbols[i], section))
             TRY(place_variable(m, object->symbols[i], ret));
-    if (ret->known && ret->unknown)
+    if (!ret->known)
+        return NULL;
+    if (ret->unknown)
         return refuse(ret->stranger,
                       "it is new in a section with others, which must not move: compile with -fdata-sections");
+    /* What has no name, which compilers make of constants, is there too. */
+    TRY(relink_view_section(&m->link->patch->relink, ret->section, &base));
+    if (base.size != section->size)
+        return refuse(ret->first,
+                      "its section has another size, for variables came or went: compile with -fdata-sections");
     return NULL;
 }
 
