@@ -77,12 +77,20 @@ static struct crateld_error *run_pass(const char *path)
     return error;
 }
 
-/* Whether `path` is this program. */
-static bool is_self(const char *path)
+static bool is_same_file(const char *a, const char *b)
 {
-    struct stat self, other;
-    return !stat("/proc/self/exe", &self) && !stat(path, &other) && self.st_dev == other.st_dev &&
-           self.st_ino == other.st_ino;
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Whether "as" at `path`, in the folder of `folder_length` bytes, is this program, or another build of it: two that
+ * took each other for the real one would never end. */
+static bool is_own_as(const char *path, int folder_length)
+{
+    char *tool AUTO_FREE = NULL;
+    if (asprintf(&tool, "%.*s/crateld-tool", folder_length, path) < 0)
+        tool = NULL;
+    return is_same_file(path, "/proc/self/exe") || (tool && is_same_file(path, tool));
 }
 
 /* Sets *ret to the assembler that the compiler would have used without us: the first "as" in $PATH that is
@@ -97,7 +105,7 @@ static struct crateld_error *find_assembler(char **ret)
             path = NULL;
             return error_memory();
         }
-        if (!access(path, X_OK) && !is_self(path)) {
+        if (!access(path, X_OK) && !is_own_as(path, (int)length)) {
             *ret = STEAL_PTR(path);
             return NULL;
         }

@@ -17,10 +17,10 @@ static const char *const import_kinds[] = {"call", "call (TOC)", "ifunc", "addre
 static const char *const export_kinds[] = {"function", "function (TOC)", "data", "thread-local", "absolute"};
 static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
-static const char *const crate_flag_names[] = {"relink",     "low",      "near", "text-fixups",
-                                               "static-tls", "toc-code", "eager"};
+static const char *const crate_flag_names[] = {"relink",     "low",      "near",  "text-fixups",
+                                               "static-tls", "toc-code", "eager", "patch"};
 static const char *const needed_flag_names[] = {"eager", "uses-exports"};
-static const char *const import_flag_names[] = {"weak", "vague", "self"};
+static const char *const import_flag_names[] = {"weak", "vague", "self", "base"};
 static const char *const export_flag_names[] = {"weak", "vague"};
 
 /* NULL instead of the empty string. */
@@ -516,6 +516,43 @@ static struct crateld_error *report_functions(struct report *report, const struc
     return NULL;
 }
 
+/* What a patch changes in its base. */
+static struct crateld_error *report_patch(struct report *report, const struct inspected_crate *crate)
+{
+    const struct crate_view *view = &crate->view;
+    report_begin_table(report, "versions", "New versions of modules");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_MODULES); i++) {
+        struct crate_module module;
+        TRY(crate_view_module(view, i, &module));
+        report_row(report);
+        report_string(report, "path", string_at(crate, module.path));
+        report_string(report, "member", text_or_null(string_at(crate, module.member)));
+    }
+    report_end_table(report);
+    report_begin_table(report, "moves", "Functions replaced");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_MOVES); i++) {
+        struct crate_move move;
+        TRY(crate_view_move(view, i, &move));
+        report_row(report);
+        report_string(report, "name", string_at(crate, move.name));
+        report_address(report, "in_base", move.old_rva);
+        report_address(report, "entry_stub", move.stub_rva);
+        report_address(report, "new", move.new_rva);
+    }
+    report_end_table(report);
+    report_begin_table(report, "initial_values", "Variables with new initial values");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_INITS); i++) {
+        struct crate_init init;
+        TRY(crate_view_init_value(view, i, &init));
+        report_row(report);
+        report_string(report, "name", string_at(crate, init.name));
+        report_address(report, "in_base", init.base_rva);
+        report_number(report, "size", init.size);
+    }
+    report_end_table(report);
+    return NULL;
+}
+
 struct crateld_error *inspect_crate(struct report *report, const struct inspected_crate *crate, unsigned parts)
 {
     if (parts & INSPECT_HEADER)
@@ -534,6 +571,8 @@ struct crateld_error *inspect_crate(struct report *report, const struct inspecte
         report_stubs(report, crate);
     if (parts & INSPECT_MODULES)
         TRY(report_modules(report, crate));
+    if (parts & INSPECT_PATCH && crate->view.header.flags & CRATE_FLAG_PATCH)
+        TRY(report_patch(report, crate));
     if (parts & INSPECT_FIXUPS)
         TRY(report_fixups(report, crate));
     if (parts & INSPECT_FUNCTIONS)

@@ -18,9 +18,10 @@ enum inspect_part {
     INSPECT_MODULES = 1 << 7,
     INSPECT_FIXUPS = 1 << 8,
     INSPECT_FUNCTIONS = 1 << 9,
-    INSPECT_ALL = (1 << 10) - 1,
+    INSPECT_PATCH = 1 << 10,
+    INSPECT_ALL = (1 << 11) - 1,
     INSPECT_USUAL = INSPECT_HEADER | INSPECT_SEGMENTS | INSPECT_NEEDED | INSPECT_IMPORTS | INSPECT_EXPORTS |
-                    INSPECT_STUBS | INSPECT_MODULES,
+                    INSPECT_STUBS | INSPECT_MODULES | INSPECT_PATCH,
 };
 
 /* Writes the parts in `parts` (enum inspect_part) as members of the current object. Errors: FORMAT, MEMORY.

@@ -4,6 +4,7 @@
  * that the base kept. A function's section that says the same as the base's, and whose constants and cold parts do, is
  * the base's. Variables are matched by name: their storage stays, and so must their size and, where one section holds
  * several, their layout. docs/reload.md. */
+#define _GNU_SOURCE
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
@@ -76,8 +77,9 @@ static struct crateld_error *find_module(struct link *link, const char *path, st
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
     TRY(find_named(relink, name, length, false, ret, &count));
-    if (!count && name == path)
-        TRY(find_named(relink, file_name(path), strlen(file_name(path)), true, ret, &count));
+    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
+    if (!count)
+        TRY(find_named(relink, file, length - (size_t)(file - name), true, ret, &count));
     if (count == 1)
         return NULL;
     return error_create(CRATELD_ERROR_NOT_FOUND,
@@ -186,36 +188,66 @@ static bool is_part(const char *name)
     return length > 5 && !strcmp(name + length - 5, ".cold");
 }
 
-/* Whether `section` counts as changed because what the relocation names is: its own constants, or a part of a function,
- * which only the function itself enters. */
-static bool follows(const struct patch_object *object, const struct link_section *section, const Elf64_Rela *reloc)
+/* Whether the relocation names a label within a function's text, rather than a function: tables of labels and cold
+ * parts belong to one version of it. */
+static struct crateld_error *is_label(const struct matching *m, const struct link_section *section,
+                                      const Elf64_Rela *reloc, bool *ret)
 {
-    const struct link_symbol *symbol = object->object->symbols[ELF64_R_SYM(reloc->r_info)];
-    if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object->object || !symbol->is_local)
-        return false;
+    const struct reloc_machine *machine = m->link->machine;
+    const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    bool is_word = (uint32_t)ELF64_R_TYPE(reloc->r_info) == machine->type_word;
+    *ret = !is_text(section) && !is_word; /* a distance within a table */
+    if (*ret)
+        return NULL;
+    bool is_start;
+    uint64_t value = symbol->value + (uint64_t)(reloc->r_addend + (is_word ? 0 : machine->operand_bias));
+    TRY(link_function_is_start(m->link, symbol->section, value, &is_start));
+    *ret = !is_start;
+    return NULL;
+}
+
+/* Whether `section` counts as changed because what the relocation names is: its own constants, a part of a function,
+ * which only the function itself enters, or a label. */
+static struct crateld_error *follows(const struct matching *m, const struct link_section *section,
+                                     const Elf64_Rela *reloc, bool *ret)
+{
+    const struct link_object *object = m->object->object;
+    const struct link_symbol *symbol = object->symbols[ELF64_R_SYM(reloc->r_info)];
+    *ret = false;
+    if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || !symbol->is_local)
+        return NULL;
     const struct link_section *target = symbol->section;
-    if (target == section || object->sections[target->index].fate == PATCH_SAME || is_variable(target) ||
+    if (target == section || m->object->sections[target->index].fate == PATCH_SAME || is_variable(target) ||
         target->kind != LINK_SECTION_PLAIN || !(target->flags & SHF_ALLOC))
-        return false;
-    return !is_text(target) || is_part(symbol->name) || has_prefix(target->name, ".text.unlikely");
+        return NULL;
+    *ret = !is_text(target) || is_part(symbol->name) || has_prefix(target->name, ".text.unlikely");
+    return *ret ? NULL : is_label(m, section, reloc, ret);
+}
+
+/* Lets a change reach the section if something that it names changed. */
+static struct crateld_error *spread_to(const struct matching *m, const struct link_section *section, bool *is_again)
+{
+    struct patch_section *matched = &m->object->sections[section->index];
+    bool is_changed = false;
+    for (uint32_t k = 0; k < section->reloc_count && !is_changed; k++)
+        TRY(follows(m, section, &section->relocs[k], &is_changed));
+    if (is_changed)
+        matched->fate = PATCH_CHANGED;
+    *is_again |= is_changed;
+    return NULL;
 }
 
 /* Lets changes reach what depends on them, until nothing more changes. */
-static void spread_changes(const struct patch_object *object)
+static struct crateld_error *spread_changes(const struct matching *m)
 {
     bool is_again;
     do {
         is_again = false;
-        for (uint32_t i = 1; i < object->object->section_count; i++) {
-            const struct link_section *section = &object->object->sections[i];
-            if (object->sections[i].fate != PATCH_SAME || section->kind != LINK_SECTION_PLAIN)
-                continue;
-            for (uint32_t k = 0; k < section->reloc_count && object->sections[i].fate == PATCH_SAME; k++)
-                if (follows(object, section, &section->relocs[k]))
-                    object->sections[i].fate = PATCH_CHANGED;
-            is_again |= object->sections[i].fate == PATCH_CHANGED;
-        }
+        for (uint32_t i = 1; i < m->object->object->section_count; i++)
+            if (m->object->sections[i].fate == PATCH_SAME)
+                TRY(spread_to(m, &m->object->object->sections[i], &is_again));
     } while (is_again);
+    return NULL;
 }
 
 static struct crateld_error *match_sections(struct matching *m)
@@ -230,8 +262,7 @@ static struct crateld_error *match_sections(struct matching *m)
         if (i && object->sections[i].kind == LINK_SECTION_PLAIN && link_relink_records(&object->sections[i]))
             TRY(match_section(m, &object->sections[i], &m->object->sections[i]));
     }
-    spread_changes(m->object);
-    return NULL;
+    return spread_changes(m);
 }
 
 /* Symbols of the base. */

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,6 @@
 #include "loader/dl.h"
 #include "loader/introspect.h"
 #include "loader/self_exe.h"
-#include "loader/thread.h"
 #include "loader/tls.h"
 #include "loader/unwind.h"
 

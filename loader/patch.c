@@ -8,17 +8,15 @@
 #include "loader/image.h"
 #include "loader/log.h"
 
-/* The base of a patch, which must be the build that the patch was made for. */
+/* The base of a patch is a crate, and of the build that the patch was made for: see process_load(). */
 static struct crateld_error *check_base(const struct loaded_crate *patch)
 {
     struct crate_needed needed;
     TRY(crate_view_needed(&patch->view, 0, &needed));
-    const char *name = crate_view_string(&patch->view, needed.name);
     const struct loaded_crate *base = patch->needed[0].crate;
     if (!base || base == patch || base->view.header.flags & CRATE_FLAG_PATCH)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', which it is a patch for, is no crate", patch->path, name);
-    if (memcmp(needed.build_id, base->view.header.build_id, sizeof needed.build_id) != 0)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", patch->path, base->path);
+        return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', which it is a patch for, is no crate", patch->path,
+                            crate_view_string(&patch->view, needed.name));
     return NULL;
 }
 

@@ -269,7 +269,10 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
     }
     user->needed[index].crate = crate;
     user->needed[index].use.user = user;
-    if (is_any_build(needed->build_id) || memcmp(needed->build_id, crate->view.header.build_id, 16) == 0)
+    bool is_same_build = memcmp(needed->build_id, crate->view.header.build_id, 16) == 0;
+    if (user->view.header.flags & CRATE_FLAG_PATCH && !index && !is_same_build)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", user->path, crate->path);
+    if (is_any_build(needed->build_id) || is_same_build)
         return NULL;
     LOG(LOG_LOAD, "%s: another build of %s than it was linked against", user->path, crate->path);
     return check_names(user, index, crate);

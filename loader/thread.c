@@ -1,7 +1,9 @@
+/* pthread_create(), for crates and, as it interposes libc's, for ELF libraries: libc's own, but that the stack is
+ * larger by the static pool of thread-locals (loader/tls.h), which lies on it, unless the caller brings the stack.
+ * Without that those that ask for little, PTHREAD_STACK_MIN for one, would get none. */
 #define _GNU_SOURCE
-#include "loader/thread.h"
-
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -34,6 +34,15 @@ static void read_entries(const struct crate_view *view)
         crateld_error_destroy(crate_view_data_reloc(view, i, &reloc));
     for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_FIXUPS)); i++)
         crateld_error_destroy(crate_view_fixup(view, i, &fixup));
+    struct crate_module module;
+    struct crate_move move;
+    struct crate_init init;
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_MODULES)); i++)
+        crateld_error_destroy(crate_view_module(view, i, &module));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_MOVES)); i++)
+        crateld_error_destroy(crate_view_move(view, i, &move));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_INITS)); i++)
+        crateld_error_destroy(crate_view_init_value(view, i, &init));
 }
 
 static void strip_and_open(struct span file, unsigned what)

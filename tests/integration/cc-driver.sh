@@ -98,3 +98,8 @@ for signal in INT TERM; do
     [ ! -e long.o ] || fail "an object after $signal"
 done
 exit 0
+
+# Two builds of crateld in PATH do not take each other for the assembler.
+mkdir second
+cp -P "$(dirname "$(command -v crateld-tool)")"/{as,crateld-tool} second/
+PATH=$PWD/second:$PATH status 0 timeout 60 "$CC" -c b.c -o twice.o

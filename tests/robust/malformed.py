@@ -50,6 +50,8 @@ def build():
         "ar rcs libx.a lib.o app.o",
         "crateld link -o lib.crate lib.o",
         "crateld link -o app.crate app.o lib.crate -lm",
+        "gcc -O0 -fPIC -c lib.c -o new.o",
+        "crateld diff -o fix.patch lib.crate lib.o=new.o",
     ):
         subprocess.run(command.split(), check=True)
     result = subprocess.run(["crateld", "run", "app.crate"], capture_output=True)
@@ -75,6 +77,7 @@ KINDS = {
         True,
     ),
     "run": ("app.crate", [["crateld", "run", "bad"]], True),
+    "run-patch": ("fix.patch", [["crateld", "run", "--patch", "bad", "app.crate"]], True),
     "run-needed": ("lib.crate", [["crateld", "run", "--path", ".", "app.crate"]], True),
 }
 

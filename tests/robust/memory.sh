@@ -17,6 +17,9 @@ int main(int argc, char **argv)
 END
 $CC -O2 -c app.c
 crateld link -o good.crate app.o -lm
+sed 's/^int main/static int more = 1;\nint main/; s/"41")/"40") + more++/' app.c >new.c
+$CC -O2 -c new.c
+crateld diff -o good.patch good.crate app.o=new.o
 mkdir work temp
 export TMPDIR=$tmp/temp
 
@@ -26,10 +29,11 @@ link) set -- link crateld-tool link -o work/out.crate app.o -lm ;;
 inspect) set -- inspect crateld-tool inspect good.crate ;;
 strip) set -- strip crateld-tool strip -o work/out.crate good.crate ;;
 run) set -- run crateld run good.crate ;;
+diff) set -- diff crateld-tool diff -o work/out.patch good.crate app.o=new.o ;;
+run-patch) set -- run-patch crateld run --patch good.patch good.crate ;;
 esac
 command=$1
 shift
-
 
 n=$(($(seed) % $(every)))
 count=0

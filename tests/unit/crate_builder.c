@@ -147,6 +147,18 @@ static void add_relocs(struct image *image)
     add_table(image, CRATE_TABLE_RELR, relr, 3, sizeof *relr);
     add_table(image, CRATE_TABLE_DATA_RELOCS, &reloc, 1, sizeof reloc);
     add_table(image, CRATE_TABLE_FIXUPS, fixups, 2, sizeof *fixups);
+    struct crate_module module = {add_string(image, "libx.a"), add_string(image, "y.o")};
+    struct crate_move moves[] = {
+        {.name = add_string(image, "moved"), .old_rva = 0x100, .func_ref = CRATE_NONE, .new_rva = TEXT_RVA + 0x110},
+        {.name = add_string(image, "moved_too"), .old_rva = 0x200, .func_ref = 1, .new_rva = TEXT_RVA + 0x120},
+    };
+    struct crate_init inits[] = {
+        {add_string(image, "variable"), 0x300, 8, DATA_RVA + 0x340},
+        {add_string(image, "other"), 0x400, 4, DATA_RVA + 0x348},
+    };
+    add_table(image, CRATE_TABLE_MODULES, &module, 1, sizeof module);
+    add_table(image, CRATE_TABLE_MOVES, moves, 2, sizeof *moves);
+    add_table(image, CRATE_TABLE_INITS, inits, 2, sizeof *inits);
 }
 
 static void fill_header(struct image *image)

@@ -150,8 +150,9 @@ static const struct header_fault header_faults[] = {
     {FIELD(tables[1].rva), 0x2000, CRATELD_ERROR_FORMAT, "imports: 5 entries at 0x2000 are not aligned or not within"},
     {FIELD(tables[2].count), UINT32_MAX, CRATELD_ERROR_FORMAT, "exports: 4294967295 entries"},
     {FIELD(tables[3].count), 16, CRATELD_ERROR_FORMAT, "16 buckets for 4 hash bits"},
-    {FIELD(tables[7].count), 0, CRATELD_ERROR_FORMAT, "tables: no strings"},
-    {FIELD(tables[7].count), 2, CRATELD_ERROR_FORMAT, "strings: the first or the last byte is not NUL"},
+    {FIELD(tables[CRATE_TABLE_STRINGS].count), 0, CRATELD_ERROR_FORMAT, "tables: no strings"},
+    {FIELD(tables[CRATE_TABLE_STRINGS].count), 2, CRATELD_ERROR_FORMAT,
+     "strings: the first or the last byte is not NUL"},
     {FIELD(bucket_bits), 31, CRATELD_ERROR_FORMAT, "17 buckets for 31 hash bits"},
     {FIELD(entry_rva), 0x3000, CRATELD_ERROR_FORMAT, "entry 0x3000 is not within the text"},
     {FIELD(toc_rva), 0x4008, CRATELD_ERROR_FORMAT, "at 0x4008 is not page-aligned"},
@@ -242,6 +243,14 @@ static const struct entry_fault entry_faults[] = {
     {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), 9, "fixups[1]: unknown kind 9"},
     {CRATE_TABLE_FIXUPS, ENTRY(crate_fixup, 1, kind), CRATE_FIXUP_TPOFF32,
      "fixups[1]: import 3 of 5, wanted one of kind 4"},
+    {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, flags), CRATE_IMPORT_FLAG_BASE,
+     "imports[0]: flags 0x8 and needed 0: a patch's base is needed 0"},
+    {CRATE_TABLE_MODULES, ENTRY(crate_module, 0, path), 1u << 20, "modules[0]: path at 0x100000 is not within"},
+    {CRATE_TABLE_MOVES, ENTRY(crate_move, 0, name), 1u << 20, "moves[0]: name at 0x100000 is not within"},
+    {CRATE_TABLE_MOVES, ENTRY(crate_move, 1, new_rva), 0, "moves[1]: 0x0 is not within the text"},
+    {CRATE_TABLE_MOVES, ENTRY(crate_move, 1, old_rva), 0x100, "moves[1]: 0x100 behind 0x100"},
+    {CRATE_TABLE_INITS, ENTRY(crate_init, 0, size), 1u << 30, "initial values[0]: 1073741824 bytes at"},
+    {CRATE_TABLE_INITS, ENTRY(crate_init, 1, base_rva), 0x300, "initial values[1]: 0x300 behind 0x300"},
 };
 
 Test(crate_reader, each_fault_of_an_entry_is_named)
