@@ -75,12 +75,6 @@ void link_patch_destroy(struct link_patch *patch)
     free(patch);
 }
 
-static const char *file_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 struct crateld_error *link_patch_fill_needed(const struct link *link, const struct link_provider *provider,
                                              struct crate_needed *needed, const char **path)
 {
@@ -90,7 +84,7 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
         index++;
     if (!index) {
         memcpy(needed->build_id, base->header.build_id, sizeof needed->build_id);
-        *path = file_name(link->options->base);
+        *path = patch_file_name(link->options->base);
         return NULL;
     }
     struct crate_needed of_base;
@@ -237,6 +231,14 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
         return NULL;
     }
     uint32_t rva = section.rva + (uint32_t)known->value;
+    /* Plain code, which all of a patch is, enters TOC code where that preserves the caller's register. */
+    if (section.flags & RELINK_SECTION_TOC_CODE && known->type == STT_FUNC) {
+        rva = known->refs[RELINK_REF_ENTRY_STUB];
+        if (rva == RELINK_NONE)
+            return error_create(CRATELD_ERROR_UNSUPPORTED,
+                                "%s: '%s' is TOC code, and nothing in %s enters it from plain code yet",
+                                symbol->object->path, symbol->name, link->options->base);
+    }
     symbol->type = known->type == STT_GNU_IFUNC ? STT_FUNC : known->type;
     symbol->size = known->size;
     if (section.flags & RELINK_SECTION_TEXT)
@@ -259,7 +261,7 @@ static struct crateld_error *open_sources(struct link *link)
         struct crate_needed needed;
         TRY(crate_view_needed(base, i, &needed));
         const char *path = crate_view_string(base, needed.path), *folder = link->options->base;
-        int length = (int)(file_name(folder) - folder);
+        int length = (int)(patch_file_name(folder) - folder);
         if (needed.kind == CRATE_NEEDED_CRATE)
             path = arena_printf(&link->arena, "%.*s%s", length, folder, path);
         if (!path)
@@ -291,7 +293,7 @@ struct crateld_error *patch_bind_undefined(struct link *link)
 {
     for (size_t i = 0; i < link->symbols.count; i++)
         if (link->symbols.at[i]->state == LINK_SYMBOL_UNDEFINED && link->symbols.at[i]->is_referenced)
-            TRY(bind_symbol(link, link->symbols.at[i]));
+            link_report(link, bind_symbol(link, link->symbols.at[i]));
     return link_resolve_undefined(link);
 }
 

@@ -2,6 +2,8 @@
 #ifndef LINKER_PATCH_BASE_H
 #define LINKER_PATCH_BASE_H
 
+#include <string.h>
+
 #include "base/file.h"
 #include "crate/reader.h"
 #include "linker/link.h"
@@ -49,6 +51,13 @@ struct link_patch {
     VEC(struct patch_init) inits;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
+
+/* What is behind the last slash of a path. */
+static inline const char *patch_file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
 
 /* Makes the symbol the base's: what it names is at `rva` there. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva);

@@ -24,12 +24,6 @@ struct matching {
 
 /* Modules. */
 
-static const char *file_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* What the object at `path` is a new version of, as the options say: `path` itself if they say nothing. */
 static const char *renamed(const struct link *link, const char *path)
 {
@@ -46,7 +40,7 @@ static bool is_name_of(const struct relink_module *module, const char *text, siz
 {
     const char *name = *module->member ? module->member : module->path;
     if (by_file)
-        return strlen(file_name(name)) == length && !strncmp(file_name(name), text, length);
+        return strlen(patch_file_name(name)) == length && !strncmp(patch_file_name(name), text, length);
     size_t path_length = strlen(module->path), member_length = strlen(module->member);
     if (!member_length)
         return path_length == length && !memcmp(module->path, text, length);

@@ -97,6 +97,16 @@ for flags in "-O2 -fPIC -ffunction-sections -fdata-sections" -O0 "-O2 -g" "-O3 -
     done
 done
 
+# A plain module beside TOC code, which it calls and is called by.
+COMPILER=$CC
+$CC -O2 -c module.c
+crateld cc -O2 -c main.c
+crateld link -o app.crate module.o main.o
+for edit in 's/step %d/STEP %d/' 's/x \* 2/x * 3/'; do
+    edited module.c "$edit"
+    same new.c -O2
+done
+
 # The same bytes for the same inputs; nothing changed, nothing moves.
 COMPILER=$CC
 $CC -O2 -fPIC -ffunction-sections -fdata-sections -c module.c main.c
