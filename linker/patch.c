@@ -71,7 +71,10 @@ void link_patch_destroy(struct link_patch *patch)
     file_close(&patch->file);
     free(patch->objects.at);
     free(patch->moves.at);
+    free(patch->units.at);
     free(patch->inits.at);
+    free(patch->grown.at);
+    free(patch->sites.at);
     free(patch);
 }
 
@@ -155,13 +158,25 @@ struct link_symbol *link_patch_tls_block(struct link *link)
     return link->patch->tls_block;
 }
 
-struct crateld_error *link_patch_target(struct link *link, struct link_symbol *symbol, uint64_t value, bool is_branch,
-                                        struct link_symbol **ret)
+/* Another module's function, whichever version of it is in effect. */
+static struct crateld_error *use_entry(struct link *link, struct link_symbol *symbol, struct link_symbol **ret)
+{
+    struct link_base_place *place = symbol->base;
+    if (!place->entry)
+        place->entry = make_symbol(link, symbol->name, STT_FUNC, place->rva);
+    *ret = place->entry;
+    return *ret ? NULL : error_memory();
+}
+
+struct crateld_error *link_patch_target(struct link *link, const struct link_section *from, struct link_symbol *symbol,
+                                        uint64_t value, bool is_branch, struct link_symbol **ret)
 {
     struct link_symbol *function = symbol;
     *ret = symbol;
-    if (is_branch)
-        return NULL;
+    if (is_branch) {
+        bool is_others = symbol->state == LINK_SYMBOL_DEFINED && symbol->section->object != from->object;
+        return is_others && symbol->base && symbol->base->is_function ? use_entry(link, symbol, ret) : NULL;
+    }
     if (symbol->section && symbol->section->object != &link->own && (symbol->section->flags & SHF_EXECINSTR))
         TRY(link_function_symbol(link, symbol->section, value, &function));
     else if (value != symbol->value)
@@ -320,11 +335,22 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
         if (!VEC_PUSH(&tables->moves, patch->moves.at[i].move))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->units.count; i++)
+        if (!VEC_PUSH(&tables->units, patch->units.at[i]))
+            return error_memory();
     for (size_t i = 0; i < patch->inits.count; i++) {
         TRY(crate_tables_string(tables, patch->inits.at[i].name, &patch->inits.at[i].init.name));
         if (!VEC_PUSH(&tables->inits, patch->inits.at[i].init))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->grown.count; i++) {
+        TRY(crate_tables_string(tables, patch->grown.at[i].name, &patch->grown.at[i].grown.name));
+        if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->sites.count; i++)
+        if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
+            return error_memory();
     return NULL;
 }
 
@@ -336,6 +362,8 @@ void link_patch_fill(const struct link *link, struct crate_tables *tables)
         const struct patch_init *init = &link->patch->inits.at[i];
         tables->inits.at[i].image_rva = (uint32_t)link_section_rva(init->section, init->off);
     }
+    for (size_t i = 0; i < link->patch->grown.count; i++)
+        tables->grown.at[i].image_rva = (uint32_t)link_section_rva(link->patch->grown.at[i].section, 0);
 }
 
 void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section))
@@ -344,4 +372,6 @@ void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct
         visit(link, link->patch->moves.at[i].symbol->section);
     for (size_t i = 0; i < link->patch->inits.count; i++)
         visit(link, link->patch->inits.at[i].section);
+    for (size_t i = 0; i < link->patch->grown.count; i++)
+        visit(link, link->patch->grown.at[i].section);
 }

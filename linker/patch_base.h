@@ -31,6 +31,7 @@ struct patch_object {
 
 struct patch_move {
     struct link_symbol *symbol; /* the new version */
+    uint32_t section;           /* of the base */
     struct crate_move move;
 };
 
@@ -41,6 +42,14 @@ struct patch_init {
     struct crate_init init;
 };
 
+/* A variable that is larger than in the base. */
+struct patch_grown {
+    struct link_section *section; /* all of which it is, with the new value */
+    const char *name;
+    uint32_t base_section; /* all of which it was */
+    struct crate_grown grown;
+};
+
 struct link_patch {
     struct file file; /* owned; the base's */
     struct crate_view base;
@@ -48,7 +57,10 @@ struct link_patch {
     struct link_symbol *tls_block; /* made on demand */
     VEC(struct patch_object) objects;
     VEC(struct patch_move) moves;
+    VEC(struct crate_unit) units;
     VEC(struct patch_init) inits;
+    VEC(struct patch_grown) grown;
+    VEC(struct crate_site) sites;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
 

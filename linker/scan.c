@@ -577,7 +577,7 @@ static struct crateld_error *find_patch_target(const struct scanning *s)
                      (is_slot && machine->is_slot_branch(s->section->data, s->reloc->r_offset));
     int64_t bias = is_slot || (is_code && formula == RELOC_RELATIVE) ? machine->operand_bias : 0;
     uint64_t value = s->ref->symbol->value + (uint64_t)(s->reloc->r_addend + bias);
-    return link_patch_target(s->link, s->ref->symbol, value, is_branch, &s->ref->symbol);
+    return link_patch_target(s->link, s->section, s->ref->symbol, value, is_branch, &s->ref->symbol);
 }
 
 struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,

@@ -44,6 +44,7 @@ struct process {
     bool has_folders;
     struct vague_table vague;
     struct image_region region; /* where crates are mapped */
+    uint32_t patch_count;       /* that were loaded so far: each gets a name of its own */
 };
 
 void process_init(struct process *process, const struct process_opts *opts);
@@ -67,6 +68,9 @@ struct loaded_crate *process_find_file(const struct process *process, const char
  * *ret_path, which the caller frees, the descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
                                                    const char *file, char **ret_path, int *ret);
+
+/* Forgets the crates from number `count` on, none of which is in use. */
+void process_forget(struct process *process, size_t count);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

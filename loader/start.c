@@ -187,12 +187,15 @@ static struct crateld_error *load_patches(struct process *process)
     return NULL;
 }
 
-/* Puts them into effect, in the order in which they were named. */
+/* Puts them into effect, in the order in which they were named: of a module of which several have a version, that of
+ * the last one counts. */
 static struct crateld_error *apply_patches(struct process *process)
 {
-    for (size_t i = 0; i < process->crates.count; i++)
+    for (size_t i = 0; i < process->crates.count; i++) {
+        struct patch_report report;
         if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
-            TRY(patch_apply(process->crates.at[i]));
+            TRY(patch_commit(&process->crates.at[i], 1, &report));
+    }
     return NULL;
 }
 
