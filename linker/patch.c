@@ -15,9 +15,9 @@
 
 static struct crateld_error *open_base(struct link *link, struct link_patch *patch)
 {
-    const char *path = link->options->base;
+    const char *path = patch_base_name(link);
     struct span relink;
-    TRY(file_open(path, &patch->file));
+    TRY(file_open(link->options->base, &patch->file));
     TRY(crate_view_open(path, patch->file.data, &patch->base));
     TRY(crate_check_meta(path, patch->file.data, &patch->base.header));
     if (patch->base.header.flags & CRATE_FLAG_PATCH)
@@ -45,7 +45,7 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
             TRY(crate_view_needed(base, i - 1, &needed));
         *provider = (struct link_provider){
             .kind = LINK_PROVIDER_BASE,
-            .path = link->options->base,
+            .path = patch_base_name(link),
             .name = i ? crate_view_string(base, needed.name) : crate_view_name(base),
             .is_used = !i,
         };
@@ -87,7 +87,7 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
         index++;
     if (!index) {
         memcpy(needed->build_id, base->header.build_id, sizeof needed->build_id);
-        *path = patch_file_name(link->options->base);
+        *path = patch_file_name(patch_base_name(link));
         return NULL;
     }
     struct crate_needed of_base;
@@ -252,7 +252,7 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
         if (rva == RELINK_NONE)
             return error_create(CRATELD_ERROR_UNSUPPORTED,
                                 "%s: '%s' is TOC code, and nothing in %s enters it from plain code yet",
-                                symbol->object->path, symbol->name, link->options->base);
+                                symbol->object->path, symbol->name, patch_base_name(link));
     }
     symbol->type = known->type == STT_GNU_IFUNC ? STT_FUNC : known->type;
     symbol->size = known->size;
@@ -275,7 +275,7 @@ static struct crateld_error *open_sources(struct link *link)
     for (uint32_t i = 0; i < crate_view_count(base, CRATE_TABLE_NEEDED); i++) {
         struct crate_needed needed;
         TRY(crate_view_needed(base, i, &needed));
-        const char *path = crate_view_string(base, needed.path), *folder = link->options->base;
+        const char *path = crate_view_string(base, needed.path), *folder = patch_base_name(link);
         int length = (int)(patch_file_name(folder) - folder);
         if (needed.kind == CRATE_NEEDED_CRATE)
             path = arena_printf(&link->arena, "%.*s%s", length, folder, path);
@@ -322,7 +322,7 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
             CRATELD_ERROR_UNSUPPORTED,
             "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
             "compile with -fPIE or -fPIC",
-            link->options->output, link->options->base);
+            link->options->output, patch_base_name(link));
     for (size_t i = 0; i < patch->objects.count; i++) {
         struct crate_module module;
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));

@@ -12,6 +12,7 @@
 #include "crate/writer.h"
 #include "linker/link.h"
 #include "linker/scan.h"
+#include "reloc/relink_reader.h"
 
 /* Where a symbol of a patch is in the base. */
 struct link_base_place {
@@ -34,6 +35,11 @@ void link_patch_destroy(struct link_patch *patch);
  * what the patch is to hold. What can not be decided, or would change the layout of state, is reported. Does nothing in
  * a link that makes a crate. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_patch_match(struct link *link);
+
+/* Sets *ret to how many modules of a crate `module`, "new.o" or "old.o=new.o", can be a new version of. Error: FORMAT.
+ */
+MUST_CHECK struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module,
+                                                          uint32_t *ret);
 
 /* What a relocation of a patch that names `symbol`, in section `from`, refers to: `symbol`, or what stands for a
  * function's canonical address in the base where its address is taken (`is_branch` false) at its exact start, at

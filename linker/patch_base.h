@@ -64,6 +64,12 @@ struct link_patch {
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
 
+/* The base's path. */
+static inline const char *patch_base_name(const struct link *link)
+{
+    return link->options->base_name ? link->options->base_name : link->options->base;
+}
+
 /* What is behind the last slash of a path. */
 static inline const char *patch_file_name(const char *path)
 {

@@ -65,21 +65,33 @@ static struct crateld_error *find_named(const struct relink_view *relink, const 
     return NULL;
 }
 
+/* Sets *ret to the module that `name`, of `length` bytes, is: one called so, else one whose file is. */
+static struct crateld_error *find_known(const struct relink_view *relink, const char *name, size_t length,
+                                        struct relink_module *ret, uint32_t *count)
+{
+    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
+    TRY(find_named(relink, name, length, false, ret, count));
+    return *count ? NULL : find_named(relink, file, length - (size_t)(file - name), true, ret, count);
+}
+
+struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module, uint32_t *ret)
+{
+    struct relink_module found;
+    return find_known(relink, module, strcspn(module, "="), &found, ret);
+}
+
 static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
 {
     const struct relink_view *relink = &link->patch->relink;
     const char *name = renamed(link, path);
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
-    TRY(find_named(relink, name, length, false, ret, &count));
-    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
-    if (!count)
-        TRY(find_named(relink, file, length - (size_t)(file - name), true, ret, &count));
+    TRY(find_known(relink, name, length, ret, &count));
     if (count == 1)
         return NULL;
     return error_create(CRATELD_ERROR_NOT_FOUND,
                         "%s: %s of %s was linked from '%.*s': say of which it is a new version: OLD=%s", path,
-                        count ? "more than one module" : "no module", link->options->base, (int)length, name, path);
+                        count ? "more than one module" : "no module", patch_base_name(link), (int)length, name, path);
 }
 
 /* Sections. */
@@ -453,7 +465,8 @@ static struct crateld_error *place_variable(struct matching *m, const struct lin
     bool is_grown = old.symbol.size && old.symbol.size < symbol->size && !is_tls;
     if (old.symbol.size != symbol->size && !is_grown)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
-                            symbol->object->path, symbol->name, symbol->size, old.symbol.size, m->link->options->base);
+                            symbol->object->path, symbol->name, symbol->size, old.symbol.size,
+                            patch_base_name(m->link));
     uint32_t rva = old.section.rva + (uint32_t)old.symbol.value - (uint32_t)symbol->value;
     if (storage->first && storage->rva != rva)
         return refuse(symbol, "it lies elsewhere in its section than before: compile with -fdata-sections");

@@ -91,7 +91,7 @@ static struct crateld_error *unsupported(const struct finding *f, const struct r
                                          const struct subject *subject)
 {
     return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: '%s' moves, and a relocation %s to it can not be done again",
-                        f->link->options->base, subject->name, f->link->machine->howto(reloc->type)->name);
+                        patch_base_name(f->link), subject->name, f->link->machine->howto(reloc->type)->name);
 }
 
 /* Of a variable, what the relocation means is what its symbol is: the operand may be elsewhere by a constant index. */

@@ -161,7 +161,8 @@ static struct crateld_error *grow(struct initial_values *values, struct loaded_c
         .base = base,
         .base_rva = grown->base_rva,
         .base_size = grown->old_size,
-        .from = (uint8_t *)(uintptr_t)versions_address(base, grown->base_rva),
+        .from_crate = variable ? variable->crate : base,
+        .from_rva = variable ? variable->rva : grown->base_rva,
         .size = size,
         .to = patch->base + grown->image_rva,
         .new_size = grown->new_size,
@@ -207,7 +208,7 @@ static const struct growth *find_growth(const struct initial_values *values, con
 uint64_t initial_address_before(const struct initial_values *values, const struct loaded_crate *base, uint32_t rva)
 {
     const struct growth *growth = find_growth(values, base, rva);
-    return growth ? (uint64_t)(uintptr_t)growth->from + (rva - growth->base_rva) : versions_address(base, rva);
+    return growth ? (uint64_t)(uintptr_t)growth_from(growth) + (rva - growth->base_rva) : versions_address(base, rva);
 }
 
 /* Planning. */
@@ -298,8 +299,8 @@ static uint64_t follow(const struct initial_values *values, uint64_t word)
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
-        if (word - (uint64_t)(uintptr_t)growth->from < growth->size)
-            return word - (uint64_t)(uintptr_t)growth->from + (uint64_t)(uintptr_t)growth->to;
+        if (word - (uint64_t)(uintptr_t)growth_from(growth) < growth->size)
+            return word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth->to;
     }
     return word;
 }
@@ -321,6 +322,8 @@ struct crateld_error *initial_plan(struct initial_values *values, struct loaded_
     TRY(keep_images(values, base));
     TRY(for_each_value(values, base, plan_after));
     TRY(plan_gone(values, base));
+    for (size_t i = 0; i < base->versions->variables.count; i++)
+        follow_pointers(values, base->versions->variables.at[i].image, base->versions->variables.at[i].size);
     for (size_t i = first; i < values->changes.count; i++) {
         follow_pointers(values, values->changes.at[i].before, values->changes.at[i].size);
         follow_pointers(values, values->changes.at[i].after, values->changes.at[i].size);
@@ -373,9 +376,10 @@ void initial_move(const struct initial_values *values)
         const uint8_t *before = change ? change->before : NULL;
         for (uint32_t off = 0, size; off < growth->size; off += size) {
             size = growth->size - off < 8 ? growth->size - off : 8;
-            bool is_untouched = before && off + size <= change->size && !memcmp(growth->from + off, before + off, size);
+            bool is_untouched =
+                before && off + size <= change->size && !memcmp(growth_from(growth) + off, before + off, size);
             if (!is_untouched)
-                memcpy(growth->to + off, growth->from + off, size);
+                memcpy(growth->to + off, growth_from(growth) + off, size);
         }
     }
 }

@@ -32,7 +32,8 @@ struct value_change {
 struct growth {
     struct loaded_crate *base;
     uint32_t base_rva, base_size;
-    uint8_t *from;
+    const struct loaded_crate *from_crate; /* where it is: no pointer to it is to be about but the program's */
+    uint32_t from_rva;
     uint32_t size; /* so far */
     uint8_t *to;
     uint32_t new_size;
@@ -40,6 +41,11 @@ struct growth {
     bool is_new;                  /* it was in the base */
     struct moved_variable before; /* else what it was */
 };
+
+static inline uint8_t *growth_from(const struct growth *growth)
+{
+    return growth->from_crate->base + growth->from_rva;
+}
 
 struct initial_values {
     VEC(struct initial_value) noted; /* of the versions before */

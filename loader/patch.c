@@ -1,16 +1,26 @@
+#define _GNU_SOURCE
 #include "loader/patch.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "crate/check.h"
 #include "loader/activate.h"
 #include "loader/change.h"
+#include "loader/current.h"
+#include "loader/holders.h"
 #include "loader/image.h"
 #include "loader/initial.h"
-#include "loader/log.h"
+#include "loader/park.h"
 #include "loader/versions.h"
+
+enum {
+    HISTORY_MAX = 16, /* commits that can be rolled back, one after the other */
+    TRIES = 200,      /* for a variable to move */
+    PAUSE_US = 5000,  /* between two of them */
+};
 
 /* Loading. */
 
@@ -87,38 +97,47 @@ void patch_drop(struct loaded_crate *patch)
 
 /* One commit: what is to become active, and what that changes. */
 struct commit {
-    struct loaded_crate *const *patches;
+    struct loaded_crate *const *patches; /* that become active; NULL: `target` does */
     size_t count;
+    const struct version_set *target;
+    struct version_set *before; /* owned; also: the bases */
     struct change change;
     struct initial_values values;
     struct patch_report *report;
-    VEC(bool) before; /* which modules were active; see for_each_module() */
 };
-
-/* Bases, each once. */
 
 static struct loaded_crate *base_of(const struct loaded_crate *patch)
 {
     return patch->needed[0].crate;
 }
 
-/* The base of patch `i` of the commit, if no patch before it is for the same; else NULL. */
-static struct loaded_crate *new_base(const struct commit *commit, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (base_of(commit->patches[k]) == base_of(commit->patches[i]))
-            return NULL;
-    return base_of(commit->patches[i]);
-}
-
 static struct crateld_error *for_each_base(struct commit *commit,
                                            struct crateld_error *(*visit)(struct commit *commit, struct loaded_crate *))
 {
-    for (size_t i = 0; i < commit->count; i++) {
-        struct loaded_crate *base = new_base(commit, i);
-        if (base)
-            TRY(visit(commit, base));
-    }
+    for (size_t i = 0; i < commit->before->bases.count; i++)
+        TRY(visit(commit, commit->before->bases.at[i]));
+    return NULL;
+}
+
+static bool has_base(const struct version_set *set, const struct loaded_crate *base)
+{
+    for (size_t i = 0; i < set->bases.count; i++)
+        if (set->bases.at[i] == base)
+            return true;
+    return false;
+}
+
+/* Notes what is active, of all bases that are concerned. */
+static struct crateld_error *note_active(struct commit *commit)
+{
+    commit->before = calloc(1, sizeof *commit->before);
+    if (!commit->before)
+        return error_memory();
+    for (size_t i = 0; i < commit->count; i++)
+        if (!has_base(commit->before, base_of(commit->patches[i])))
+            TRY(version_set_add(commit->before, base_of(commit->patches[i])));
+    for (size_t i = 0; commit->target && i < commit->target->bases.count; i++)
+        TRY(version_set_add(commit->before, commit->target->bases.at[i]));
     return NULL;
 }
 
@@ -144,32 +163,6 @@ static void activate_module(struct loaded_crate *patch, uint32_t i)
     patch->is_active_module[i] = true;
 }
 
-static struct crateld_error *save_active(struct commit *commit, struct loaded_crate *base)
-{
-    for (size_t n = 0; n < base->versions->patches.count; n++) {
-        const struct loaded_crate *patch = base->versions->patches.at[n];
-        for (uint32_t k = 0; k < crate_view_count(&patch->view, CRATE_TABLE_MODULES); k++)
-            if (!VEC_PUSH(&commit->before, patch->is_active_module[k]))
-                return error_memory();
-    }
-    return NULL;
-}
-
-/* Makes active what was before; also of a commit that failed halfway through save_active(). */
-static void restore_active(const struct commit *commit)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < commit->count; i++) {
-        const struct loaded_crate *base = new_base(commit, i);
-        for (size_t n = 0; base && base->versions && n < base->versions->patches.count; n++) {
-            const struct loaded_crate *patch = base->versions->patches.at[n];
-            for (uint32_t k = 0; k < crate_view_count(&patch->view, CRATE_TABLE_MODULES); k++, at++)
-                if (at < commit->before.count)
-                    patch->is_active_module[k] = commit->before.at[at];
-        }
-    }
-}
-
 /* Enters the patches into their bases' records, the latest last, with nothing of the new ones active. */
 static struct crateld_error *enter_patches(const struct commit *commit)
 {
@@ -191,6 +184,8 @@ static struct crateld_error *enter_patches(const struct commit *commit)
 
 static void activate_modules(const struct commit *commit)
 {
+    if (commit->target)
+        version_set_restore(commit->target);
     for (size_t i = 0; i < commit->count; i++)
         for (uint32_t k = 0; k < crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MODULES); k++) {
             activate_module(commit->patches[i], k);
@@ -369,7 +364,7 @@ static struct crateld_error *plan_values(struct commit *commit, struct loaded_cr
 static struct crateld_error *plan(struct commit *commit)
 {
     TRY(enter_patches(commit));
-    TRY(for_each_base(commit, save_active));
+    TRY(note_active(commit));
     TRY(for_each_base(commit, note_values)); /* of the state before */
     activate_modules(commit);
     TRY(initial_grow(&commit->values, commit->patches, commit->count));
@@ -397,22 +392,158 @@ static struct crateld_error *make(struct commit *commit)
     return NULL;
 }
 
-struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count, struct patch_report *ret)
+static int compare_addresses(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Pointers to variables that move, but for those that the loader itself has made, and changes. */
+struct search {
+    struct holders_query query;
+    struct holders_stretch *stretches; /* owned */
+    uint64_t *known;                   /* owned */
+};
+
+static struct crateld_error *prepare_search(const struct commit *commit, struct search *ret)
+{
+    size_t count = commit->values.growths.count, known = commit->change.writes.count;
+    ret->stretches = calloc(count, sizeof *ret->stretches);
+    ret->known = calloc(known + 1, sizeof *ret->known);
+    if (!ret->stretches || !ret->known)
+        return error_memory();
+    for (size_t i = 0; i < count; i++) {
+        const struct growth *growth = &commit->values.growths.at[i];
+        ret->stretches[i] = (struct holders_stretch){growth->from_crate->base, growth->from_rva, growth->size};
+    }
+    for (size_t i = 0; i < known; i++)
+        ret->known[i] =
+            (uint64_t)(uintptr_t)(commit->change.writes.at[i].crate->base + commit->change.writes.at[i].rva);
+    qsort(ret->known, known, sizeof *ret->known, compare_addresses);
+    ret->query = (struct holders_query){ret->stretches, count, ret->known, known};
+    return NULL;
+}
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Holds all threads and makes the changes, unless somebody has a pointer to a variable that moves; *is_held then. */
+static struct crateld_error *make_held(struct commit *commit, const struct search *search, struct holder *holder,
+                                       bool *is_held)
+{
+    uint64_t start = nanoseconds();
+    struct crateld_error *error = NULL;
+    TRY(park_threads());
+    *is_held = holders_find(&search->query, holder);
+    if (!*is_held)
+        error = make(commit);
+    park_release();
+    commit->report->pause_ns = nanoseconds() - start;
+    return error;
+}
+
+/* Variables can move when nobody is about to use them where they were. Functions that are in the middle of that will
+ * have done soon, so it is tried for a while. */
+static struct crateld_error *try_to_make_held(struct commit *commit, const struct search *search)
+{
+    struct holder holder = {0};
+    for (int i = 0; i < TRIES; i++) {
+        bool is_held = false;
+        TRY(make_held(commit, search, &holder, &is_held));
+        if (!is_held)
+            return NULL;
+        if (!holder.is_fleeting && i >= TRIES / 10)
+            break;
+        usleep(PAUSE_US);
+    }
+    const struct growth *growth = &commit->values.growths.at[holder.stretch];
+    return error_create(CRATELD_ERROR_MISMATCH,
+                        "variable '%s' needs more room than the %u bytes it has, and can not move: %s points to it",
+                        growth->name, growth->size, holder.text);
+}
+
+static struct crateld_error *make_with_growth(struct commit *commit)
+{
+    struct search search = {0};
+    struct crateld_error *error = prepare_search(commit, &search);
+    if (!error)
+        error = try_to_make_held(commit, &search);
+    free(search.stretches);
+    free(search.known);
+    return error;
+}
+
+/* Keeps what was active before, for rolling back. */
+static struct crateld_error *keep_history(struct commit *commit, struct process *process)
+{
+    if (process->history.count == HISTORY_MAX) {
+        version_set_destroy(process->history.at[0]);
+        memmove(&process->history.at[0], &process->history.at[1],
+                --process->history.count * sizeof *process->history.at);
+    }
+    if (!VEC_PUSH(&process->history, commit->before))
+        return error_memory();
+    commit->before = NULL;
+    return NULL;
+}
+
+/* Takes back what plan() made of the records. */
+static void undo(struct commit *commit)
+{
+    if (commit->before)
+        version_set_restore(commit->before);
+    initial_undo(&commit->values);
+}
+
+static void finish(struct commit *commit)
+{
+    struct patch_report *report = commit->report;
+    report->variables_set = commit->values.set;
+    report->variables_kept = commit->values.kept;
+    report->variables_grown = (uint32_t)commit->values.growths.count;
+    initial_deinit(&commit->values);
+    change_deinit(&commit->change);
+    version_set_destroy(commit->before);
+}
+
+struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count, bool is_trial,
+                                   struct patch_report *ret)
 {
     *ret = (struct patch_report){0};
     struct commit commit = {.patches = patches, .count = count, .report = ret};
+    struct process *process = patches[0]->process;
+    bool is_running = current_entry() && current_entry()->is_initialised;
+    struct crateld_error *error = VEC_RESERVE(&process->history, 1) ? plan(&commit) : error_memory();
+    if (!error && !is_trial)
+        error = commit.values.growths.count && is_running ? make_with_growth(&commit) : make(&commit);
+    if (error || is_trial)
+        undo(&commit);
+    else
+        error = keep_history(&commit, process); /* there is room */
+    finish(&commit);
+    return error;
+}
+
+struct crateld_error *patch_rollback(struct process *process, struct patch_report *ret)
+{
+    *ret = (struct patch_report){0};
+    if (!process->history.count)
+        return error_create(CRATELD_ERROR_NOT_FOUND, "nothing was reloaded that could be rolled back");
+    struct version_set *target = process->history.at[process->history.count - 1];
+    struct commit commit = {.target = target, .report = ret};
     struct crateld_error *error = plan(&commit);
     if (!error)
         error = make(&commit);
     if (error) {
-        restore_active(&commit);
-        initial_undo(&commit.values);
+        undo(&commit);
+    } else {
+        process->history.count--;
+        version_set_destroy(target);
     }
-    ret->variables_set = commit.values.set;
-    ret->variables_kept = commit.values.kept;
-    ret->variables_grown = (uint32_t)commit.values.growths.count;
-    initial_deinit(&commit.values);
-    change_deinit(&commit.change);
-    free(commit.before.at);
+    finish(&commit);
     return error;
 }

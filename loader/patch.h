@@ -30,10 +30,15 @@ MUST_CHECK struct crateld_error *patch_load(struct process *process, const char 
 /* Forgets a patch that was loaded, and never took effect. Called under the process's lock. */
 void patch_drop(struct loaded_crate *patch);
 
-/* Puts the patches into effect together: each of their modules takes the place of the version that was active. On error
- * the program is as it was. Called under the process's lock. Errors: those of activate_crate(); FORMAT (places that are
- * not within the base); MISMATCH (state that can not be kept); IO, MEMORY. */
-MUST_CHECK struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count,
+/* Puts the patches into effect together: each of their modules takes the place of the version that was active; with
+ * `is_trial` only finds out whether that is possible. On error the program is as it was. Called under the process's
+ * lock. Errors: those of activate_crate(); FORMAT (places that are not within the base); MISMATCH (state that can not
+ * be kept); IO, MEMORY. */
+MUST_CHECK struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count, bool is_trial,
                                               struct patch_report *ret);
+
+/* Makes those versions active that were before the last commit that was not taken back. Variables keep their values,
+ * and larger storage. Called under the process's lock. Errors: as patch_commit(); NOT_FOUND (there was none). */
+MUST_CHECK struct crateld_error *patch_rollback(struct process *process, struct patch_report *ret);
 
 #endif

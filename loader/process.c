@@ -36,6 +36,9 @@ void process_deinit(struct process *process)
         image_unmap(process->crates.at[i]);
     }
     image_region_deinit(&process->region);
+    for (size_t i = 0; i < process->history.count; i++)
+        version_set_destroy(process->history.at[i]);
+    free(process->history.at);
     free(process->crates.at);
     free(process->libraries.at);
     free(process->folders.at);

@@ -17,6 +17,8 @@
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
+struct version_set;
+
 /* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
 struct process_opts {
     const char *const *paths; /* --path: folders to look for needed crates in */
@@ -43,8 +45,9 @@ struct process {
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
     struct vague_table vague;
-    struct image_region region; /* where crates are mapped */
-    uint32_t patch_count;       /* that were loaded so far: each gets a name of its own */
+    struct image_region region;        /* where crates are mapped */
+    VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
+    uint32_t patch_count;              /* that were loaded so far: each gets a name of its own */
 };
 
 void process_init(struct process *process, const struct process_opts *opts);

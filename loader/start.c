@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "loader/activate.h"
+#include "loader/agent.h"
 #include "loader/bind.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
@@ -194,7 +195,7 @@ static struct crateld_error *apply_patches(struct process *process)
     for (size_t i = 0; i < process->crates.count; i++) {
         struct patch_report report;
         if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
-            TRY(patch_commit(&process->crates.at[i], 1, &report));
+            TRY(patch_commit(&process->crates.at[i], 1, false, &report));
     }
     return NULL;
 }
@@ -260,6 +261,7 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
+    agent_init(process);
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
     TRY(start_crate(crate, process->opts.binds_now));

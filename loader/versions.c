@@ -21,6 +21,40 @@ void versions_destroy(struct versions *versions)
     free(versions);
 }
 
+struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base)
+{
+    if (!VEC_PUSH(&set->bases, base))
+        return error_memory();
+    for (size_t n = 0; base->versions && n < base->versions->patches.count; n++) {
+        struct loaded_crate *patch = base->versions->patches.at[n];
+        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_MODULES); i++)
+            if (patch->is_active_module[i] && !VEC_PUSH(&set->active, (struct version){patch, i}))
+                return error_memory();
+    }
+    return NULL;
+}
+
+void version_set_restore(const struct version_set *set)
+{
+    for (size_t i = 0; i < set->bases.count; i++) {
+        const struct versions *versions = set->bases.at[i]->versions;
+        for (size_t n = 0; versions && n < versions->patches.count; n++)
+            for (uint32_t k = 0; k < crate_view_count(&versions->patches.at[n]->view, CRATE_TABLE_MODULES); k++)
+                versions->patches.at[n]->is_active_module[k] = false;
+    }
+    for (size_t i = 0; i < set->active.count; i++)
+        set->active.at[i].patch->is_active_module[set->active.at[i].module] = true;
+}
+
+void version_set_destroy(struct version_set *set)
+{
+    if (!set)
+        return;
+    free(set->bases.at);
+    free(set->active.at);
+    free(set);
+}
+
 /* The patch's version of the function that starts at `rva` of the base; CRATE_NONE if it has no active one. Moves are
  * sorted by their places; patches were checked as a whole when they were loaded. */
 static uint32_t find_move(const struct loaded_crate *patch, uint32_t rva)

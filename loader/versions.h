@@ -24,6 +24,27 @@ struct versions {
     VEC(struct moved_variable) variables;
 };
 
+/* A module of a patch. */
+struct version {
+    struct loaded_crate *patch; /* borrowed */
+    uint32_t module;
+};
+
+/* Which modules were active at some time, of some bases. */
+struct version_set {
+    VEC(struct loaded_crate *) bases; /* borrowed */
+    VEC(struct version) active;
+};
+
+/* Adds what is active of the base. Error: MEMORY. */
+MUST_CHECK struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base);
+
+/* Makes of the set's bases just that active which is in it. */
+void version_set_restore(const struct version_set *set);
+
+/* NULL is allowed. */
+void version_set_destroy(struct version_set *set);
+
 /* The record of the crate's versions, made if it has none. Error: MEMORY. */
 MUST_CHECK struct crateld_error *versions_of(struct loaded_crate *base, struct versions **ret);
 
