@@ -100,26 +100,18 @@ static struct crateld_error *read_environment(pid_t id, const char *name, char *
     return NULL;
 }
 
-static struct crateld_error *socket_path(pid_t id, char path[CONTROL_PATH_SIZE], size_t *folder_length)
+struct crateld_error *client_open(pid_t id, struct client *ret)
 {
     char process[64], *folder AUTO_FREE = NULL;
     struct stat status;
+    ret->id = id;
     snprintf(process, sizeof process, "/proc/%d", (int)id);
     if (stat(process, &status) != 0 || !client_is_crateld(id))
         return no_process(id);
     TRY(read_environment(id, "XDG_RUNTIME_DIR", &folder));
-    if (!control_path(folder, status.st_uid, id, path, folder_length))
+    if (!control_path(folder, status.st_uid, id, ret->socket, &ret->folder_length))
         return error_create(CRATELD_ERROR_RANGE, "process %d: its XDG_RUNTIME_DIR is too long for a socket's path",
                             (int)id);
-    return NULL;
-}
-
-struct crateld_error *client_folder(pid_t id, char *folder)
-{
-    char path[CONTROL_PATH_SIZE];
-    size_t length;
-    TRY(socket_path(id, path, &length));
-    snprintf(folder, PATH_MAX, "%.*s", (int)length, path);
     return NULL;
 }
 
@@ -130,11 +122,11 @@ static void sleep_ms(long milliseconds)
 }
 
 /* Connects; asks the process for its socket first, until it is there. */
-static struct crateld_error *connect_to(pid_t id, int *ret)
+static struct crateld_error *connect_to(const struct client *client, int *ret)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t length;
-    TRY(socket_path(id, address.sun_path, &length));
+    pid_t id = client->id;
+    memcpy(address.sun_path, client->socket, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(errno, "cannot make a socket");
@@ -234,7 +226,7 @@ static struct crateld_error *receive_all(pid_t id, int fd, struct client_crates 
     }
 }
 
-static struct crateld_error *talk(pid_t id, enum control_kind kind, const void *payload, size_t size,
+static struct crateld_error *talk(const struct client *client, enum control_kind kind, const void *payload, size_t size,
                                   struct client_crates *crates, struct control_report *ret)
 {
     struct control_header header = {CONTROL_MAGIC, CONTROL_VERSION, (uint16_t)kind};
@@ -242,25 +234,25 @@ static struct crateld_error *talk(pid_t id, enum control_kind kind, const void *
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     struct timeval timeout = {.tv_sec = ANSWER_S};
     int fd AUTO_CLOSE = -1;
-    TRY(connect_to(id, &fd));
+    TRY(connect_to(client, &fd));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
-        return error_errno(errno, "process %d: cannot ask", (int)id);
-    return receive_all(id, fd, crates, ret);
+        return error_errno(errno, "process %d: cannot ask", (int)client->id);
+    return receive_all(client->id, fd, crates, ret);
 }
 
-struct crateld_error *client_list(pid_t id, struct client_crates *ret)
+struct crateld_error *client_list(const struct client *client, struct client_crates *ret)
 {
     struct control_report report;
     *ret = (struct client_crates){0};
-    struct crateld_error *error = talk(id, CONTROL_LIST, NULL, 0, ret, &report);
+    struct crateld_error *error = talk(client, CONTROL_LIST, NULL, 0, ret, &report);
     if (error)
         client_crates_deinit(ret);
     return error;
 }
 
-struct crateld_error *client_request(pid_t id, enum control_kind kind, const void *payload, size_t size,
-                                     struct control_report *ret)
+struct crateld_error *client_request(const struct client *client, enum control_kind kind, const void *payload,
+                                     size_t size, struct control_report *ret)
 {
-    return talk(id, kind, payload, size, NULL, ret);
+    return talk(client, kind, payload, size, NULL, ret);
 }

@@ -25,15 +25,22 @@ void client_crates_deinit(struct client_crates *crates);
 /* Whether process `id` runs crates. */
 bool client_is_crateld(pid_t id);
 
-/* The folder of the sockets of the user and the environment that process `id` has, in `folder`, of PATH_MAX bytes.
- * Error: NOT_FOUND (there is no such process, or it runs no crates), RANGE. */
-MUST_CHECK struct crateld_error *client_folder(pid_t id, char *folder);
+/* A process that runs crates. */
+struct client {
+    pid_t id;
+    char socket[CONTROL_PATH_SIZE]; /* the path of its socket */
+    size_t folder_length;           /* of that: bytes of the folder's path */
+};
 
-/* The crates of process `id`. Errors: NOT_FOUND, IO (it does not answer), and what it answers. */
-MUST_CHECK struct crateld_error *client_list(pid_t id, struct client_crates *ret);
+/* Finds out where the process's socket is, or will be. Errors: NOT_FOUND (there is no such process, or it runs no
+ * crates), RANGE. */
+MUST_CHECK struct crateld_error *client_open(pid_t id, struct client *ret);
 
-/* Makes a request of a process: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
-MUST_CHECK struct crateld_error *client_request(pid_t id, enum control_kind kind, const void *payload, size_t size,
-                                                struct control_report *ret);
+/* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
+MUST_CHECK struct crateld_error *client_list(const struct client *client, struct client_crates *ret);
+
+/* Makes a request: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
+MUST_CHECK struct crateld_error *client_request(const struct client *client, enum control_kind kind,
+                                                const void *payload, size_t size, struct control_report *ret);
 
 #endif

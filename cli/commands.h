@@ -18,6 +18,7 @@ int cmd_diff(int argc, char **argv);
 int cmd_reload(int argc, char **argv); /* and check */
 int cmd_rollback(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_strip(int argc, char **argv);
 

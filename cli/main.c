@@ -20,6 +20,7 @@ static const struct {
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
     {"reload", "replace modules of a running process"},
+    {"watch", "replace modules of a running process as they are compiled"},
     {"check", "tell whether a reload would be possible"},
     {"rollback", "take back a running process's last reload"},
     {"ps", "list the processes that run crates"},

@@ -78,17 +78,15 @@ static struct crateld_error *run_reload(pid_t id, char *const *modules, bool is_
     struct replace_target target;
     struct control_report report;
     uint64_t start = nanoseconds();
-    char folder[PATH_MAX];
     struct crateld_error *error = replace_open(id, &target);
     if (!error)
         error = replace_modules(&target, modules, is_trial, &report);
+    if (!error) {
+        replace_print(is_trial ? "would be reloaded" : "reloaded", &report, nanoseconds() - start);
+        replace_clean(&target.client);
+    }
     replace_close(&target);
-    if (error)
-        return error;
-    replace_print(is_trial ? "would be reloaded" : "reloaded", &report, nanoseconds() - start);
-    TRY(client_folder(id, folder));
-    replace_clean(folder);
-    return NULL;
+    return error;
 }
 
 int cmd_reload(int argc, char **argv)
@@ -113,7 +111,10 @@ int cmd_rollback(int argc, char **argv)
     if (!id)
         return bad_id(argv[0], argv[optind]);
     uint64_t start = nanoseconds();
-    struct crateld_error *error = client_request(id, CONTROL_ROLLBACK, NULL, 0, &report);
+    struct client client;
+    struct crateld_error *error = client_open(id, &client);
+    if (!error)
+        error = client_request(&client, CONTROL_ROLLBACK, NULL, 0, &report);
     if (error)
         return command_failed(error);
     replace_print("rolled back", &report, nanoseconds() - start);

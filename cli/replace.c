@@ -19,8 +19,9 @@
 
 struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
 {
-    *ret = (struct replace_target){.id = id};
-    return client_list(id, &ret->crates);
+    *ret = (struct replace_target){0};
+    TRY(client_open(id, &ret->client));
+    return client_list(&ret->client, &ret->crates);
 }
 
 void replace_close(struct replace_target *target)
@@ -39,27 +40,31 @@ static void descriptor_path(int fd, char path[64])
     snprintf(path, 64, "/proc/self/fd/%d", fd);
 }
 
-/* Sets *ret to how many modules of the crate `module` can be a version of. */
-static struct crateld_error *count_modules(const struct client_crate *crate, const char *module, uint32_t *ret)
+struct crateld_error *replace_open_relink(const struct client_crate *crate, struct replace_relink *ret)
 {
     char path[64];
-    struct file file;
     struct crate_view view;
-    struct span bytes;
-    struct relink_view relink;
-    *ret = 0;
+    struct span bytes = {0};
+    *ret = (struct replace_relink){0};
     if (crate->fd < 0)
         return NULL;
     descriptor_path(crate->fd, path);
-    TRY(file_open(path, &file));
-    struct crateld_error *error = crate_view_open(crate->path, file.data, &view);
-    if (!error)
-        error = crate_view_relink(&view, file.data, &bytes);
-    if (!error && bytes.size)
-        error = relink_view_open(crate->path, bytes, &relink);
-    if (!error && bytes.size)
-        error = link_patch_count_modules(&relink, module, ret);
-    file_close(&file);
+    TRY(file_open(path, &ret->file));
+    TRY(crate_view_open(crate->path, ret->file.data, &view));
+    TRY(crate_view_relink(&view, ret->file.data, &bytes));
+    ret->is_there = bytes.size;
+    return ret->is_there ? relink_view_open(crate->path, bytes, &ret->view) : NULL;
+}
+
+/* Sets *ret to how many modules of the crate `module` can be a version of. */
+static struct crateld_error *count_modules(const struct client_crate *crate, const char *module, uint32_t *ret)
+{
+    struct replace_relink relink;
+    *ret = 0;
+    struct crateld_error *error = replace_open_relink(crate, &relink);
+    if (!error && relink.is_there)
+        error = link_patch_count_modules(&relink.view, module, ret);
+    file_close(&relink.file);
     return error;
 }
 
@@ -83,7 +88,7 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
     return error_create(CRATELD_ERROR_NOT_FOUND,
                         "%s: no crate of process %d was linked from it%s: say of which module it is a new version: "
                         "OLD=%s",
-                        module, (int)target->id,
+                        module, (int)target->client.id,
                         stripped
                             ? " (and of some crates nothing can be told: they have no relink section, or are not in "
                               "use)"
@@ -92,7 +97,7 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
 }
 
 /* Gives the patch a name that says what it holds, so that equal ones are one file. */
-static struct crateld_error *name_patch(const char *folder, pid_t id, char **path)
+static struct crateld_error *name_patch(const struct client *client, char **path)
 {
     struct file file;
     struct crate_view view;
@@ -103,7 +108,7 @@ static struct crateld_error *name_patch(const char *folder, pid_t id, char **pat
         for (int i = 0; i < 16; i++)
             snprintf(digits + 2 * i, 3, "%02x", view.header.build_id[i]);
     file_close(&file);
-    if (!error && asprintf(&name, "%s/%d-%s.patch", folder, (int)id, digits) < 0) {
+    if (!error && asprintf(&name, "%s-%s.patch", client->socket, digits) < 0) {
         name = NULL;
         error = error_memory();
     }
@@ -122,9 +127,9 @@ static struct crateld_error *name_patch(const char *folder, pid_t id, char **pat
 static struct crateld_error *make_patch(struct replacement *replacement, size_t index, char *const *modules)
 {
     const struct client_crate *crate = &replacement->target->crates.list.at[index];
-    char base[64], folder[PATH_MAX], *path = NULL;
-    TRY(client_folder(replacement->target->id, folder));
-    if (asprintf(&path, "%s/%d.patch-%d-%zu", folder, (int)replacement->target->id, (int)getpid(), index) < 0)
+    const struct client *client = &replacement->target->client;
+    char base[64], *path = NULL;
+    if (asprintf(&path, "%s-%d-%zu.patch", client->socket, (int)getpid(), index) < 0)
         return error_memory();
     if (!VEC_PUSH(&replacement->patches, path)) {
         free(path);
@@ -135,7 +140,7 @@ static struct crateld_error *make_patch(struct replacement *replacement, size_t 
     struct link_options link = {
         .collect_garbage = true, .base = base, .base_name = crate->path, .output = *ours, .name = crate->name};
     TRY(diff_modules(&link, modules));
-    return name_patch(folder, replacement->target->id, ours);
+    return name_patch(client, ours);
 }
 
 /* Sorts the modules by their crates, and makes a patch for each. */
@@ -176,8 +181,8 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
         memcpy(payload.at + payload.count, path, size);
         payload.count += size;
     }
-    struct crateld_error *error = client_request(replacement->target->id, is_trial ? CONTROL_CHECK : CONTROL_RELOAD,
-                                                 payload.at, payload.count, ret);
+    struct crateld_error *error = client_request(
+        &replacement->target->client, is_trial ? CONTROL_CHECK : CONTROL_RELOAD, payload.at, payload.count, ret);
     free(payload.at);
     return error;
 }
@@ -208,8 +213,10 @@ void replace_print(const char *what, const struct control_report *report, uint64
         (double)report->pause_ns / 1e6, (double)total_ns / 1e6);
 }
 
-void replace_clean(const char *folder)
+void replace_clean(const struct client *client)
 {
+    char folder[CONTROL_PATH_SIZE];
+    snprintf(folder, sizeof folder, "%.*s", (int)client->folder_length, client->socket);
     DIR *entries = opendir(folder);
     const struct dirent *entry;
     while (entries && (entry = readdir(entries))) {

@@ -21,7 +21,7 @@ static const struct {
     {"cc", cmd_cc, true},        {"c++", cmd_cxx, true},          {"check", cmd_reload, false},
     {"diff", cmd_diff, false},   {"inspect", cmd_inspect, false}, {"link", cmd_link, false},
     {"ps", cmd_ps, false},       {"reload", cmd_reload, false},   {"rollback", cmd_rollback, false},
-    {"strip", cmd_strip, false},
+    {"strip", cmd_strip, false}, {"watch", cmd_watch, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.

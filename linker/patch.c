@@ -70,6 +70,7 @@ void link_patch_destroy(struct link_patch *patch)
         return;
     file_close(&patch->file);
     free(patch->objects.at);
+    free(patch->symbols.at);
     free(patch->moves.at);
     free(patch->units.at);
     free(patch->inits.at);
@@ -96,6 +97,23 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
     *path = crate_view_string(base, of_base.path);
     *needed = of_base;
     return NULL;
+}
+
+struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
+                                           const struct relink_symbol **ret)
+{
+    struct link_patch *patch = link->patch;
+    for (size_t i = 0; i < patch->symbols.count; i++) {
+        *ret = patch->symbols.at[i].at;
+        if (patch->symbols.at[i].first == module->first_symbol)
+            return NULL;
+    }
+    struct patch_symbols symbols = {module->first_symbol,
+                                    arena_alloc_array(&link->arena, module->symbol_count, sizeof **ret)};
+    if (!symbols.at || !VEC_PUSH(&patch->symbols, symbols))
+        return error_memory();
+    *ret = symbols.at;
+    return relink_view_symbols(&patch->relink, module->first_symbol, module->symbol_count, symbols.at);
 }
 
 /* Places in the base. */
@@ -304,11 +322,30 @@ static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *
     return link_want(link, symbol);
 }
 
+/* Binds what the section refers to. */
+static void bind_section(struct link *link, const struct link_section *section)
+{
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(section->relocs[i].r_info)];
+        if (symbol->state == LINK_SYMBOL_UNDEFINED && !symbol->is_local && symbol->is_referenced &&
+            !symbol->is_looked_up)
+            link_report(link, bind_symbol(link, symbol));
+        symbol->is_looked_up = true;
+    }
+}
+
+/* Of sections that are the base's nothing is in the patch. */
 struct crateld_error *patch_bind_undefined(struct link *link)
 {
-    for (size_t i = 0; i < link->symbols.count; i++)
-        if (link->symbols.at[i]->state == LINK_SYMBOL_UNDEFINED && link->symbols.at[i]->is_referenced)
-            link_report(link, bind_symbol(link, link->symbols.at[i]));
+    for (size_t i = 0; i < link->patch->objects.count; i++) {
+        const struct patch_object *object = &link->patch->objects.at[i];
+        for (uint32_t k = 1; k < object->object->section_count; k++) {
+            const struct link_section *section = &object->object->sections[k];
+            bool is_bases = section->kind == LINK_SECTION_PLAIN && object->sections[k].fate == PATCH_SAME;
+            if (!is_bases && section->flags & SHF_ALLOC)
+                bind_section(link, section);
+        }
+    }
     return link_resolve_undefined(link);
 }
 

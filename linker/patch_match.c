@@ -19,8 +19,9 @@
 struct matching {
     struct link *link;
     struct patch_object *object;
-    struct hash_index section_names; /* of the module's sections, first to last */
-    struct hash_index local_names;   /* of the module's symbols, less compilers' suffixes */
+    struct hash_index section_names;     /* of the module's sections, first to last */
+    struct hash_index local_names;       /* of the module's symbols, less compilers' suffixes */
+    const struct relink_symbol *symbols; /* the module's */
 };
 
 /* Modules. */
@@ -207,7 +208,7 @@ static struct crateld_error *is_label(const struct matching *m, const struct lin
     if (*ret)
         return NULL;
     bool is_start;
-    uint64_t value = symbol->value + (uint64_t)(reloc->r_addend + (is_word ? 0 : machine->operand_bias));
+    uint64_t value = symbol->value + (uint64_t)reloc->r_addend + (uint64_t)(is_word ? 0 : machine->operand_bias);
     TRY(link_function_is_start(m->link, symbol->section, value, &is_start));
     *ret = !is_start;
     return NULL;
@@ -296,12 +297,10 @@ static bool is_same_stem(const char *a, const char *b)
 static struct crateld_error *index_symbols(struct matching *m)
 {
     const struct relink_module *module = &m->object->module;
-    for (uint32_t i = 0; i < module->symbol_count; i++) {
-        struct relink_symbol symbol;
-        TRY(relink_view_symbol(&m->link->patch->relink, module->first_symbol + i, &symbol));
-        if (!hash_index_add(&m->local_names, stem_hash(symbol.name)))
+    TRY(patch_module_symbols(m->link, module, &m->symbols));
+    for (uint32_t i = 0; i < module->symbol_count; i++)
+        if (!hash_index_add(&m->local_names, stem_hash(m->symbols[i].name)))
             return error_memory();
-    }
     return NULL;
 }
 
@@ -320,8 +319,7 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     struct relink_symbol exact = {.name = NULL}, last = {.name = NULL};
     ret->count = 0;
     while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
-        struct relink_symbol known;
-        TRY(relink_view_symbol(&m->link->patch->relink, m->object->module.first_symbol + i, &known));
+        struct relink_symbol known = m->symbols[i];
         if (known.binding != STB_LOCAL || known.type == STT_SECTION || known.where != RELINK_IN_SECTION ||
             !is_same_stem(known.name, symbol->name))
             continue;
@@ -334,20 +332,32 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     return NULL;
 }
 
+/* The crate's symbol that is not local and has the name: mostly the module's own. */
+static struct crateld_error *find_global(struct matching *m, const struct link_symbol *symbol,
+                                         struct relink_symbol *ret)
+{
+    size_t cursor = 0;
+    uint32_t i, number;
+    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+        if (m->symbols[i].binding == STB_LOCAL || strcmp(m->symbols[i].name, symbol->name) != 0)
+            continue;
+        *ret = m->symbols[i];
+        return NULL;
+    }
+    TRY(relink_view_find(&m->link->patch->relink, symbol->name, &number));
+    return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->relink, number, ret);
+}
+
 /* The base's counterpart of a symbol that the object defines; ret->symbol.name is NULL if there is none. */
 static struct crateld_error *find_counterpart(struct matching *m, const struct link_symbol *symbol,
                                               struct counterpart *ret)
 {
     const struct relink_view *relink = &m->link->patch->relink;
     *ret = (struct counterpart){.symbol = {.name = NULL}, .count = 1};
-    if (symbol->is_local) {
+    if (symbol->is_local)
         TRY(find_local(m, symbol, ret));
-    } else {
-        uint32_t number;
-        TRY(relink_view_find(relink, symbol->name, &number));
-        if (number != RELINK_NONE)
-            TRY(relink_view_symbol(relink, number, &ret->symbol));
-    }
+    else
+        TRY(find_global(m, symbol, &ret->symbol));
     if (!ret->symbol.name)
         return NULL;
     if (ret->symbol.where == RELINK_IN_SECTION)

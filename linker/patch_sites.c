@@ -165,11 +165,12 @@ static struct crateld_error *find_sites(const struct finding *f)
 {
     const struct relink_view *relink = &f->link->patch->relink;
     struct relink_module module;
+    const struct relink_symbol *symbols = NULL;
     TRY(relink_view_module(relink, f->section.module, &module));
+    TRY(patch_module_symbols(f->link, &module, &symbols));
     for (uint32_t i = 0; i < module.symbol_count; i++) {
-        struct relink_symbol symbol;
+        struct relink_symbol symbol = symbols[i];
         uint32_t number = module.first_symbol + i;
-        TRY(relink_view_symbol(relink, number, &symbol));
         if (symbol.where != RELINK_IN_SECTION || symbol.section != f->section_number)
             continue;
         TRY(find_references(f, number, &symbol));

@@ -2,14 +2,18 @@
 #include "loader/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "loader/address_index.h"
@@ -59,6 +63,48 @@ void agent_start(void)
         has_thread = false;
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Executes crateld-tool from `folder`, which is relative to that of this program. */
+static void execute_watcher(const char *folder, char *id)
+{
+    char self[PATH_MAX], path[2 * PATH_MAX];
+    char *arguments[] = {"crateld", "watch", id, NULL};
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0)
+        return;
+    self[length] = 0;
+    char *slash = strrchr(self, '/');
+    snprintf(path, sizeof path, "%.*s/%scrateld-tool", slash ? (int)(slash - self) : 0, self, folder);
+    execv(path, arguments);
+}
+
+/* A child's child has no parent but init: the program does not find it among its own children. */
+static _Noreturn void run_watcher(int id)
+{
+    char text[16];
+    if (fork() != 0)
+        _exit(0);
+    snprintf(text, sizeof text, "%d", id);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, STDIN_FILENO); /* that is the program's */
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+    execute_watcher("", text);
+    execute_watcher(CRATELD_TOOL_FOLDER "/", text);
+    _exit(127);
+}
+
+struct crateld_error *agent_watch(void)
+{
+    int id = getpid(), status;
+    pid_t child = fork();
+    if (!child)
+        run_watcher(id);
+    if (child < 0 || waitpid(child, &status, 0) < 0)
+        return error_errno(errno, "cannot start crateld watch");
+    agent_start();
+    return NULL;
 }
 
 /* Whether a thread that is blocked in the system call may hold a lock of libc's that making a thread needs: those of

@@ -15,6 +15,10 @@ void agent_init(struct process *process);
 /* Sees to it that it still is: libc takes the signal for itself when it makes its first thread. */
 void agent_keep(void);
 
+/* Starts `crateld watch` for this process, which is no child of it, and makes the thread. For a process of one thread.
+ * Error: IO. */
+MUST_CHECK struct crateld_error *agent_watch(void);
+
 /* Makes the thread, unless there is one. For a caller that holds no lock of libc's. */
 void agent_start(void);
 

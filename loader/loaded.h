@@ -63,6 +63,7 @@ struct loaded_crate {
     struct loaded_tls tls;          /* set by activation */
     struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
     bool *is_active_module;         /* owned by the process's arena; of a patch, for each of its modules */
+    bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
     bool is_initialised;            /* its initialisers ran or are running */

@@ -214,23 +214,39 @@ static bool is_ours(const struct commit *commit, const struct loaded_crate *base
     return word == before;
 }
 
-static struct crateld_error *fix_site(struct commit *commit, const struct loaded_crate *patch, uint32_t i)
+static struct crateld_error *fix_site(struct commit *commit, struct loaded_crate *patch, uint32_t i)
 {
     struct crate_site site;
     struct loaded_crate *base = base_of(patch);
     bool is_function = false;
     TRY(crate_view_site(&patch->view, i, &site));
     uint32_t subject = site_subject(patch, &site, &is_function);
-    if (is_function ? versions_is_superseded(base, site.place_rva) : !is_ours(commit, base, &site, subject))
+    bool is_superseded = is_function && versions_is_superseded(base, site.place_rva);
+    patch->has_stale_sites |= is_superseded;
+    if (is_superseded || (!is_function && !is_ours(commit, base, &site, subject)))
         return NULL;
     return change_fix(&commit->change, base, site.place_rva, site.kind,
                       versions_address(base, subject) + (uint64_t)site.addend);
 }
 
+/* Whether the patch is active, or was before the commit, or has sites that were left alone then. */
+static bool is_concerned(const struct commit *commit, const struct loaded_crate *patch)
+{
+    if (patch->has_stale_sites || versions_is_active(patch))
+        return true;
+    for (size_t i = 0; i < commit->before->active.count; i++)
+        if (commit->before->active.at[i].patch == patch)
+            return true;
+    return false;
+}
+
 static struct crateld_error *fix_base(struct commit *commit, struct loaded_crate *base)
 {
     for (size_t n = 0; n < base->versions->patches.count; n++) {
-        const struct loaded_crate *patch = base->versions->patches.at[n];
+        struct loaded_crate *patch = base->versions->patches.at[n];
+        if (!is_concerned(commit, patch))
+            continue;
+        patch->has_stale_sites = false;
         for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_SITES); i++)
             TRY(fix_site(commit, patch, i));
     }

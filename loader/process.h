@@ -30,6 +30,7 @@ struct process_opts {
     size_t patch_count;
     const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
+    bool is_watched;      /* `crateld watch` is started for it */
     bool binds_now;       /* all imports are bound at start */
 };
 

@@ -262,6 +262,8 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     TRY(low_check(process, args));
     current_set(process, crate);
     agent_init(process);
+    if (process->opts.is_watched)
+        TRY(agent_watch());
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
     TRY(start_crate(crate, process->opts.binds_now));
