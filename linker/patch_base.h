@@ -57,9 +57,8 @@ struct patch_grown {
 };
 
 struct link_patch {
-    struct file file; /* owned; the base's */
-    struct crate_view base;
-    struct relink_view relink;
+    struct link_base own;              /* owned; the base, unless the options bring it opened */
+    const struct link_base *base;      /* borrowed */
     struct link_symbol *tls_block;     /* made on demand */
     VEC(struct patch_symbols) symbols; /* of the modules that were looked at */
     VEC(struct patch_object) objects;
@@ -74,7 +73,7 @@ struct link_patch {
 /* The base's path. */
 static inline const char *patch_base_name(const struct link *link)
 {
-    return link->options->base_name ? link->options->base_name : link->options->base;
+    return link->patch->base->path;
 }
 
 /* What is behind the last slash of a path. */

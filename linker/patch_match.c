@@ -20,8 +20,11 @@ struct matching {
     struct link *link;
     struct patch_object *object;
     struct hash_index section_names;     /* of the module's sections, first to last */
+    struct hash_index own_section_names; /* of the object's sections that were looked for so far */
+    const struct link_section **own_sections;
     struct hash_index local_names;       /* of the module's symbols, less compilers' suffixes */
     const struct relink_symbol *symbols; /* the module's */
+    bool *is_wanted;                     /* by the object's symbol indices: the patch may refer to it */
 };
 
 /* Modules. */
@@ -83,7 +86,7 @@ struct crateld_error *link_patch_count_modules(const struct relink_view *relink,
 
 static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
 {
-    const struct relink_view *relink = &link->patch->relink;
+    const struct relink_view *relink = &link->patch->base->relink;
     const char *name = renamed(link, path);
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
@@ -102,7 +105,7 @@ static struct crateld_error *index_sections(struct matching *m)
     const struct relink_module *module = &m->object->module;
     for (uint32_t i = 0; i < module->section_count; i++) {
         struct relink_section section;
-        TRY(relink_view_section(&m->link->patch->relink, module->first_section + i, &section));
+        TRY(relink_view_section(&m->link->patch->base->relink, module->first_section + i, &section));
         if (!hash_index_add(&m->section_names, hash_string(section.name)))
             return error_memory();
     }
@@ -113,16 +116,19 @@ static struct crateld_error *index_sections(struct matching *m)
 static struct crateld_error *find_section(struct matching *m, const struct link_section *section, uint32_t *ret)
 {
     uint32_t skip = 0, i;
+    uint64_t hash = hash_string(section->name);
     size_t cursor = 0;
-    for (uint32_t k = 1; k < section->index; k++) {
-        const struct link_section *other = &section->object->sections[k];
-        skip += link_relink_records(other) && !strcmp(other->name, section->name);
-    }
+    while ((i = hash_index_next(&m->own_section_names, hash, &cursor)) != HASH_INDEX_NONE)
+        skip += !strcmp(m->own_sections[i]->name, section->name);
+    m->own_sections[m->own_section_names.count] = section;
+    if (!hash_index_add(&m->own_section_names, hash))
+        return error_memory();
+    cursor = 0;
     *ret = RELINK_NONE;
-    while ((i = hash_index_next(&m->section_names, hash_string(section->name), &cursor)) != HASH_INDEX_NONE) {
+    while ((i = hash_index_next(&m->section_names, hash, &cursor)) != HASH_INDEX_NONE) {
         struct relink_section found;
         uint32_t number = m->object->module.first_section + i;
-        TRY(relink_view_section(&m->link->patch->relink, number, &found));
+        TRY(relink_view_section(&m->link->patch->base->relink, number, &found));
         if (strcmp(found.name, section->name) != 0 || skip--)
             continue;
         *ret = found.rva == RELINK_NONE ? RELINK_NONE : number;
@@ -134,7 +140,7 @@ static struct crateld_error *find_section(struct matching *m, const struct link_
 /* The copy of a section group's member that the base kept, which may be another module's: where its symbol is. */
 static struct crateld_error *find_kept_copy(struct matching *m, const struct link_section *section, uint32_t *ret)
 {
-    const struct relink_view *relink = &m->link->patch->relink;
+    const struct relink_view *relink = &m->link->patch->base->relink;
     const struct link_object *object = section->object;
     for (uint32_t i = object->first_global; i < object->symbol_count; i++) {
         const struct link_symbol *symbol = object->symbols[i];
@@ -168,7 +174,7 @@ static struct crateld_error *match_section(struct matching *m, struct link_secti
     if (ret->base == RELINK_NONE)
         return NULL;
     struct relink_section base;
-    TRY(relink_view_section(&m->link->patch->relink, ret->base, &base));
+    TRY(relink_view_section(&m->link->patch->base->relink, ret->base, &base));
     ret->fate = base.hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
     return NULL;
 }
@@ -262,7 +268,8 @@ static struct crateld_error *match_sections(struct matching *m)
 {
     struct link_object *object = m->object->object;
     m->object->sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->object->sections);
-    if (!m->object->sections)
+    m->own_sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->own_sections);
+    if (!m->object->sections || !m->own_sections)
         return error_memory();
     TRY(index_sections(m));
     for (uint32_t i = 0; i < object->section_count; i++) {
@@ -344,15 +351,15 @@ static struct crateld_error *find_global(struct matching *m, const struct link_s
         *ret = m->symbols[i];
         return NULL;
     }
-    TRY(relink_view_find(&m->link->patch->relink, symbol->name, &number));
-    return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->relink, number, ret);
+    TRY(relink_view_find(&m->link->patch->base->relink, symbol->name, &number));
+    return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->base->relink, number, ret);
 }
 
 /* The base's counterpart of a symbol that the object defines; ret->symbol.name is NULL if there is none. */
 static struct crateld_error *find_counterpart(struct matching *m, const struct link_symbol *symbol,
                                               struct counterpart *ret)
 {
-    const struct relink_view *relink = &m->link->patch->relink;
+    const struct relink_view *relink = &m->link->patch->base->relink;
     *ret = (struct counterpart){.symbol = {.name = NULL}, .count = 1};
     if (symbol->is_local)
         TRY(find_local(m, symbol, ret));
@@ -393,7 +400,7 @@ static struct crateld_error *add_unit(struct matching *m, const struct patch_sec
     struct relink_section base;
     if (section->fate != PATCH_CHANGED)
         return NULL;
-    TRY(relink_view_section(&patch->relink, section->base, &base));
+    TRY(relink_view_section(&patch->base->relink, section->base, &base));
     for (size_t i = 0; i < patch->units.count; i++)
         if (patch->units.at[i].rva == base.rva)
             return NULL; /* another module's copy of the same function */
@@ -411,7 +418,7 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     bool is_known = old.symbol.name && old.symbol.type == symbol->type && old.section.flags & RELINK_SECTION_TEXT;
     if (section->fate == PATCH_SAME) {
         struct relink_section base;
-        TRY(relink_view_section(&m->link->patch->relink, section->base, &base));
+        TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
         uint32_t rva = base.rva + (uint32_t)symbol->value;
         if (is_known && symbol->type == STT_FUNC)
             TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old.symbol, rva)));
@@ -507,7 +514,7 @@ static struct crateld_error *find_storage(struct matching *m, const struct link_
     if (ret->unknown)
         return refuse(ret->stranger,
                       "it is new in a section with others, which must not move: compile with -fdata-sections");
-    TRY(relink_view_section(&m->link->patch->relink, ret->section, &base));
+    TRY(relink_view_section(&m->link->patch->base->relink, ret->section, &base));
     if (ret->old_size &&
         (ret->known != 1 || ret->rva != base.rva || base.size != ret->old_size || section->size != ret->first->size))
         return refuse(ret->first, "it has grown, and is not alone in its section: compile with -fdata-sections");
@@ -538,7 +545,7 @@ static struct crateld_error *add_init(struct matching *m, struct link_section *s
     if (matched->fate == PATCH_SAME && matched->base == storage->section)
         return NULL;
     struct relink_section base;
-    TRY(relink_view_section(&m->link->patch->relink, storage->section, &base));
+    TRY(relink_view_section(&m->link->patch->base->relink, storage->section, &base));
     if (section->type == SHT_NOBITS && base.flags & RELINK_SECTION_BSS)
         return NULL;
     if (section->flags & SHF_TLS)
@@ -565,12 +572,12 @@ static struct crateld_error *place_variables(struct matching *m, struct link_sec
         return NULL; /* new */
     struct relink_section base;
     if (!storage.known) {
-        TRY(relink_view_section(&m->link->patch->relink, matched->base, &base));
+        TRY(relink_view_section(&m->link->patch->base->relink, matched->base, &base));
         storage.rva = base.rva;
     } else {
         TRY(storage.old_size ? add_grown(m, section, &storage) : add_init(m, section, &storage));
     }
-    uint32_t bias = section->flags & SHF_TLS ? m->link->patch->base.header.tls_rva : 0;
+    uint32_t bias = section->flags & SHF_TLS ? m->link->patch->base->view.header.tls_rva : 0;
     for (uint32_t i = 1; i < object->symbol_count; i++) {
         struct link_symbol *symbol = object->symbols[i];
         if (symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section)
@@ -588,7 +595,7 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
     struct relink_section base;
     if (section->fate != PATCH_SAME || symbol->section->kind != LINK_SECTION_PLAIN)
         return NULL;
-    TRY(relink_view_section(&m->link->patch->relink, section->base, &base));
+    TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
     return patch_use_base(m->link, symbol, base.rva + (uint32_t)symbol->value);
 }
 
@@ -625,15 +632,44 @@ static struct crateld_error *place_sections(struct matching *m)
     return NULL;
 }
 
+/* Whether the section is the base's, and nothing of it is in the patch. */
+static bool is_bases(const struct matching *m, const struct link_section *section)
+{
+    return section->kind == LINK_SECTION_PLAIN && m->object->sections[section->index].fate == PATCH_SAME;
+}
+
+/* Marks what sections that may be in the patch refer to. Unwind tables refer to all text, and go with it. */
+static struct crateld_error *find_wanted(struct matching *m)
+{
+    struct link_object *object = m->object->object;
+    m->is_wanted = arena_alloc_array(&m->link->arena, object->symbol_count, sizeof *m->is_wanted);
+    if (!m->is_wanted)
+        return error_memory();
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        const struct link_section *section = &object->sections[i];
+        if (is_bases(m, section) || !(section->flags & SHF_ALLOC))
+            continue;
+        for (uint32_t k = 0; k < section->reloc_count; k++) {
+            uint32_t index = (uint32_t)ELF64_R_SYM(section->relocs[k].r_info);
+            const struct link_symbol *symbol = object->symbols[index];
+            bool is_its_text = section->kind == LINK_SECTION_EH_FRAME && symbol->section && is_text(symbol->section);
+            m->is_wanted[index] |= !is_its_text;
+        }
+    }
+    return NULL;
+}
+
 static struct crateld_error *place_symbols(struct matching *m)
 {
     struct link_object *object = m->object->object;
     struct link_symbol *ignored;
     /* Functions are listed by place before any of them becomes the base's. */
     TRY(link_function_symbol(m->link, &object->sections[0], 0, &ignored));
+    TRY(find_wanted(m));
     for (uint32_t i = 1; i < object->symbol_count; i++) {
         struct link_symbol *symbol = object->symbols[i];
-        if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || symbol->object != object)
+        if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || symbol->object != object ||
+            (!m->is_wanted[i] && is_bases(m, symbol->section)))
             continue;
         if (is_text(symbol->section))
             link_report(m->link, place_code(m, symbol));
@@ -655,6 +691,7 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
         return error_memory();
     struct matching m = {.link = link, .object = &link->patch->objects.at[link->patch->objects.count - 1]};
     hash_index_init(&m.section_names);
+    hash_index_init(&m.own_section_names);
     hash_index_init(&m.local_names);
     error = match_sections(&m);
     if (!error)
@@ -662,6 +699,7 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     if (!error)
         error = place_symbols(&m);
     hash_index_deinit(&m.section_names);
+    hash_index_deinit(&m.own_section_names);
     hash_index_deinit(&m.local_names);
     return error;
 }

@@ -157,6 +157,8 @@ static struct crateld_error *load_patches(struct process *process, const char *t
         if (*path != '/')
             return error_create(CRATELD_ERROR_FORMAT, "%s: the path of a patch is to be absolute", path);
         TRY(patch_load(process, path, &patch));
+        if (strcmp(patch->path, path) != 0)
+            (void)unlink(path); /* an earlier one has the same contents */
         if (!VEC_PUSH(&list->patches, patch))
             return error_memory();
     }

@@ -19,7 +19,8 @@ enum {
 enum control_kind {
     /* Requests. */
     CONTROL_LIST,     /* of the crates that can be reloaded; answered by CRATE for each, then DONE */
-    CONTROL_RELOAD,   /* payload: absolute paths of patches, each with its NUL, that come into effect together */
+    CONTROL_RELOAD,   /* payload: absolute paths of patches, each with its NUL, that come into effect together; if it is
+                         done they are the process's own, to be removed */
     CONTROL_CHECK,    /* the same, without coming into effect */
     CONTROL_ROLLBACK, /* takes the last reload back */
     /* Answers: any number of CRATE and TEXT, then DONE or ERROR. */
