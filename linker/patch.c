@@ -82,6 +82,7 @@ void link_patch_destroy(struct link_patch *patch)
     free(patch->units.at);
     free(patch->inits.at);
     free(patch->grown.at);
+    free(patch->fresh.at);
     free(patch->sites.at);
     free(patch);
 }
@@ -144,6 +145,15 @@ struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symb
     symbol->state = LINK_SYMBOL_IMPORTED;
     symbol->provider = 0;
     symbol->version = NULL;
+    return NULL;
+}
+
+struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *symbol)
+{
+    struct link_section *section = symbol->section;
+    TRY(patch_use_base(link, symbol, (uint32_t)symbol->value));
+    symbol->base->fresh = section;
+    symbol->is_fresh = true;
     return NULL;
 }
 
@@ -393,14 +403,40 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
         if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->fresh.count; i++) {
+        struct crate_fresh fresh = {.module = patch->fresh.at[i].module,
+                                    .size = (uint32_t)patch->fresh.at[i].section->size};
+        if (!patch->fresh.at[i].section->is_live)
+            continue;
+        TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));
+        if (!VEC_PUSH(&tables->fresh, fresh))
+            return error_memory();
+    }
     for (size_t i = 0; i < patch->sites.count; i++)
         if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
             return error_memory();
     return NULL;
 }
 
+static int compare_fresh(const void *a, const void *b)
+{
+    const struct crate_fresh *x = a, *y = b;
+    return (x->rva > y->rva) - (x->rva < y->rva);
+}
+
+static void fill_fresh(const struct link_patch *patch, struct crate_tables *tables)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < patch->fresh.count; i++)
+        if (patch->fresh.at[i].section->is_live)
+            tables->fresh.at[count++].rva = (uint32_t)link_section_rva(patch->fresh.at[i].section, 0);
+    if (count)
+        qsort(tables->fresh.at, count, sizeof *tables->fresh.at, compare_fresh);
+}
+
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
+    fill_fresh(link->patch, tables);
     for (size_t i = 0; i < link->patch->moves.count; i++)
         tables->moves.at[i].new_rva = (uint32_t)link_symbol_rva(link->patch->moves.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->inits.count; i++) {

@@ -34,6 +34,8 @@ struct link_base_place {
     uint32_t rva;           /* of thread-locals: offset in the base's block */
     uint32_t canonical_rva; /* of functions: their address for all who hold it */
     bool is_function;
+    struct link_section
+        *fresh; /* of a variable that the base does not have: its section, and `rva` is the offset there */
     struct link_symbol *entry;   /* what stands for the first instruction; made on demand, as are those below */
     struct link_symbol *address; /* what stands for the canonical address */
     struct link_symbol
