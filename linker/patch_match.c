@@ -416,6 +416,16 @@ static struct crateld_error *add_unit(struct matching *m, const struct patch_sec
     return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
+/* Whether the function is, and alone in its section, the one that g++ or clang makes of a file's objects that are
+ * constructed before main. */
+static bool constructs_objects(const struct link_symbol *symbol)
+{
+    return (has_prefix(symbol->name, "_GLOBAL__sub_I_") ||
+            strstr(symbol->name, "__static_initialization_and_destruction_") ||
+            has_prefix(symbol->name, "__cxx_global_var_init")) &&
+           symbol->size == symbol->section->size;
+}
+
 /* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
  */
 static struct crateld_error *place_code(struct matching *m, struct link_symbol *symbol)
@@ -436,6 +446,10 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
         return NULL;
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
+    if (constructs_objects(symbol))
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: objects with constructors came, went or changed ('%s'): constructors have run already",
+                            symbol->object->path, symbol->name);
     return add_move(m, symbol, &old);
 }
 
