@@ -174,7 +174,7 @@ static void sweep(struct crateld_gc_heap *heap)
     }
 }
 
-static void collect(struct crateld_gc_heap *heap)
+static bool collect(struct crateld_gc_heap *heap)
 {
     struct gc_mutator *mutator = &heap->mutator;
     open_hole(mutator, 0, 0, true);
@@ -187,6 +187,7 @@ static void collect(struct crateld_gc_heap *heap)
     sweep(heap);
     gc_large_sweep(heap);
     gc_blocks_release(heap);
+    return true;
 }
 
 const struct gc_plan gc_plan_immix = {
