@@ -218,6 +218,7 @@ struct link {
     VEC(struct link_function *) func_refs; /* by index */
     VEC(struct link_undefined) undefined;
     uint32_t global_slot_count;
+    uint32_t type_count;     /* pointers to types of collected objects; known with the layout */
     uint32_t tls_block_slot; /* index + 1 of the local-dynamic pair's first slot */
     uint32_t flags;          /* enum crate_flags */
     struct link_eh_frame *eh_frame;

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "loader/current.h"
+#include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
 
@@ -307,6 +308,8 @@ static struct crateld_error *find_library(struct process *process, struct loaded
     library->is_eager |= !!(needed->flags & CRATE_NEEDED_FLAG_EAGER);
     library->uses_exports |= !!(needed->flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
     user->needed[index].library = library;
+    if (heap_is_library(soname))
+        process->heap_library = library;
     if (!is_new)
         return NULL;
     struct crateld_error *error = elf_library_check(library);

@@ -42,6 +42,7 @@ struct process {
     VEC(struct elf_library *) libraries;
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
+    struct elf_library *heap_library; /* borrowed: libcrateld-gc, if a crate needs it: loader/heap.h */
     struct vague_table vague;
     struct image_region region; /* where crates are mapped */
 };

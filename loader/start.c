@@ -13,6 +13,7 @@
 #include "loader/bind.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
+#include "loader/heap.h"
 #include "loader/log.h"
 #include "loader/low.h"
 #include "loader/patch.h"
@@ -259,6 +260,11 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     current_set(process, crate);
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
+    process_lock(process);
+    struct crateld_error *error = heap_open(process); /* it belongs to this thread, whoever uses it first */
+    process_unlock(process);
+    if (error)
+        return error;
     TRY(start_crate(crate, process->opts.binds_now));
     log_print_stats();
     int (*entry)(int, char **, char **) =

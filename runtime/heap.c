@@ -89,7 +89,8 @@ static struct crateld_error *init(struct crateld_gc_heap *heap)
     if (heap->opts.is_stack_scanned)
         TRY(find_stack(heap));
     heap->trigger_size = initial_trigger(heap);
-    heap->mutator.public = (struct crateld_gc_mutator){.vo_base = heap->vo_base, .heap = heap};
+    heap->mutator.public = (struct crateld_gc_mutator){
+        .vo_base = heap->vo_base, .heap = heap, .thread = (uintptr_t)__builtin_thread_pointer()};
     heap->plan->init(heap);
     return NULL;
 }

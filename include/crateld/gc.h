@@ -88,6 +88,12 @@ CRATELD_API struct crateld_error *crateld_gc_opts_parse(const char *text, struct
 CRATELD_API struct crateld_error *crateld_gc_heap_create(const struct crateld_gc_opts *opts,
                                                          struct crateld_gc_heap **ret);
 
+/* The heap that the crates of this OS process share: the first call makes it, as the environment's CRATELD_GC says (see
+ * crateld_gc_opts_parse()), and the calling thread is its owner, whose stack is scanned unless the plan moves objects.
+ * It is never destroyed. For any thread. Errors: those of crateld_gc_opts_parse() and crateld_gc_heap_create(), again
+ * at each call. */
+CRATELD_API struct crateld_error *crateld_gc_shared_heap(struct crateld_gc_heap **ret);
+
 /* Unmaps the heap with all that is in it; finalizers do not run. NULL is allowed. */
 CRATELD_API void crateld_gc_heap_destroy(struct crateld_gc_heap *heap);
 
@@ -138,6 +144,7 @@ struct crateld_gc_mutator {
     uintptr_t vo_base; /* the valid-object bits: that of address a is bit a >> 4 & 63 of the word at vo_base + (a >> 10)
                         * 8 */
     struct crateld_gc_heap *heap;
+    uintptr_t thread; /* the thread pointer of the thread that may use it */
 };
 
 /* The heap's first mutator. */
