@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* This crate's TOC. The linker defines it. */
-extern struct crateld_toc crateld_own_toc __asm__("_TOC_") __attribute__((visibility("hidden")));
+extern struct crateld_toc _TOC_ __attribute__((visibility("hidden")));
 
 /* The crate's types, in the order of their indices. */
 extern const struct crateld_gc_type *__start_crateld_gc_types[] __attribute__((visibility("hidden")));
@@ -36,7 +36,7 @@ extern const struct crateld_gc_type *__start_crateld_gc_types[] __attribute__((v
 /* The mutator of the shared heap. */
 static inline struct crateld_gc_mutator *crateld_gc_own_mutator(void)
 {
-    return (struct crateld_gc_mutator *)crateld_own_toc.gc_heap_data;
+    return (struct crateld_gc_mutator *)_TOC_.gc_heap_data;
 }
 
 static inline struct crateld_gc_heap *crateld_gc_own_heap(void)
@@ -47,7 +47,7 @@ static inline struct crateld_gc_heap *crateld_gc_own_heap(void)
 /* The number of a type in the shared heap. */
 static inline uint32_t crateld_gc_own_type(const struct crateld_gc_type **type)
 {
-    return ((const uint32_t *)crateld_own_toc.type_ids)[type - __start_crateld_gc_types];
+    return ((const uint32_t *)_TOC_.type_ids)[type - __start_crateld_gc_types];
 }
 
 /* An object of `type`, `size` bytes, zeroed. NULL, with crateld_gc_why(), without memory, and in other threads than the

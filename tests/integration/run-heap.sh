@@ -88,7 +88,7 @@ int main(void)
     printf("types %d %d\n", crateld_gc_type_of(kept_by_data) == crateld_gc_own_type(&node_type),
            crateld_gc_type_of(kept_in_library()) == crateld_gc_own_type(&wide_type));
     crateld_gc_range(crateld_gc_own_heap(), &base, &bound);
-    printf("toc %d %d %d\n", base == crateld_own_toc.gc_heap_base, bound == crateld_own_toc.gc_heap_bound,
+    printf("toc %d %d %d\n", base == _TOC_.gc_heap_base, bound == _TOC_.gc_heap_bound,
            (uintptr_t)kept_by_bss - base < bound - base);
     kept_by_data = kept_by_bss = kept_by_thread_local = NULL;
     keep_in_library(NULL);
