@@ -27,6 +27,7 @@ struct link_options {
     const char *support_archive; /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
     const char *map_path;        /* NULL: no map */
     const char *base;            /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
+    const char *base_name;       /* its path for messages, and where what it needs is beside it; NULL: `base` */
     const char *const *renames;  /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;
     const struct link_argument *arguments;

@@ -15,9 +15,9 @@
 
 static struct crateld_error *open_base(struct link *link, struct link_patch *patch)
 {
-    const char *path = link->options->base;
+    const char *path = patch_base_name(link);
     struct span relink;
-    TRY(file_open(path, &patch->file));
+    TRY(file_open(link->options->base, &patch->file));
     TRY(crate_view_open(path, patch->file.data, &patch->base));
     TRY(crate_check_meta(path, patch->file.data, &patch->base.header));
     if (patch->base.header.flags & CRATE_FLAG_PATCH)
@@ -45,7 +45,7 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
             TRY(crate_view_needed(base, i - 1, &needed));
         *provider = (struct link_provider){
             .kind = LINK_PROVIDER_BASE,
-            .path = link->options->base,
+            .path = patch_base_name(link),
             .name = i ? crate_view_string(base, needed.name) : crate_view_name(base),
             .is_used = !i,
         };
@@ -70,8 +70,12 @@ void link_patch_destroy(struct link_patch *patch)
         return;
     file_close(&patch->file);
     free(patch->objects.at);
+    free(patch->symbols.at);
     free(patch->moves.at);
+    free(patch->units.at);
     free(patch->inits.at);
+    free(patch->grown.at);
+    free(patch->sites.at);
     free(patch);
 }
 
@@ -84,7 +88,7 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
         index++;
     if (!index) {
         memcpy(needed->build_id, base->header.build_id, sizeof needed->build_id);
-        *path = patch_file_name(link->options->base);
+        *path = patch_file_name(patch_base_name(link));
         return NULL;
     }
     struct crate_needed of_base;
@@ -93,6 +97,23 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
     *path = crate_view_string(base, of_base.path);
     *needed = of_base;
     return NULL;
+}
+
+struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
+                                           const struct relink_symbol **ret)
+{
+    struct link_patch *patch = link->patch;
+    for (size_t i = 0; i < patch->symbols.count; i++) {
+        *ret = patch->symbols.at[i].at;
+        if (patch->symbols.at[i].first == module->first_symbol)
+            return NULL;
+    }
+    struct patch_symbols symbols = {module->first_symbol,
+                                    arena_alloc_array(&link->arena, module->symbol_count, sizeof **ret)};
+    if (!symbols.at || !VEC_PUSH(&patch->symbols, symbols))
+        return error_memory();
+    *ret = symbols.at;
+    return relink_view_symbols(&patch->relink, module->first_symbol, module->symbol_count, symbols.at);
 }
 
 /* Places in the base. */
@@ -155,13 +176,25 @@ struct link_symbol *link_patch_tls_block(struct link *link)
     return link->patch->tls_block;
 }
 
-struct crateld_error *link_patch_target(struct link *link, struct link_symbol *symbol, uint64_t value, bool is_branch,
-                                        struct link_symbol **ret)
+/* Another module's function, whichever version of it is in effect. */
+static struct crateld_error *use_entry(struct link *link, struct link_symbol *symbol, struct link_symbol **ret)
+{
+    struct link_base_place *place = symbol->base;
+    if (!place->entry)
+        place->entry = make_symbol(link, symbol->name, STT_FUNC, place->rva);
+    *ret = place->entry;
+    return *ret ? NULL : error_memory();
+}
+
+struct crateld_error *link_patch_target(struct link *link, const struct link_section *from, struct link_symbol *symbol,
+                                        uint64_t value, bool is_branch, struct link_symbol **ret)
 {
     struct link_symbol *function = symbol;
     *ret = symbol;
-    if (is_branch)
-        return NULL;
+    if (is_branch) {
+        bool is_others = symbol->state == LINK_SYMBOL_DEFINED && symbol->section->object != from->object;
+        return is_others && symbol->base && symbol->base->is_function ? use_entry(link, symbol, ret) : NULL;
+    }
     if (symbol->section && symbol->section->object != &link->own && (symbol->section->flags & SHF_EXECINSTR))
         TRY(link_function_symbol(link, symbol->section, value, &function));
     else if (value != symbol->value)
@@ -237,7 +270,7 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
         if (rva == RELINK_NONE)
             return error_create(CRATELD_ERROR_UNSUPPORTED,
                                 "%s: '%s' is TOC code, and nothing in %s enters it from plain code yet",
-                                symbol->object->path, symbol->name, link->options->base);
+                                symbol->object->path, symbol->name, patch_base_name(link));
     }
     symbol->type = known->type == STT_GNU_IFUNC ? STT_FUNC : known->type;
     symbol->size = known->size;
@@ -260,7 +293,7 @@ static struct crateld_error *open_sources(struct link *link)
     for (uint32_t i = 0; i < crate_view_count(base, CRATE_TABLE_NEEDED); i++) {
         struct crate_needed needed;
         TRY(crate_view_needed(base, i, &needed));
-        const char *path = crate_view_string(base, needed.path), *folder = link->options->base;
+        const char *path = crate_view_string(base, needed.path), *folder = patch_base_name(link);
         int length = (int)(patch_file_name(folder) - folder);
         if (needed.kind == CRATE_NEEDED_CRATE)
             path = arena_printf(&link->arena, "%.*s%s", length, folder, path);
@@ -289,11 +322,30 @@ static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *
     return link_want(link, symbol);
 }
 
+/* Binds what the section refers to. */
+static void bind_section(struct link *link, const struct link_section *section)
+{
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(section->relocs[i].r_info)];
+        if (symbol->state == LINK_SYMBOL_UNDEFINED && !symbol->is_local && symbol->is_referenced &&
+            !symbol->is_looked_up)
+            link_report(link, bind_symbol(link, symbol));
+        symbol->is_looked_up = true;
+    }
+}
+
+/* Of sections that are the base's nothing is in the patch. */
 struct crateld_error *patch_bind_undefined(struct link *link)
 {
-    for (size_t i = 0; i < link->symbols.count; i++)
-        if (link->symbols.at[i]->state == LINK_SYMBOL_UNDEFINED && link->symbols.at[i]->is_referenced)
-            link_report(link, bind_symbol(link, link->symbols.at[i]));
+    for (size_t i = 0; i < link->patch->objects.count; i++) {
+        const struct patch_object *object = &link->patch->objects.at[i];
+        for (uint32_t k = 1; k < object->object->section_count; k++) {
+            const struct link_section *section = &object->object->sections[k];
+            bool is_bases = section->kind == LINK_SECTION_PLAIN && object->sections[k].fate == PATCH_SAME;
+            if (!is_bases && section->flags & SHF_ALLOC)
+                bind_section(link, section);
+        }
+    }
     return link_resolve_undefined(link);
 }
 
@@ -307,7 +359,7 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
             CRATELD_ERROR_UNSUPPORTED,
             "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
             "compile with -fPIE or -fPIC",
-            link->options->output, link->options->base);
+            link->options->output, patch_base_name(link));
     for (size_t i = 0; i < patch->objects.count; i++) {
         struct crate_module module;
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
@@ -320,11 +372,22 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
         if (!VEC_PUSH(&tables->moves, patch->moves.at[i].move))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->units.count; i++)
+        if (!VEC_PUSH(&tables->units, patch->units.at[i]))
+            return error_memory();
     for (size_t i = 0; i < patch->inits.count; i++) {
         TRY(crate_tables_string(tables, patch->inits.at[i].name, &patch->inits.at[i].init.name));
         if (!VEC_PUSH(&tables->inits, patch->inits.at[i].init))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->grown.count; i++) {
+        TRY(crate_tables_string(tables, patch->grown.at[i].name, &patch->grown.at[i].grown.name));
+        if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->sites.count; i++)
+        if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
+            return error_memory();
     return NULL;
 }
 
@@ -336,6 +399,8 @@ void link_patch_fill(const struct link *link, struct crate_tables *tables)
         const struct patch_init *init = &link->patch->inits.at[i];
         tables->inits.at[i].image_rva = (uint32_t)link_section_rva(init->section, init->off);
     }
+    for (size_t i = 0; i < link->patch->grown.count; i++)
+        tables->grown.at[i].image_rva = (uint32_t)link_section_rva(link->patch->grown.at[i].section, 0);
 }
 
 void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section))
@@ -344,4 +409,6 @@ void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct
         visit(link, link->patch->moves.at[i].symbol->section);
     for (size_t i = 0; i < link->patch->inits.count; i++)
         visit(link, link->patch->inits.at[i].section);
+    for (size_t i = 0; i < link->patch->grown.count; i++)
+        visit(link, link->patch->grown.at[i].section);
 }

@@ -12,14 +12,16 @@
 #include "base/hash.h"
 #include "linker/function.h"
 #include "linker/patch_base.h"
+#include "linker/patch_sites.h"
 #include "linker/relink_section.h"
 
 /* The module of the base while one object is compared with it. */
 struct matching {
     struct link *link;
     struct patch_object *object;
-    struct hash_index section_names; /* of the module's sections, first to last */
-    struct hash_index local_names;   /* of the module's symbols, less compilers' suffixes */
+    struct hash_index section_names;     /* of the module's sections, first to last */
+    struct hash_index local_names;       /* of the module's symbols, less compilers' suffixes */
+    const struct relink_symbol *symbols; /* the module's */
 };
 
 /* Modules. */
@@ -64,21 +66,33 @@ static struct crateld_error *find_named(const struct relink_view *relink, const 
     return NULL;
 }
 
+/* Sets *ret to the module that `name`, of `length` bytes, is: one called so, else one whose file is. */
+static struct crateld_error *find_known(const struct relink_view *relink, const char *name, size_t length,
+                                        struct relink_module *ret, uint32_t *count)
+{
+    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
+    TRY(find_named(relink, name, length, false, ret, count));
+    return *count ? NULL : find_named(relink, file, length - (size_t)(file - name), true, ret, count);
+}
+
+struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module, uint32_t *ret)
+{
+    struct relink_module found;
+    return find_known(relink, module, strcspn(module, "="), &found, ret);
+}
+
 static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
 {
     const struct relink_view *relink = &link->patch->relink;
     const char *name = renamed(link, path);
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
-    TRY(find_named(relink, name, length, false, ret, &count));
-    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
-    if (!count)
-        TRY(find_named(relink, file, length - (size_t)(file - name), true, ret, &count));
+    TRY(find_known(relink, name, length, ret, &count));
     if (count == 1)
         return NULL;
     return error_create(CRATELD_ERROR_NOT_FOUND,
                         "%s: %s of %s was linked from '%.*s': say of which it is a new version: OLD=%s", path,
-                        count ? "more than one module" : "no module", link->options->base, (int)length, name, path);
+                        count ? "more than one module" : "no module", patch_base_name(link), (int)length, name, path);
 }
 
 /* Sections. */
@@ -194,7 +208,7 @@ static struct crateld_error *is_label(const struct matching *m, const struct lin
     if (*ret)
         return NULL;
     bool is_start;
-    uint64_t value = symbol->value + (uint64_t)(reloc->r_addend + (is_word ? 0 : machine->operand_bias));
+    uint64_t value = symbol->value + (uint64_t)reloc->r_addend + (uint64_t)(is_word ? 0 : machine->operand_bias);
     TRY(link_function_is_start(m->link, symbol->section, value, &is_start));
     *ret = !is_start;
     return NULL;
@@ -283,12 +297,10 @@ static bool is_same_stem(const char *a, const char *b)
 static struct crateld_error *index_symbols(struct matching *m)
 {
     const struct relink_module *module = &m->object->module;
-    for (uint32_t i = 0; i < module->symbol_count; i++) {
-        struct relink_symbol symbol;
-        TRY(relink_view_symbol(&m->link->patch->relink, module->first_symbol + i, &symbol));
-        if (!hash_index_add(&m->local_names, stem_hash(symbol.name)))
+    TRY(patch_module_symbols(m->link, module, &m->symbols));
+    for (uint32_t i = 0; i < module->symbol_count; i++)
+        if (!hash_index_add(&m->local_names, stem_hash(m->symbols[i].name)))
             return error_memory();
-    }
     return NULL;
 }
 
@@ -307,8 +319,7 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     struct relink_symbol exact = {.name = NULL}, last = {.name = NULL};
     ret->count = 0;
     while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
-        struct relink_symbol known;
-        TRY(relink_view_symbol(&m->link->patch->relink, m->object->module.first_symbol + i, &known));
+        struct relink_symbol known = m->symbols[i];
         if (known.binding != STB_LOCAL || known.type == STT_SECTION || known.where != RELINK_IN_SECTION ||
             !is_same_stem(known.name, symbol->name))
             continue;
@@ -321,20 +332,32 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     return NULL;
 }
 
+/* The crate's symbol that is not local and has the name: mostly the module's own. */
+static struct crateld_error *find_global(struct matching *m, const struct link_symbol *symbol,
+                                         struct relink_symbol *ret)
+{
+    size_t cursor = 0;
+    uint32_t i, number;
+    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+        if (m->symbols[i].binding == STB_LOCAL || strcmp(m->symbols[i].name, symbol->name) != 0)
+            continue;
+        *ret = m->symbols[i];
+        return NULL;
+    }
+    TRY(relink_view_find(&m->link->patch->relink, symbol->name, &number));
+    return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->relink, number, ret);
+}
+
 /* The base's counterpart of a symbol that the object defines; ret->symbol.name is NULL if there is none. */
 static struct crateld_error *find_counterpart(struct matching *m, const struct link_symbol *symbol,
                                               struct counterpart *ret)
 {
     const struct relink_view *relink = &m->link->patch->relink;
     *ret = (struct counterpart){.symbol = {.name = NULL}, .count = 1};
-    if (symbol->is_local) {
+    if (symbol->is_local)
         TRY(find_local(m, symbol, ret));
-    } else {
-        uint32_t number;
-        TRY(relink_view_find(relink, symbol->name, &number));
-        if (number != RELINK_NONE)
-            TRY(relink_view_symbol(relink, number, &ret->symbol));
-    }
+    else
+        TRY(find_global(m, symbol, &ret->symbol));
     if (!ret->symbol.name)
         return NULL;
     if (ret->symbol.where == RELINK_IN_SECTION)
@@ -346,48 +369,36 @@ static struct crateld_error *find_counterpart(struct matching *m, const struct l
 
 /* Functions. */
 
-/* Bytes from the function's start in the base that are its own: up to the next symbol, or the end of its section. */
-static struct crateld_error *room_of(struct matching *m, const struct counterpart *old, uint64_t *ret)
+static uint32_t module_index(const struct matching *m)
 {
-    const struct relink_view *relink = &m->link->patch->relink;
-    struct relink_module module;
-    uint64_t end = old->section.capacity;
-    TRY(relink_view_module(relink, old->section.module, &module));
-    for (uint32_t i = 0; i < module.symbol_count; i++) {
-        struct relink_symbol symbol;
-        TRY(relink_view_symbol(relink, module.first_symbol + i, &symbol));
-        if (symbol.where == RELINK_IN_SECTION && symbol.section == old->symbol.section &&
-            symbol.value > old->symbol.value && symbol.value < end)
-            end = symbol.value;
-    }
-    *ret = end - old->symbol.value;
-    return NULL;
+    return (uint32_t)(m->object - m->link->patch->objects.at);
 }
 
 static struct crateld_error *add_move(struct matching *m, struct link_symbol *symbol, const struct counterpart *old)
 {
     struct link_patch *patch = m->link->patch;
     uint32_t rva = old->section.rva + (uint32_t)old->symbol.value;
-    uint32_t stub = old->symbol.refs[RELINK_REF_ENTRY_STUB], func_ref = old->symbol.refs[RELINK_REF_FUNC_REF];
-    uint64_t room;
     TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old->symbol, rva)));
     for (size_t i = 0; i < patch->moves.count; i++)
         if (patch->moves.at[i].move.old_rva == rva)
             return NULL; /* an alias */
-    TRY(room_of(m, old, &room));
-    if (room < CRATE_MOVE_SIZE)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: function '%s' has only %" PRIu64
-                            " bytes in %s, too few for a jump to its new version: "
-                            "compile with -ffunction-sections",
-                            symbol->object->path, symbol->name, room, m->link->options->base);
-    struct patch_move move = {
-        symbol,
-        {.old_rva = rva,
-         .stub_rva = stub == RELINK_NONE ? 0 : stub,
-         .func_ref = func_ref == RELINK_NONE ? CRATE_NONE : func_ref},
-    };
+    struct patch_move move = {symbol, old->symbol.section, {.module = module_index(m), .old_rva = rva}};
     return VEC_PUSH(&patch->moves, move) ? NULL : error_memory();
+}
+
+/* The text of the base that the section, which changed, supersedes. */
+static struct crateld_error *add_unit(struct matching *m, const struct patch_section *section)
+{
+    struct link_patch *patch = m->link->patch;
+    struct relink_section base;
+    if (section->fate != PATCH_CHANGED)
+        return NULL;
+    TRY(relink_view_section(&patch->relink, section->base, &base));
+    for (size_t i = 0; i < patch->units.count; i++)
+        if (patch->units.at[i].rva == base.rva)
+            return NULL; /* another module's copy of the same function */
+    struct crate_unit unit = {.module = module_index(m), .rva = base.rva, .size = base.size};
+    return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
 /* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
@@ -439,6 +450,7 @@ struct storage {
     uint32_t section;                   /* of the base */
     uint32_t known, unknown;            /* variables that the base has, and has not */
     const struct link_symbol *stranger; /* the first that it has not */
+    uint32_t old_size;                  /* of one that has grown; 0: none has */
 };
 
 /* Takes one more variable of a section into account. */
@@ -460,12 +472,16 @@ static struct crateld_error *place_variable(struct matching *m, const struct lin
         return refuse(symbol, "it was something else, a function or a thread-local");
     if (!(old.section.flags & (RELINK_SECTION_DATA | RELINK_SECTION_BSS)) && !is_tls)
         return refuse(symbol, "it was constant, and what is to be written must be storage");
-    if (old.symbol.size != symbol->size)
+    bool is_grown = old.symbol.size && old.symbol.size < symbol->size && !is_tls;
+    if (old.symbol.size != symbol->size && !is_grown)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
-                            symbol->object->path, symbol->name, symbol->size, old.symbol.size, m->link->options->base);
+                            symbol->object->path, symbol->name, symbol->size, old.symbol.size,
+                            patch_base_name(m->link));
     uint32_t rva = old.section.rva + (uint32_t)old.symbol.value - (uint32_t)symbol->value;
     if (storage->first && storage->rva != rva)
         return refuse(symbol, "it lies elsewhere in its section than before: compile with -fdata-sections");
+    if (is_grown)
+        storage->old_size = (uint32_t)old.symbol.size;
     storage->first = symbol;
     storage->rva = rva;
     storage->section = old.symbol.section;
@@ -491,12 +507,28 @@ static struct crateld_error *find_storage(struct matching *m, const struct link_
     if (ret->unknown)
         return refuse(ret->stranger,
                       "it is new in a section with others, which must not move: compile with -fdata-sections");
-    /* What has no name, which compilers make of constants, is there too. */
     TRY(relink_view_section(&m->link->patch->relink, ret->section, &base));
-    if (base.size != section->size)
+    if (ret->old_size &&
+        (ret->known != 1 || ret->rva != base.rva || base.size != ret->old_size || section->size != ret->first->size))
+        return refuse(ret->first, "it has grown, and is not alone in its section: compile with -fdata-sections");
+    /* What has no name, which compilers make of constants, is there too. */
+    if (!ret->old_size && base.size != section->size)
         return refuse(ret->first,
                       "its section has another size, for variables came or went: compile with -fdata-sections");
     return NULL;
+}
+
+/* A variable that needs more room than the base has for it. */
+static struct crateld_error *add_grown(struct matching *m, struct link_section *section, const struct storage *storage)
+{
+    struct patch_grown grown = {section,
+                                storage->first->name,
+                                storage->section,
+                                {.module = module_index(m),
+                                 .base_rva = storage->rva,
+                                 .old_size = storage->old_size,
+                                 .new_size = (uint32_t)section->size}};
+    return VEC_PUSH(&m->link->patch->grown, grown) ? NULL : error_memory();
 }
 
 /* Another initial value for variables that the base has. */
@@ -511,8 +543,10 @@ static struct crateld_error *add_init(struct matching *m, struct link_section *s
         return NULL;
     if (section->flags & SHF_TLS)
         return refuse(storage->first, "a thread-local's initial value changed, which other threads have already");
-    struct patch_init init = {
-        section, 0, storage->first->name, {.base_rva = storage->rva, .size = (uint32_t)section->size}};
+    struct patch_init init = {section,
+                              0,
+                              storage->first->name,
+                              {.module = module_index(m), .base_rva = storage->rva, .size = (uint32_t)section->size}};
     return VEC_PUSH(&m->link->patch->inits, init) ? NULL : error_memory();
 }
 
@@ -534,7 +568,7 @@ static struct crateld_error *place_variables(struct matching *m, struct link_sec
         TRY(relink_view_section(&m->link->patch->relink, matched->base, &base));
         storage.rva = base.rva;
     } else {
-        TRY(add_init(m, section, &storage));
+        TRY(storage.old_size ? add_grown(m, section, &storage) : add_init(m, section, &storage));
     }
     uint32_t bias = section->flags & SHF_TLS ? m->link->patch->base.header.tls_rva : 0;
     for (uint32_t i = 1; i < object->symbol_count; i++) {
@@ -582,6 +616,8 @@ static struct crateld_error *place_sections(struct matching *m)
         if (section->kind != LINK_SECTION_PLAIN || !link_relink_records(section))
             continue;
         link_report(m->link, check_section(m, section));
+        if (is_text(section))
+            TRY(add_unit(m, &m->object->sections[i]));
         if (is_variable(section) && section->type != SHT_INIT_ARRAY && section->type != SHT_FINI_ARRAY &&
             section->type != SHT_PREINIT_ARRAY)
             link_report(m->link, place_variables(m, section));
@@ -636,10 +672,28 @@ static int compare_moves(const void *a, const void *b)
     return (x->move.old_rva > y->move.old_rva) - (x->move.old_rva < y->move.old_rva);
 }
 
+static int compare_units(const void *a, const void *b)
+{
+    const struct crate_unit *x = a, *y = b;
+    return (x->rva > y->rva) - (x->rva < y->rva);
+}
+
+static int compare_grown(const void *a, const void *b)
+{
+    const struct patch_grown *x = a, *y = b;
+    return (x->grown.base_rva > y->grown.base_rva) - (x->grown.base_rva < y->grown.base_rva);
+}
+
 static int compare_inits(const void *a, const void *b)
 {
     const struct patch_init *x = a, *y = b;
     return (x->init.base_rva > y->init.base_rva) - (x->init.base_rva < y->init.base_rva);
+}
+
+static void sort(void *at, size_t count, size_t size, int (*compare)(const void *, const void *))
+{
+    if (count) /* of an empty list there may be no first element */
+        qsort(at, count, size, compare);
 }
 
 struct crateld_error *link_patch_match(struct link *link)
@@ -649,9 +703,10 @@ struct crateld_error *link_patch_match(struct link *link)
         return NULL;
     for (size_t i = 0; i < link->objects.count; i++)
         TRY(match_object(link, link->objects.at[i]));
-    if (patch->moves.count)
-        qsort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
-    if (patch->inits.count)
-        qsort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);
+    sort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
+    sort(patch->units.at, patch->units.count, sizeof *patch->units.at, compare_units);
+    sort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);
+    sort(patch->grown.at, patch->grown.count, sizeof *patch->grown.at, compare_grown);
+    TRY(patch_find_sites(link));
     return patch_bind_undefined(link);
 }

@@ -164,7 +164,7 @@ static struct crateld_error *stubbed_function(const struct scanning *s, int64_t 
     if (symbol->state != LINK_SYMBOL_DEFINED || !(symbol->section->flags & SHF_EXECINSTR) ||
         symbol->section->object == &s->link->own)
         return NULL;
-    uint64_t value = symbol->value + (uint64_t)(s->reloc->r_addend + bias);
+    uint64_t value = symbol->value + (uint64_t)s->reloc->r_addend + (uint64_t)bias;
     bool is_start = symbol->type == STT_FUNC && value == symbol->value;
     if (!is_start)
         TRY(link_function_is_start(s->link, symbol->section, value, &is_start));
@@ -576,8 +576,8 @@ static struct crateld_error *find_patch_target(const struct scanning *s)
     bool is_branch = formula == RELOC_BRANCH || !takes_addresses(s) || (is_code && is_branch_operand(s)) ||
                      (is_slot && machine->is_slot_branch(s->section->data, s->reloc->r_offset));
     int64_t bias = is_slot || (is_code && formula == RELOC_RELATIVE) ? machine->operand_bias : 0;
-    uint64_t value = s->ref->symbol->value + (uint64_t)(s->reloc->r_addend + bias);
-    return link_patch_target(s->link, s->ref->symbol, value, is_branch, &s->ref->symbol);
+    uint64_t value = s->ref->symbol->value + (uint64_t)s->reloc->r_addend + (uint64_t)bias;
+    return link_patch_target(s->link, s->section, s->ref->symbol, value, is_branch, &s->ref->symbol);
 }
 
 struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,
