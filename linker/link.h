@@ -113,6 +113,7 @@ enum link_place {
     LINK_PLACE_BSS_START,
     LINK_PLACE_IMAGE_END,
     LINK_PLACE_TOC,
+    LINK_PLACE_TOC_CRATE, /* its field of that name: the same nowhere else in the process, address and contents */
     LINK_PLACE_TLS_START,
     LINK_PLACE_PREINIT_START,
     LINK_PLACE_PREINIT_END,

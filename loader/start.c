@@ -20,6 +20,7 @@
 #include "loader/patch.h"
 
 /* glibc's; C++ ABI 3.3.6.3. */
+extern void __cxa_finalize(void *dso_handle);
 extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso_handle);
 
 /* What initialisers get; also of crates that are loaded later. */
@@ -125,11 +126,29 @@ static struct crateld_error *initialise(struct loaded_crate *crate)
     call_array(crate, crate->view.header.init_array);
     if (!crate->view.header.fini_array.count || is_entry)
         return NULL;
-    if (!is_late)
+    if (!is_late) {
+        crate->is_kept = true; /* until exit: handlers can not be taken back */
         return __cxa_atexit(finish_library, crate, NULL) == 0 ? NULL : error_memory();
+    }
     crate->next_late = late_crates;
     late_crates = crate;
     return NULL;
+}
+
+void start_end_crate(struct loaded_crate *crate)
+{
+    struct loaded_crate **place = &late_crates;
+    if (!loaded_is_active(crate))
+        return;
+    /* Its __dso_handle is the field of the TOC; C's atexit() passes what that holds, C++ its address. */
+    __cxa_finalize(crate);
+    __cxa_finalize(&crate->toc->crate);
+    while (*place && *place != crate)
+        place = &(*place)->next_late;
+    if (!*place)
+        return; /* it has no finalisers, or they never were to run */
+    *place = crate->next_late;
+    call_finalisers(crate);
 }
 
 /* Whether the item is started before its first use. */
