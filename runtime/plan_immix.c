@@ -10,7 +10,7 @@
 #include "runtime/heap.h"
 #include "runtime/mark.h"
 
-enum { ZERO_PIECE = 4096 };
+enum { ZERO_PIECE = 1024 };
 
 static void init(struct crateld_gc_heap *heap)
 {
