@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -13,19 +14,31 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 #include "cli/diff.h"
-#include "linker/patch.h"
 
 struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
 {
     *ret = (struct replace_target){0};
     TRY(client_open(id, &ret->client));
-    return client_list(&ret->client, &ret->crates);
+    TRY(client_list(&ret->client, &ret->crates));
+    ret->bases = calloc(ret->crates.list.count + 1, sizeof *ret->bases);
+    if (!ret->bases)
+        return error_memory();
+    for (size_t i = 0; i < ret->crates.list.count; i++) {
+        const struct client_crate *crate = &ret->crates.list.at[i];
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", crate->fd);
+        if (crate->fd >= 0)
+            TRY(link_base_open(path, crate->path, &ret->bases[i]));
+    }
+    return NULL;
 }
 
 void replace_close(struct replace_target *target)
 {
+    for (size_t i = 0; target->bases && i < target->crates.list.count; i++)
+        link_base_close(&target->bases[i]);
+    free(target->bases);
     client_crates_deinit(&target->crates);
 }
 
@@ -35,47 +48,16 @@ struct replacement {
     VEC(char *) patches; /* owned; paths */
 };
 
-static void descriptor_path(int fd, char path[64])
-{
-    snprintf(path, 64, "/proc/self/fd/%d", fd);
-}
-
-struct crateld_error *replace_open_relink(const struct client_crate *crate, struct replace_relink *ret)
-{
-    char path[64];
-    struct crate_view view;
-    struct span bytes = {0};
-    *ret = (struct replace_relink){0};
-    if (crate->fd < 0)
-        return NULL;
-    descriptor_path(crate->fd, path);
-    TRY(file_open(path, &ret->file));
-    TRY(crate_view_open(crate->path, ret->file.data, &view));
-    TRY(crate_view_relink(&view, ret->file.data, &bytes));
-    ret->is_there = bytes.size;
-    return ret->is_there ? relink_view_open(crate->path, bytes, &ret->view) : NULL;
-}
-
-/* Sets *ret to how many modules of the crate `module` can be a version of. */
-static struct crateld_error *count_modules(const struct client_crate *crate, const char *module, uint32_t *ret)
-{
-    struct replace_relink relink;
-    *ret = 0;
-    struct crateld_error *error = replace_open_relink(crate, &relink);
-    if (!error && relink.is_there)
-        error = link_patch_count_modules(&relink.view, module, ret);
-    file_close(&relink.file);
-    return error;
-}
-
 /* The crate that has the module. */
 static struct crateld_error *find_crate(const struct replace_target *target, const char *module, size_t *ret)
 {
     size_t found = SIZE_MAX, stripped = 0;
     for (size_t i = 0; i < target->crates.list.count; i++) {
-        uint32_t count;
-        stripped += target->crates.list.at[i].fd < 0;
-        TRY(count_modules(&target->crates.list.at[i], module, &count));
+        uint32_t count = 0;
+        if (target->crates.list.at[i].fd >= 0)
+            TRY(link_patch_count_modules(&target->bases[i].relink, module, &count));
+        else
+            stripped++;
         if (count && found != SIZE_MAX)
             return error_create(CRATELD_ERROR_NOT_FOUND, "%s: both %s and %s have such a module: say which as OLD=%s",
                                 module, target->crates.list.at[found].path, target->crates.list.at[i].path, module);
@@ -96,51 +78,32 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         module);
 }
 
-/* Gives the patch a name that says what it holds, so that equal ones are one file. */
-static struct crateld_error *name_patch(const struct client *client, char **path)
-{
-    struct file file;
-    struct crate_view view;
-    char digits[33], *name = NULL;
-    TRY(file_open(*path, &file));
-    struct crateld_error *error = crate_view_open(*path, file.data, &view);
-    if (!error)
-        for (int i = 0; i < 16; i++)
-            snprintf(digits + 2 * i, 3, "%02x", view.header.build_id[i]);
-    file_close(&file);
-    if (!error && asprintf(&name, "%s-%s.patch", client->socket, digits) < 0) {
-        name = NULL;
-        error = error_memory();
-    }
-    if (!error && rename(*path, name) != 0)
-        error = error_errno(errno, "%s: cannot rename", *path);
-    if (error) {
-        free(name);
-        return error;
-    }
-    free(*path);
-    *path = name;
-    return NULL;
-}
-
 /* Makes the patch of the crate from those of the modules that are its own. */
 static struct crateld_error *make_patch(struct replacement *replacement, size_t index, char *const *modules)
 {
-    const struct client_crate *crate = &replacement->target->crates.list.at[index];
-    const struct client *client = &replacement->target->client;
-    char base[64], *path = NULL;
-    if (asprintf(&path, "%s-%d-%zu.patch", client->socket, (int)getpid(), index) < 0)
+    static unsigned number; /* of patches made by this process */
+    char *path = NULL;
+    if (asprintf(&path, "%s-%d-%u.patch", replacement->target->client.socket, (int)getpid(), ++number) < 0)
         return error_memory();
+    int fd AUTO_CLOSE = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        struct crateld_error *error = error_errno(errno, "%s: cannot create", path);
+        free(path);
+        return error;
+    }
     if (!VEC_PUSH(&replacement->patches, path)) {
+        (void)unlink(path);
         free(path);
         return error_memory();
     }
-    char **ours = &replacement->patches.at[replacement->patches.count - 1];
-    descriptor_path(crate->fd, base);
     struct link_options link = {
-        .collect_garbage = true, .base = base, .base_name = crate->path, .output = *ours, .name = crate->name};
-    TRY(diff_modules(&link, modules));
-    return name_patch(client, ours);
+        .collect_garbage = true,
+        .opened_base = &replacement->target->bases[index],
+        .output = path,
+        .output_fd = fd,
+        .name = replacement->target->crates.list.at[index].name,
+    };
+    return diff_modules(&link, modules);
 }
 
 /* Sorts the modules by their crates, and makes a patch for each. */
@@ -195,7 +158,7 @@ struct crateld_error *replace_modules(const struct replace_target *target, char 
     if (!error)
         error = hand_over(&replacement, is_trial, ret);
     for (size_t i = 0; i < replacement.patches.count; i++) {
-        if (error)
+        if (error || is_trial)
             (void)unlink(replacement.patches.at[i]);
         free(replacement.patches.at[i]);
     }

@@ -32,6 +32,7 @@ struct watched {
     char *module;     /* owned; "path=file" as replace_modules() takes it */
     int folder;       /* inotify's number */
     uint64_t hash;    /* of the contents that the process has */
+    uint64_t seen;    /* of those that the file had when it was last looked at */
     bool is_changed;  /* and not reloaded yet */
 };
 
@@ -91,16 +92,6 @@ static struct crateld_error *add_modules(struct watch *watch, const struct relin
     return NULL;
 }
 
-static struct crateld_error *add_crate(struct watch *watch, const struct client_crate *crate)
-{
-    struct replace_relink relink;
-    struct crateld_error *error = replace_open_relink(crate, &relink);
-    if (!error && relink.is_there)
-        error = add_modules(watch, &relink.view);
-    file_close(&relink.file);
-    return error;
-}
-
 static struct crateld_error *open_watch(pid_t id, struct watch *ret)
 {
     *ret = (struct watch){.inotify = -1, .process = -1};
@@ -113,7 +104,8 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
         return error_errno(errno, "cannot watch files");
     TRY(replace_open(id, &ret->target));
     for (size_t i = 0; i < ret->target.crates.list.count; i++)
-        TRY(add_crate(ret, &ret->target.crates.list.at[i]));
+        if (ret->target.crates.list.at[i].fd >= 0)
+            TRY(add_modules(ret, &ret->target.bases[i].relink));
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);
@@ -138,7 +130,7 @@ static void close_watch(struct watch *watch)
 /* What happens. */
 
 /* Whether the object's file has other contents than the process has. */
-static bool has_changed(struct watched *object, uint64_t *hash)
+static bool has_changed(struct watched *object)
 {
     struct file file;
     struct crateld_error *error = file_open(object->path, &file);
@@ -146,9 +138,9 @@ static bool has_changed(struct watched *object, uint64_t *hash)
         crateld_error_destroy(error);
         return false;
     }
-    *hash = hash_bytes(file.data.data, file.data.size);
+    object->seen = hash_bytes(file.data.data, file.data.size);
     file_close(&file);
-    return *hash != object->hash;
+    return object->seen != object->hash;
 }
 
 /* Notes which objects the events speak of. */
@@ -157,14 +149,13 @@ static bool take_event(struct watch *watch, const struct inotify_event *event)
     bool is_any = false;
     size_t cursor = 0;
     uint32_t i;
-    uint64_t hash;
     if (!event->len)
         return false;
     while ((i = hash_index_next(&watch->names, hash_string(event->name), &cursor)) != HASH_INDEX_NONE) {
         struct watched *object = &watch->objects.at[i];
         if (object->folder != event->wd || strcmp(object->file, event->name) != 0)
             continue;
-        object->is_changed = has_changed(object, &hash);
+        object->is_changed = has_changed(object);
         is_any |= object->is_changed;
     }
     return is_any;
@@ -210,11 +201,9 @@ static void reload(struct watch *watch, uint64_t start)
     }
     for (size_t i = 0; i < watch->objects.count; i++) {
         struct watched *object = &watch->objects.at[i];
-        uint64_t hash = object->hash;
-        if (object->is_changed && has_changed(object, &hash)) {
-            object->hash = hash;
-            object->is_changed = false;
-        }
+        if (object->is_changed)
+            object->hash = object->seen; /* of a file that was replaced since there is another event */
+        object->is_changed = false;
     }
     replace_print("reloaded", &report, nanoseconds() - start);
     fflush(stdout);

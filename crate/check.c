@@ -127,6 +127,13 @@ static struct crateld_error *check_patch_places(const struct crate_view *view)
         if (grown.base_rva < previous)
             return ENTRY_FAULT(view, "grown variables", i, "0x%x behind 0x%x", grown.base_rva, previous);
     }
+    struct crate_fresh fresh = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_FRESH);
+         i++, previous = fresh.rva + fresh.size) {
+        TRY(crate_view_fresh(view, i, &fresh));
+        if (fresh.rva < previous)
+            return ENTRY_FAULT(view, "new variables", i, "0x%x behind 0x%x", fresh.rva, previous);
+    }
     struct crate_site site;
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_SITES); i++)
         TRY(crate_view_site(view, i, &site));

@@ -5,8 +5,8 @@
 
 enum {
     KNOWN_NEEDED_FLAGS = CRATE_NEEDED_FLAG_EAGER | CRATE_NEEDED_FLAG_USES_EXPORTS,
-    KNOWN_IMPORT_FLAGS =
-        CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF | CRATE_IMPORT_FLAG_BASE,
+    KNOWN_IMPORT_FLAGS = CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF |
+                         CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH,
     KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE,
 };
 
@@ -95,7 +95,12 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
     if (import.needed != CRATE_NONE && import.needed >= crate_view_count(view, CRATE_TABLE_NEEDED))
         return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
                            crate_view_count(view, CRATE_TABLE_NEEDED));
-    bool is_base = import.flags & CRATE_IMPORT_FLAG_BASE;
+    bool is_base = import.flags & (CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH);
+    if (import.flags & CRATE_IMPORT_FLAG_FRESH &&
+        (import.flags != CRATE_IMPORT_FLAG_FRESH || import.kind != CRATE_IMPORT_ADDRESS ||
+         !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false)))
+        return ENTRY_FAULT(view, "imports", i, "a new variable of kind %u, flags 0x%x, at 0x%x", import.kind,
+                           import.flags, import.fallback_rva);
     if (is_base && (!(view->header.flags & CRATE_FLAG_PATCH) || import.needed != 0 ||
                     import.flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF)))
         return ENTRY_FAULT(view, "imports", i, "flags 0x%x and needed %u: a patch's base is needed 0", import.flags,
@@ -225,6 +230,8 @@ struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i,
     TRY(check_part(view, "moves", i, move.name, move.module));
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, move.new_rva, 1, true))
         return ENTRY_FAULT(view, "moves", i, "0x%x is not within the text", move.new_rva);
+    if (move.flags & ~(uint32_t)CRATE_MOVE_FLAG_LEAKED)
+        return ENTRY_FAULT(view, "moves", i, "unknown flags 0x%x", move.flags);
     *ret = move;
     return NULL;
 }
@@ -262,6 +269,17 @@ struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i
         return ENTRY_FAULT(view, "grown variables", i, "%u bytes, which were %u, at 0x%x are not within the data",
                            grown.new_size, grown.old_size, grown.image_rva);
     *ret = grown;
+    return NULL;
+}
+
+struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i, struct crate_fresh *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_FRESH, "new variables", i));
+    struct crate_fresh fresh = view->fresh[i];
+    TRY(check_part(view, "new variables", i, fresh.name, fresh.module));
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, fresh.rva, fresh.size, false))
+        return ENTRY_FAULT(view, "new variables", i, "%u bytes at 0x%x are not within the data", fresh.size, fresh.rva);
+    *ret = fresh;
     return NULL;
 }
 

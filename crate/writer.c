@@ -25,6 +25,7 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->units.at);
     free(tables->inits.at);
     free(tables->grown.at);
+    free(tables->fresh.at);
     free(tables->sites.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
@@ -130,6 +131,7 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_UNITS] = {tables->units.count, sizeof(struct crate_unit)},
         [CRATE_TABLE_INITS] = {tables->inits.count, sizeof(struct crate_init)},
         [CRATE_TABLE_GROWN] = {tables->grown.count, sizeof(struct crate_grown)},
+        [CRATE_TABLE_FRESH] = {tables->fresh.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_SITES] = {tables->sites.count, sizeof(struct crate_site)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
     };
@@ -163,6 +165,7 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_UNITS, tables->units);
     WRITE_TABLE(CRATE_TABLE_INITS, tables->inits);
     WRITE_TABLE(CRATE_TABLE_GROWN, tables->grown);
+    WRITE_TABLE(CRATE_TABLE_FRESH, tables->fresh);
     WRITE_TABLE(CRATE_TABLE_SITES, tables->sites);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
 }

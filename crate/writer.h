@@ -26,6 +26,7 @@ struct crate_tables {
     VEC(struct crate_unit) units;
     VEC(struct crate_init) inits;
     VEC(struct crate_grown) grown;
+    VEC(struct crate_fresh) fresh;
     VEC(struct crate_site) sites;
     VEC(char) strings;
     struct hash_index string_index;

@@ -13,23 +13,28 @@
 
 /* The base. */
 
-static struct crateld_error *open_base(struct link *link, struct link_patch *patch)
+struct crateld_error *link_base_open(const char *path, const char *name, struct link_base *ret)
 {
-    const char *path = patch_base_name(link);
     struct span relink;
-    TRY(file_open(link->options->base, &patch->file));
-    TRY(crate_view_open(path, patch->file.data, &patch->base));
-    TRY(crate_check_meta(path, patch->file.data, &patch->base.header));
-    if (patch->base.header.flags & CRATE_FLAG_PATCH)
-        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch: name the crate that it is for", path);
-    TRY(crate_view_relink(&patch->base, patch->file.data, &relink));
+    *ret = (struct link_base){.path = name};
+    TRY(file_open(path, &ret->file));
+    TRY(crate_view_open(name, ret->file.data, &ret->view));
+    TRY(crate_check_meta(name, ret->file.data, &ret->view.header));
+    if (ret->view.header.flags & CRATE_FLAG_PATCH)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch: name the crate that it is for", name);
+    TRY(crate_view_relink(&ret->view, ret->file.data, &relink));
     if (!relink.size)
         return error_create(
             CRATELD_ERROR_UNSUPPORTED,
             "%s: has no relink section (it was stripped, or linked with --no-relink): no patch can be made "
             "for it",
-            path);
-    return relink_view_open(path, relink, &patch->relink);
+            name);
+    return relink_view_open(name, relink, &ret->relink);
+}
+
+void link_base_close(struct link_base *base)
+{
+    file_close(&base->file);
 }
 
 /* The base comes first, then what it needs, in its order: provider i + 1 is needed i. */
@@ -55,26 +60,29 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
 
 struct crateld_error *link_patch_open(struct link *link)
 {
-    if (!link->options->base)
+    if (!link->options->base && !link->options->opened_base)
         return NULL;
     link->patch = calloc(1, sizeof *link->patch);
     if (!link->patch)
         return error_memory();
-    TRY(open_base(link, link->patch));
-    return add_providers(link, &link->patch->base);
+    link->patch->base = link->options->opened_base ? link->options->opened_base : &link->patch->own;
+    if (!link->options->opened_base)
+        TRY(link_base_open(link->options->base, link->options->base, &link->patch->own));
+    return add_providers(link, &link->patch->base->view);
 }
 
 void link_patch_destroy(struct link_patch *patch)
 {
     if (!patch)
         return;
-    file_close(&patch->file);
+    link_base_close(&patch->own);
     free(patch->objects.at);
     free(patch->symbols.at);
     free(patch->moves.at);
     free(patch->units.at);
     free(patch->inits.at);
     free(patch->grown.at);
+    free(patch->fresh.at);
     free(patch->sites.at);
     free(patch);
 }
@@ -82,7 +90,7 @@ void link_patch_destroy(struct link_patch *patch)
 struct crateld_error *link_patch_fill_needed(const struct link *link, const struct link_provider *provider,
                                              struct crate_needed *needed, const char **path)
 {
-    const struct crate_view *base = &link->patch->base;
+    const struct crate_view *base = &link->patch->base->view;
     uint32_t index = 0;
     while (link->providers.at[index] != provider)
         index++;
@@ -113,7 +121,7 @@ struct crateld_error *patch_module_symbols(struct link *link, const struct relin
     if (!symbols.at || !VEC_PUSH(&patch->symbols, symbols))
         return error_memory();
     *ret = symbols.at;
-    return relink_view_symbols(&patch->relink, module->first_symbol, module->symbol_count, symbols.at);
+    return relink_view_symbols(&patch->base->relink, module->first_symbol, module->symbol_count, symbols.at);
 }
 
 /* Places in the base. */
@@ -137,6 +145,15 @@ struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symb
     symbol->state = LINK_SYMBOL_IMPORTED;
     symbol->provider = 0;
     symbol->version = NULL;
+    return NULL;
+}
+
+struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *symbol)
+{
+    struct link_section *section = symbol->section;
+    TRY(patch_use_base(link, symbol, (uint32_t)symbol->value));
+    symbol->base->fresh = section;
+    symbol->is_fresh = true;
     return NULL;
 }
 
@@ -217,7 +234,7 @@ struct crateld_error *link_patch_target(struct link *link, const struct link_sec
 static struct crateld_error *use_import(struct link *link, struct link_symbol *symbol, uint32_t index, bool *ret)
 {
     struct crate_import import;
-    const struct crate_view *base = &link->patch->base;
+    const struct crate_view *base = &link->patch->base->view;
     *ret = false;
     if (index == RELINK_NONE)
         return NULL;
@@ -258,7 +275,7 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
     }
     if (known->where != RELINK_IN_SECTION)
         return use_imported(link, symbol, known, ret);
-    TRY(relink_view_section(&link->patch->relink, known->section, &section));
+    TRY(relink_view_section(&link->patch->base->relink, known->section, &section));
     if (section.rva == RELINK_NONE) {
         *ret = false;
         return NULL;
@@ -277,7 +294,7 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
     if (section.flags & RELINK_SECTION_TEXT)
         TRY(patch_note_function(link, symbol, rva, patch_canonical_rva(known, rva)));
     else if (section.flags & RELINK_SECTION_TLS)
-        rva -= link->patch->base.header.tls_rva;
+        rva -= link->patch->base->view.header.tls_rva;
     if (known->type == STT_GNU_IFUNC)
         rva = symbol->base->canonical_rva;
     return patch_use_base(link, symbol, rva);
@@ -286,10 +303,11 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
 /* Opens what the base needs, where it was found or beside the base. */
 static struct crateld_error *open_sources(struct link *link)
 {
-    const struct crate_view *base = &link->patch->base;
+    const struct crate_view *base = &link->patch->base->view;
     if (link->patch->has_sources)
         return NULL;
     link->patch->has_sources = true;
+    TRY(search_add_defaults(&link->search, link->machine->triplet));
     for (uint32_t i = 0; i < crate_view_count(base, CRATE_TABLE_NEEDED); i++) {
         struct crate_needed needed;
         TRY(crate_view_needed(base, i, &needed));
@@ -307,7 +325,7 @@ static struct crateld_error *open_sources(struct link *link)
 
 static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *symbol)
 {
-    const struct relink_view *relink = &link->patch->relink;
+    const struct relink_view *relink = &link->patch->base->relink;
     struct relink_symbol known;
     uint32_t number;
     bool is_bound = false;
@@ -354,7 +372,7 @@ struct crateld_error *patch_bind_undefined(struct link *link)
 struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables)
 {
     struct link_patch *patch = link->patch;
-    if (link->flags & CRATE_FLAG_LOW && !(patch->base.header.flags & CRATE_FLAG_LOW))
+    if (link->flags & CRATE_FLAG_LOW && !(patch->base->view.header.flags & CRATE_FLAG_LOW))
         return error_create(
             CRATELD_ERROR_UNSUPPORTED,
             "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
@@ -385,14 +403,40 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
         if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->fresh.count; i++) {
+        struct crate_fresh fresh = {.module = patch->fresh.at[i].module,
+                                    .size = (uint32_t)patch->fresh.at[i].section->size};
+        if (!patch->fresh.at[i].section->is_live)
+            continue;
+        TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));
+        if (!VEC_PUSH(&tables->fresh, fresh))
+            return error_memory();
+    }
     for (size_t i = 0; i < patch->sites.count; i++)
         if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
             return error_memory();
     return NULL;
 }
 
+static int compare_fresh(const void *a, const void *b)
+{
+    const struct crate_fresh *x = a, *y = b;
+    return (x->rva > y->rva) - (x->rva < y->rva);
+}
+
+static void fill_fresh(const struct link_patch *patch, struct crate_tables *tables)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < patch->fresh.count; i++)
+        if (patch->fresh.at[i].section->is_live)
+            tables->fresh.at[count++].rva = (uint32_t)link_section_rva(patch->fresh.at[i].section, 0);
+    if (count)
+        qsort(tables->fresh.at, count, sizeof *tables->fresh.at, compare_fresh);
+}
+
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
+    fill_fresh(link->patch, tables);
     for (size_t i = 0; i < link->patch->moves.count; i++)
         tables->moves.at[i].new_rva = (uint32_t)link_symbol_rva(link->patch->moves.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->inits.count; i++) {

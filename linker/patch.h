@@ -9,16 +9,33 @@
 #ifndef LINKER_PATCH_H
 #define LINKER_PATCH_H
 
+#include "base/file.h"
+#include "crate/reader.h"
 #include "crate/writer.h"
 #include "linker/link.h"
 #include "linker/scan.h"
 #include "reloc/relink_reader.h"
+
+/* A crate that patches are made for. */
+struct link_base {
+    const char *path; /* borrowed; for messages, and where what it needs is beside it */
+    struct file file; /* owned */
+    struct crate_view view;
+    struct relink_view relink;
+};
+
+/* Opens the crate in the file at `path`, which is called `name`. Close it in any case. Errors: those of opening crates;
+ * UNSUPPORTED, when it has no relink section, or is a patch. */
+MUST_CHECK struct crateld_error *link_base_open(const char *path, const char *name, struct link_base *ret);
+void link_base_close(struct link_base *base);
 
 /* Where a symbol of a patch is in the base. */
 struct link_base_place {
     uint32_t rva;           /* of thread-locals: offset in the base's block */
     uint32_t canonical_rva; /* of functions: their address for all who hold it */
     bool is_function;
+    struct link_section
+        *fresh; /* of a variable that the base does not have: its section, and `rva` is the offset there */
     struct link_symbol *entry;   /* what stands for the first instruction; made on demand, as are those below */
     struct link_symbol *address; /* what stands for the canonical address */
     struct link_symbol

@@ -56,10 +56,16 @@ struct patch_grown {
     struct crate_grown grown;
 };
 
+/* A section of variables that the base does not have. */
+struct patch_fresh {
+    struct link_section *section;
+    const char *name; /* in the link's arena: what identifies them */
+    uint32_t module;
+};
+
 struct link_patch {
-    struct file file; /* owned; the base's */
-    struct crate_view base;
-    struct relink_view relink;
+    struct link_base own;              /* owned; the base, unless the options bring it opened */
+    const struct link_base *base;      /* borrowed */
     struct link_symbol *tls_block;     /* made on demand */
     VEC(struct patch_symbols) symbols; /* of the modules that were looked at */
     VEC(struct patch_object) objects;
@@ -67,6 +73,7 @@ struct link_patch {
     VEC(struct crate_unit) units;
     VEC(struct patch_init) inits;
     VEC(struct patch_grown) grown;
+    VEC(struct patch_fresh) fresh;
     VEC(struct crate_site) sites;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
@@ -74,7 +81,7 @@ struct link_patch {
 /* The base's path. */
 static inline const char *patch_base_name(const struct link *link)
 {
-    return link->options->base_name ? link->options->base_name : link->options->base;
+    return link->patch->base->path;
 }
 
 /* What is behind the last slash of a path. */
@@ -90,6 +97,10 @@ MUST_CHECK struct crateld_error *patch_module_symbols(struct link *link, const s
 
 /* Makes the symbol the base's: what it names is at `rva` there. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva);
+
+/* Makes the symbol, of a section of variables that the base does not have, one that an earlier patch may have. Error:
+ * MEMORY. */
+MUST_CHECK struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *symbol);
 
 /* Notes that a symbol that stays the patch's is a function of the base too, at `rva`, with the address `canonical_rva`.
  * Error: MEMORY. */

@@ -36,7 +36,7 @@ static struct crateld_error *add_site(struct link *link, uint32_t place, const s
 static uint64_t read_base(const struct link_patch *patch, uint32_t rva, uint32_t size)
 {
     uint64_t value = 0;
-    (void)span_read(patch->file.data, rva, &value, size);
+    (void)span_read(patch->base->file.data, rva, &value, size);
     return value;
 }
 
@@ -68,7 +68,7 @@ static bool read_place(const struct link *link, const struct relink_reloc *reloc
     ret->kind = howto->size == 8                       ? CRATE_FIXUP_ABS64
                 : howto->range == RELOC_RANGE_UNSIGNED ? CRATE_FIXUP_ABS32
                                                        : CRATE_FIXUP_ABS32S;
-    ret->target = ret->rva = address - (int64_t)patch->base.header.preferred_base;
+    ret->target = ret->rva = address - (int64_t)patch->base->view.header.preferred_base;
     return true;
 }
 
@@ -100,7 +100,7 @@ static struct crateld_error *add_reference(const struct finding *f, const struct
 {
     struct relink_section from;
     struct pointed pointed = {0};
-    TRY(relink_view_section(&f->link->patch->relink, reloc->section, &from));
+    TRY(relink_view_section(&f->link->patch->base->relink, reloc->section, &from));
     bool is_function = f->count && f->subjects[0].is_function;
     /* Tables of labels belong to their function, and unwind tables to their text. */
     if (from.rva == RELINK_NONE || (is_function && !(from.flags & (RELINK_SECTION_TEXT | RELINK_SECTION_DATA))))
@@ -140,7 +140,8 @@ static struct crateld_error *add_made(struct link *link, const struct relink_sym
         TRY(add_site(link, stub + link->machine->stubs->entry_plain_field_off, subject, -link->machine->operand_bias,
                      CRATE_FIXUP_PC32));
     if (func_ref != RELINK_NONE)
-        TRY(add_word(link, patch->base.header.toc_rva + (uint32_t)toc_func_ref_off(&patch->base.toc, func_ref),
+        TRY(add_word(link,
+                     patch->base->view.header.toc_rva + (uint32_t)toc_func_ref_off(&patch->base->view.toc, func_ref),
                      subject));
     /* The address of a function without a stub is that of its text. */
     return stub == RELINK_NONE ? add_word(link, symbol->refs[RELINK_REF_SLOT_ADDRESS], subject) : NULL;
@@ -152,7 +153,7 @@ static struct crateld_error *find_references(const struct finding *f, uint32_t n
     struct relink_cursor cursor;
     struct relink_reloc reloc;
     bool is_end;
-    TRY(relink_view_relocs_to(&f->link->patch->relink, number, &cursor));
+    TRY(relink_view_relocs_to(&f->link->patch->base->relink, number, &cursor));
     for (;;) {
         TRY(relink_cursor_next(&cursor, &reloc, &is_end));
         if (is_end)
@@ -163,7 +164,7 @@ static struct crateld_error *find_references(const struct finding *f, uint32_t n
 
 static struct crateld_error *find_sites(const struct finding *f)
 {
-    const struct relink_view *relink = &f->link->patch->relink;
+    const struct relink_view *relink = &f->link->patch->base->relink;
     struct relink_module module;
     const struct relink_symbol *symbols = NULL;
     TRY(relink_view_module(relink, f->section.module, &module));
@@ -196,7 +197,7 @@ static struct crateld_error *find_move_sites(struct link *link, size_t first, si
             (struct subject){patch->moves.at[i].symbol->name, (uint32_t)i, patch->moves.at[i].move.old_rva, 1, true};
     f.subjects = subjects;
     f.count = *end - first;
-    TRY(relink_view_section(&patch->relink, f.section_number, &f.section));
+    TRY(relink_view_section(&patch->base->relink, f.section_number, &f.section));
     return find_sites(&f);
 }
 
@@ -206,7 +207,7 @@ static struct crateld_error *find_grown_sites(struct link *link, size_t i)
     struct subject subject = {grown->name, (uint32_t)(link->patch->moves.count + i), grown->grown.base_rva,
                               grown->grown.old_size, false};
     struct finding f = {.link = link, .section_number = grown->base_section, .subjects = &subject, .count = 1};
-    TRY(relink_view_section(&link->patch->relink, f.section_number, &f.section));
+    TRY(relink_view_section(&link->patch->base->relink, f.section_number, &f.section));
     return find_sites(&f);
 }
 

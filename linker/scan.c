@@ -30,11 +30,17 @@ static bool is_branch_operand(const struct scanning *s)
 
 /* Imports. */
 
+/* Of a patch's imports: whether the base has them, or patches. */
+static uint8_t base_flags(const struct link_symbol *symbol)
+{
+    return symbol->is_fresh ? CRATE_IMPORT_FLAG_FRESH : symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+}
+
 static struct crateld_error *need_call(struct link *link, struct link_symbol *symbol, uint8_t kind, uint32_t *slot)
 {
     uint32_t *known = kind == CRATE_IMPORT_CALL_TOC ? &symbol->call_toc : &symbol->call_plain;
     if (!*known) {
-        uint8_t flags = symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+        uint8_t flags = base_flags(symbol);
         struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, flags, 0};
         if (!VEC_PUSH(&link->function_imports, import))
             return error_memory();
@@ -92,7 +98,7 @@ static struct crateld_error *need_address(struct link *link, struct link_symbol 
     if (!symbol->address) {
         uint32_t taken = take_global_slots(link, 1);
         if (is_import(link, symbol)) {
-            uint8_t flags = symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+            uint8_t flags = base_flags(symbol);
             TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_ADDRESS, flags));
         } else {
             struct link_constant_slot constant = {symbol, taken};

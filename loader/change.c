@@ -83,6 +83,9 @@ struct crateld_error *change_make(struct change *change)
 
 void change_deinit(struct change *change)
 {
+    /* A later search for pointers is not to find these. */
+    if (change->writes.count)
+        explicit_bzero(change->writes.at, change->writes.count * sizeof *change->writes.at);
     free(change->writes.at);
     pages_deinit(&change->pages);
     *change = (struct change){0};

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "base/runtime_folder.h"
 #include "base/vec.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
@@ -157,6 +158,8 @@ static struct crateld_error *load_patches(struct process *process, const char *t
         if (*path != '/')
             return error_create(CRATELD_ERROR_FORMAT, "%s: the path of a patch is to be absolute", path);
         TRY(patch_load(process, path, &patch));
+        if (strcmp(patch->path, path) != 0)
+            (void)unlink(path); /* an earlier one has the same contents */
         if (!VEC_PUSH(&list->patches, patch))
             return error_memory();
     }

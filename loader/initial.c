@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "loader/initial.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@ static bool is_active(const struct loaded_crate *patch, uint32_t module)
 /* Calls `visit` for each initial value that an active module of the base's patches has. */
 static struct crateld_error *for_each_value(struct initial_values *values, struct loaded_crate *base,
                                             struct crateld_error *(*visit)(struct initial_values *values,
-                                                                           const struct initial_value *value))
+                                                                           struct initial_value value))
 {
     for (size_t n = 0; n < base->versions->patches.count; n++) {
         const struct loaded_crate *patch = base->versions->patches.at[n];
@@ -23,21 +24,21 @@ static struct crateld_error *for_each_value(struct initial_values *values, struc
             const struct crate_init *init = &patch->view.inits[i];
             struct initial_value value = {base, init->base_rva, init->size, init->name, patch, init->image_rva};
             if (is_active(patch, init->module))
-                TRY(visit(values, &value));
+                TRY(visit(values, value));
         }
         for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_GROWN); i++) {
             const struct crate_grown *grown = &patch->view.grown[i];
             struct initial_value value = {base, grown->base_rva, grown->new_size, grown->name, patch, grown->image_rva};
             if (is_active(patch, grown->module))
-                TRY(visit(values, &value));
+                TRY(visit(values, value));
         }
     }
     return NULL;
 }
 
-static struct crateld_error *note(struct initial_values *values, const struct initial_value *value)
+static struct crateld_error *note(struct initial_values *values, struct initial_value value)
 {
-    return VEC_PUSH(&values->noted, *value) ? NULL : error_memory();
+    return VEC_PUSH(&values->noted, value) ? NULL : error_memory();
 }
 
 struct crateld_error *initial_note(struct initial_values *values, struct loaded_crate *base)
@@ -121,12 +122,33 @@ static struct crateld_error *read_pristine(const struct loaded_crate *base, uint
     return error;
 }
 
+static const struct growth *find_growth(const struct initial_values *values, const struct loaded_crate *base,
+                                        uint32_t rva)
+{
+    for (size_t i = 0; i < values->growths.count; i++) {
+        const struct growth *growth = &values->growths.at[i];
+        if (growth->base == base && rva >= growth->base_rva && rva - growth->base_rva < growth->base_size)
+            return growth;
+    }
+    return NULL;
+}
+
+static bool is_storage(const struct moved_variable *variable, const struct initial_value *value)
+{
+    return variable && variable->image && variable->crate == value->patch && variable->rva == value->image_rva;
+}
+
 /* A copy of the bytes of a patch's initial value: where its image became the variable's storage, they were kept. */
-static struct crateld_error *copy_value(const struct initial_value *value, uint8_t **ret)
+static struct crateld_error *copy_value(const struct initial_values *values, const struct initial_value *value,
+                                        uint8_t **ret)
 {
     const struct moved_variable *variable = versions_variable(value->base, value->base_rva);
-    bool is_storage = variable && variable->crate == value->patch && variable->rva == value->image_rva;
-    const uint8_t *from = is_storage && variable->image ? variable->image : value->patch->base + value->image_rva;
+    const struct growth *growth = find_growth(values, value->base, value->base_rva);
+    const uint8_t *from = value->patch->base + value->image_rva;
+    if (is_storage(variable, value))
+        from = variable->image;
+    else if (growth && is_storage(&growth->before, value))
+        from = growth->before.image;
     *ret = malloc(value->size);
     if (!*ret)
         return error_memory();
@@ -164,7 +186,8 @@ static struct crateld_error *grow(struct initial_values *values, struct loaded_c
         .from_crate = variable ? variable->crate : base,
         .from_rva = variable ? variable->rva : grown->base_rva,
         .size = size,
-        .to = patch->base + grown->image_rva,
+        .to_crate = patch,
+        .to_rva = grown->image_rva,
         .new_size = grown->new_size,
         .name = crate_view_string(&patch->view, grown->name),
         .is_new = !variable,
@@ -194,17 +217,6 @@ struct crateld_error *initial_grow(struct initial_values *values, struct loaded_
     return NULL;
 }
 
-static const struct growth *find_growth(const struct initial_values *values, const struct loaded_crate *base,
-                                        uint32_t rva)
-{
-    for (size_t i = 0; i < values->growths.count; i++) {
-        const struct growth *growth = &values->growths.at[i];
-        if (growth->base == base && rva >= growth->base_rva && rva - growth->base_rva < growth->base_size)
-            return growth;
-    }
-    return NULL;
-}
-
 uint64_t initial_address_before(const struct initial_values *values, const struct loaded_crate *base, uint32_t rva)
 {
     const struct growth *growth = find_growth(values, base, rva);
@@ -219,7 +231,10 @@ static struct crateld_error *add_change(struct initial_values *values, const str
 {
     const struct initial_value *known = after ? after : before;
     uint32_t size = before && before->size < known->size ? before->size : known->size;
-    struct value_change change = {.size = size, .name = crate_view_string(&known->patch->view, known->name)};
+    struct value_change change = {.base = known->base,
+                                  .base_rva = known->base_rva,
+                                  .size = size,
+                                  .name = crate_view_string(&known->patch->view, known->name)};
     if (!before || !after) {
         const struct moved_variable *variable = versions_variable(known->base, known->base_rva);
         if (variable && variable->base_size < change.size)
@@ -230,14 +245,13 @@ static struct crateld_error *add_change(struct initial_values *values, const str
                            before && after && versions_variable(known->base, known->base_rva) ? 1 : change.size, false))
         return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', %u bytes at 0x%x, is not within the data of %s",
                             known->patch->path, change.name, change.size, known->base_rva, known->base->path);
-    change.place = (uint8_t *)(uintptr_t)versions_address(known->base, known->base_rva);
     if (!VEC_RESERVE(&values->changes, 1))
         return error_memory();
     struct value_change *added = &values->changes.at[values->changes.count++];
     *added = change;
-    TRY(before ? copy_value(before, &added->before)
+    TRY(before ? copy_value(values, before, &added->before)
                : read_pristine(known->base, known->base_rva, change.size, &added->before));
-    return after ? copy_value(after, &added->after)
+    return after ? copy_value(values, after, &added->after)
                  : read_pristine(known->base, known->base_rva, change.size, &added->after);
 }
 
@@ -249,12 +263,12 @@ static const struct initial_value *find_noted(const struct initial_values *value
     return NULL;
 }
 
-static struct crateld_error *plan_after(struct initial_values *values, const struct initial_value *value)
+static struct crateld_error *plan_after(struct initial_values *values, struct initial_value value)
 {
-    const struct initial_value *before = find_noted(values, value);
-    if (before && before->patch == value->patch && before->image_rva == value->image_rva)
+    const struct initial_value *before = find_noted(values, &value);
+    if (before && before->patch == value.patch && before->image_rva == value.image_rva)
         return NULL;
-    return add_change(values, before, value);
+    return add_change(values, before, &value);
 }
 
 /* Of the values before: those that no active patch has any more. */
@@ -289,7 +303,7 @@ static struct crateld_error *keep_images(struct initial_values *values, struct l
         variable->image = malloc(growth->new_size);
         if (!variable->image)
             return error_memory();
-        memcpy(variable->image, growth->to, growth->new_size);
+        memcpy(variable->image, growth_to(growth), growth->new_size);
     }
     return NULL;
 }
@@ -300,7 +314,7 @@ static uint64_t follow(const struct initial_values *values, uint64_t word)
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
         if (word - (uint64_t)(uintptr_t)growth_from(growth) < growth->size)
-            return word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth->to;
+            return word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth_to(growth);
     }
     return word;
 }
@@ -359,10 +373,10 @@ static void set_value(const struct value_change *change, uint8_t *place, bool *s
     }
 }
 
-static const struct value_change *find_change(const struct initial_values *values, const uint8_t *place)
+static const struct value_change *find_change(const struct initial_values *values, const struct growth *growth)
 {
     for (size_t i = 0; i < values->changes.count; i++)
-        if (values->changes.at[i].place == place)
+        if (values->changes.at[i].base == growth->base && values->changes.at[i].base_rva == growth->base_rva)
             return &values->changes.at[i];
     return NULL;
 }
@@ -372,14 +386,14 @@ void initial_move(const struct initial_values *values)
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
-        const struct value_change *change = find_change(values, growth->to);
+        const struct value_change *change = find_change(values, growth);
         const uint8_t *before = change ? change->before : NULL;
         for (uint32_t off = 0, size; off < growth->size; off += size) {
             size = growth->size - off < 8 ? growth->size - off : 8;
             bool is_untouched =
                 before && off + size <= change->size && !memcmp(growth_from(growth) + off, before + off, size);
             if (!is_untouched)
-                memcpy(growth->to + off, growth_from(growth) + off, size);
+                memcpy(growth_to(growth) + off, growth_from(growth) + off, size);
         }
     }
 }
@@ -387,7 +401,7 @@ void initial_move(const struct initial_values *values)
 static bool is_grown(const struct initial_values *values, const struct value_change *change)
 {
     for (size_t i = 0; i < values->growths.count; i++)
-        if (values->growths.at[i].to == change->place)
+        if (values->growths.at[i].base == change->base && values->growths.at[i].base_rva == change->base_rva)
             return true;
     return false;
 }
@@ -400,7 +414,8 @@ void initial_set(struct initial_values *values)
         if (is_grown(values, change))
             continue;
         if (change->before && change->after)
-            set_value(change, change->place, &is_set, &is_kept);
+            set_value(change, (uint8_t *)(uintptr_t)versions_address(change->base, change->base_rva), &is_set,
+                      &is_kept);
         else
             is_kept = true;
         values->set += is_set;
@@ -422,12 +437,22 @@ void initial_undo(struct initial_values *values)
     values->growths.count = 0;
 }
 
+/* Pointers among the values must not be found where they were. */
+static void forget(uint8_t *bytes, uint32_t size)
+{
+    if (bytes)
+        explicit_bzero(bytes, size);
+    free(bytes);
+}
+
 void initial_deinit(struct initial_values *values)
 {
     for (size_t i = 0; i < values->changes.count; i++) {
-        free(values->changes.at[i].before);
-        free(values->changes.at[i].after);
+        forget(values->changes.at[i].before, values->changes.at[i].size);
+        forget(values->changes.at[i].after, values->changes.at[i].size);
     }
+    for (size_t i = 0; i < values->growths.count; i++)
+        forget(values->growths.at[i].before.image, values->growths.at[i].before.size);
     free(values->noted.at);
     free(values->changes.at);
     free(values->growths.at);

@@ -22,7 +22,8 @@ struct initial_value {
 
 /* A variable whose initial value is another after the commit. */
 struct value_change {
-    uint8_t *place;
+    const struct loaded_crate *base; /* the variable: an address would be a pointer to it */
+    uint32_t base_rva;
     uint8_t *before, *after; /* owned; `size` bytes each; NULL: not known, and so the value stays */
     uint32_t size;
     const char *name; /* borrowed from a patch */
@@ -35,12 +36,18 @@ struct growth {
     const struct loaded_crate *from_crate; /* where it is: no pointer to it is to be about but the program's */
     uint32_t from_rva;
     uint32_t size; /* so far */
-    uint8_t *to;
+    const struct loaded_crate *to_crate;
+    uint32_t to_rva;
     uint32_t new_size;
     const char *name;
     bool is_new;                  /* it was in the base */
     struct moved_variable before; /* else what it was */
 };
+
+static inline uint8_t *growth_to(const struct growth *growth)
+{
+    return growth->to_crate->base + growth->to_rva;
+}
 
 static inline uint8_t *growth_from(const struct growth *growth)
 {

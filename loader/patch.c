@@ -95,12 +95,19 @@ void patch_drop(struct loaded_crate *patch)
     }
 }
 
+/* Whether code of the program runs already. */
+static bool is_running(void)
+{
+    return current_entry() && current_entry()->is_initialised;
+}
+
 /* One commit: what is to become active, and what that changes. */
 struct commit {
     struct loaded_crate *const *patches; /* that become active; NULL: `target` does */
     size_t count;
     const struct version_set *target;
     struct version_set *before; /* owned; also: the bases */
+    VEC(size_t) fresh_counts;   /* of each base: how many new variables it had */
     struct change change;
     struct initial_values values;
     struct patch_report *report;
@@ -255,7 +262,8 @@ static struct crateld_error *fix_base(struct commit *commit, struct loaded_crate
 
 /* References from other crates, and from patches. */
 
-/* Whether the import names a place of `base`, and which. Superseded patches stay with the functions that they have. */
+/* Whether the import names a place of `base`, or of a variable that patches brought, and which. Superseded patches stay
+ * with the functions that they have. */
 static struct crateld_error *imported_place(const struct loaded_crate *user, const struct crate_import *import,
                                             const struct loaded_crate *base, uint32_t *ret)
 {
@@ -263,6 +271,10 @@ static struct crateld_error *imported_place(const struct loaded_crate *user, con
     if (import->needed == CRATE_NONE || user->needed[import->needed].crate != base ||
         import->kind > CRATE_IMPORT_ADDRESS || import->flags & CRATE_IMPORT_FLAG_VAGUE)
         return NULL;
+    if (import->flags & CRATE_IMPORT_FLAG_FRESH) {
+        *ret = versions_is_active(user) ? import->fallback_rva : CRATE_NONE;
+        return NULL;
+    }
     if (import->flags & CRATE_IMPORT_FLAG_BASE) {
         if (versions_is_active(user) || versions_variable(base, import->fallback_rva))
             *ret = import->fallback_rva;
@@ -322,6 +334,8 @@ static struct crateld_error *fix_import(struct commit *commit, struct loaded_cra
     if (rva == CRATE_NONE)
         return NULL;
     uint64_t address = versions_address(base, rva);
+    if (import.flags & CRATE_IMPORT_FLAG_FRESH)
+        TRY(versions_fresh_address(user, rva, &address));
     if (import.kind != CRATE_IMPORT_ADDRESS) {
         const struct crateld_function *slot = &loaded_function_slots(user)[import.slot];
         return is_lazy(user, slot->entry) ? NULL
@@ -377,12 +391,46 @@ static struct crateld_error *plan_values(struct commit *commit, struct loaded_cr
     return initial_plan(&commit->values, base);
 }
 
+static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
+{
+    return VEC_PUSH(&commit->fresh_counts, base->versions->fresh.count) ? NULL : error_memory();
+}
+
+static struct crateld_error *enter_fresh(struct commit *commit)
+{
+    TRY(for_each_base(commit, note_fresh));
+    for (size_t i = 0; i < commit->count; i++)
+        TRY(versions_add_fresh(commit->patches[i]));
+    return NULL;
+}
+
+/* While the program runs, whoever has a function's address must get to the new version by it. */
+static struct crateld_error *check_leaked(const struct commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++)
+        for (uint32_t k = 0; k < crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES); k++) {
+            const struct crate_view *view = &commit->patches[i]->view;
+            const struct crate_move *move = &view->moves[k];
+            if (move->flags & CRATE_MOVE_FLAG_LEAKED)
+                return error_create(
+                    CRATELD_ERROR_UNSUPPORTED,
+                    "%s: function '%s' of %s: its address is in the module's code without a relocation, "
+                    "so who has it can not be told: compile with -ffunction-sections",
+                    commit->patches[i]->path, crate_view_string(view, move->name),
+                    crate_view_string(view, view->modules[move->module].path));
+        }
+    return NULL;
+}
+
 static struct crateld_error *plan(struct commit *commit)
 {
+    if (is_running())
+        TRY(check_leaked(commit));
     TRY(enter_patches(commit));
     TRY(note_active(commit));
     TRY(for_each_base(commit, note_values)); /* of the state before */
     activate_modules(commit);
+    TRY(enter_fresh(commit));
     TRY(initial_grow(&commit->values, commit->patches, commit->count));
     TRY(activate_patches(commit));
     TRY(for_each_base(commit, plan_values));
@@ -512,6 +560,8 @@ static void undo(struct commit *commit)
 {
     if (commit->before)
         version_set_restore(commit->before);
+    for (size_t i = 0; i < commit->fresh_counts.count; i++)
+        commit->before->bases.at[i]->versions->fresh.count = commit->fresh_counts.at[i];
     initial_undo(&commit->values);
 }
 
@@ -524,6 +574,7 @@ static void finish(struct commit *commit)
     initial_deinit(&commit->values);
     change_deinit(&commit->change);
     version_set_destroy(commit->before);
+    free(commit->fresh_counts.at);
 }
 
 struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count, bool is_trial,
@@ -532,10 +583,9 @@ struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t c
     *ret = (struct patch_report){0};
     struct commit commit = {.patches = patches, .count = count, .report = ret};
     struct process *process = patches[0]->process;
-    bool is_running = current_entry() && current_entry()->is_initialised;
     struct crateld_error *error = VEC_RESERVE(&process->history, 1) ? plan(&commit) : error_memory();
     if (!error && !is_trial)
-        error = commit.values.growths.count && is_running ? make_with_growth(&commit) : make(&commit);
+        error = commit.values.growths.count && is_running() ? make_with_growth(&commit) : make(&commit);
     if (error || is_trial)
         undo(&commit);
     else

@@ -9,6 +9,7 @@
 #include "loader/process.h"
 #include "loader/resolve.h"
 #include "loader/tls.h"
+#include "loader/versions.h"
 
 struct crateld_error *relocate_relr(struct loaded_crate *crate)
 {
@@ -83,6 +84,10 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
         TRY(vague_definition(crate, import, &definition));
         *slot = definition.value;
         return NULL;
+    }
+    if (import->flags & CRATE_IMPORT_FLAG_FRESH) {
+        bind_record_use(&crate->needed[import->needed]);
+        return versions_fresh_address(crate, import->fallback_rva, slot);
     }
     struct resolved resolved = {0};
     TRY(resolve_import(crate, import, &resolved));

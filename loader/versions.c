@@ -1,6 +1,7 @@
 #include "loader/versions.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct crateld_error *versions_of(struct loaded_crate *base, struct versions **ret)
 {
@@ -17,6 +18,7 @@ void versions_destroy(struct versions *versions)
     for (size_t i = 0; i < versions->variables.count; i++)
         free(versions->variables.at[i].image);
     free(versions->variables.at);
+    free(versions->fresh.at);
     free(versions->patches.at);
     free(versions);
 }
@@ -96,6 +98,50 @@ uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)
     if (variable)
         return loaded_address(variable->crate, variable->rva) + (rva - variable->base_rva);
     return loaded_address(base, rva);
+}
+
+static struct fresh_variable *find_fresh(const struct versions *versions, const char *name)
+{
+    for (size_t i = 0; i < versions->fresh.count; i++)
+        if (!strcmp(versions->fresh.at[i].name, name))
+            return &versions->fresh.at[i];
+    return NULL;
+}
+
+struct crateld_error *versions_add_fresh(struct loaded_crate *patch)
+{
+    struct versions *versions = patch->needed[0].crate->versions;
+    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++) {
+        const struct crate_fresh *fresh = &patch->view.fresh[i];
+        const char *name = crate_view_string(&patch->view, fresh->name);
+        const struct fresh_variable *known = find_fresh(versions, name);
+        if (known && known->size != fresh->size)
+            return error_create(
+                CRATELD_ERROR_MISMATCH,
+                "%s: variable '%s': %u bytes, but %u since an earlier reload: its value can not be kept", patch->path,
+                name, fresh->size, known->size);
+        struct fresh_variable variable = {name, patch, fresh->rva, fresh->size};
+        if (!known && !VEC_PUSH(&versions->fresh, variable))
+            return error_memory();
+    }
+    return NULL;
+}
+
+struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret)
+{
+    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++) {
+        const struct crate_fresh *fresh = &patch->view.fresh[i];
+        if (rva < fresh->rva || rva - fresh->rva > fresh->size)
+            continue;
+        const struct fresh_variable *known =
+            find_fresh(patch->needed[0].crate->versions, crate_view_string(&patch->view, fresh->name));
+        if (!known)
+            break;
+        *ret = loaded_address(known->patch, known->rva) + (rva - fresh->rva);
+        return NULL;
+    }
+    return error_create(CRATELD_ERROR_FORMAT, "%s: 0x%x, which an import names, is in none of its new variables",
+                        patch->path, rva);
 }
 
 static bool supersedes(const struct loaded_crate *patch, uint32_t rva)

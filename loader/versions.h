@@ -19,9 +19,17 @@ struct moved_variable {
     uint8_t *image;               /* owned; its initial value, `size` bytes */
 };
 
+/* A variable that the base does not have. */
+struct fresh_variable {
+    const char *name;           /* borrowed from the patch */
+    struct loaded_crate *patch; /* borrowed; the first that had it */
+    uint32_t rva, size;         /* there */
+};
+
 struct versions {
     VEC(struct loaded_crate *) patches; /* borrowed; those that are mapped, oldest first */
     VEC(struct moved_variable) variables;
+    VEC(struct fresh_variable) fresh;
 };
 
 /* A module of a patch. */
@@ -57,6 +65,13 @@ uint64_t versions_address(const struct loaded_crate *base, uint32_t rva);
 
 /* The variable that has grown and held the place `rva` of the crate; NULL if there is none. */
 struct moved_variable *versions_variable(const struct loaded_crate *base, uint32_t rva);
+
+/* Enters the patch's new variables, those that are not there yet. Error: MISMATCH (an earlier patch
+ * has one of another size), MEMORY. */
+MUST_CHECK struct crateld_error *versions_add_fresh(struct loaded_crate *patch);
+
+/* The address of the new variable's place that is at `rva` of the patch itself. Error: FORMAT (it is in none). */
+MUST_CHECK struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret);
 
 /* Whether the place `rva` of the base's text is superseded: whoever is there stays with what it refers to. */
 bool versions_is_superseded(const struct loaded_crate *base, uint32_t rva);

@@ -51,6 +51,7 @@ enum crate_table_kind {
     CRATE_TABLE_UNITS,       /* struct crate_unit; of a patch, sorted by rva */
     CRATE_TABLE_INITS,       /* struct crate_init; of a patch, sorted by base_rva */
     CRATE_TABLE_GROWN,       /* struct crate_grown; of a patch, sorted by base_rva */
+    CRATE_TABLE_FRESH,       /* struct crate_fresh; of a patch, sorted by rva */
     CRATE_TABLE_SITES,       /* struct crate_site; of a patch */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
     CRATE_TABLE_COUNT,
@@ -163,6 +164,8 @@ enum crate_import_flags {
                                          with an empty name and TLS_INDEX: the block itself (local-dynamic) */
     CRATE_IMPORT_FLAG_BASE = 1 << 3,  /* of a patch, needed 0: the base's own place fallback_rva, exported or not (for
                                          thread-locals: offset in its block); the name is for messages */
+    CRATE_IMPORT_FLAG_FRESH = 1 << 4, /* of a patch, needed 0: a place of this patch's own data, fallback_rva, within an
+                                         entry of CRATE_TABLE_FRESH; the same place of the first patch that had that */
 };
 
 struct crate_import {
@@ -240,6 +243,13 @@ struct crate_move {
     uint32_t module;  /* index into CRATE_TABLE_MODULES */
     uint32_t old_rva; /* its first instruction in the base */
     uint32_t new_rva; /* its first instruction in the patch */
+    uint32_t flags;   /* enum crate_move_flags */
+    uint32_t reserved;
+};
+
+enum crate_move_flags {
+    CRATE_MOVE_FLAG_LEAKED = 1 << 0, /* code of the base has its address without a relocation: who got it stays with the
+                                        old version */
 };
 
 /* Text of the base that is superseded: who is in it stays in it, and what it refers to is not changed. */
@@ -268,6 +278,14 @@ struct crate_grown {
     uint32_t old_size; /* bytes */
     uint32_t new_size;
     uint32_t image_rva; /* its new storage, with the new initial value, in the patch's data */
+};
+
+/* A variable that the base does not have. Later patches with one of the same name use the first one's. */
+struct crate_fresh {
+    uint32_t name; /* string: unique among the base's new variables */
+    uint32_t module;
+    uint32_t rva;  /* in the patch's data */
+    uint32_t size; /* bytes */
 };
 
 /* A place of the base that refers to what a patch moves. With T the address of that, it holds T + addend - place (PC32)

@@ -161,12 +161,17 @@ static void add_relocs(struct image *image)
         {add_string(image, "array"), 0, 0x500, 8, 16, DATA_RVA + 0x350},
         {add_string(image, "list"), 0, 0x508, 4, 8, DATA_RVA + 0x360},
     };
+    struct crate_fresh fresh[] = {
+        {add_string(image, "new"), 0, DATA_RVA + 0x348, 8},
+        {add_string(image, "newer"), 0, DATA_RVA + 0x350, 4},
+    };
     struct crate_site sites[] = {{0x600, 1, -4, CRATE_FIXUP_PC32}, {0x700, 2, 0, CRATE_FIXUP_ABS64}};
     add_table(image, CRATE_TABLE_MODULES, &module, 1, sizeof module);
     add_table(image, CRATE_TABLE_MOVES, moves, 2, sizeof *moves);
     add_table(image, CRATE_TABLE_UNITS, units, 2, sizeof *units);
     add_table(image, CRATE_TABLE_INITS, inits, 2, sizeof *inits);
     add_table(image, CRATE_TABLE_GROWN, grown, 2, sizeof *grown);
+    add_table(image, CRATE_TABLE_FRESH, fresh, 2, sizeof *fresh);
     add_table(image, CRATE_TABLE_SITES, sites, 2, sizeof *sites);
 }
 
