@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "crateld/gc.h"
 #include "loader/elf_library.h"
 #include "loader/log.h"
@@ -170,9 +171,25 @@ static struct crateld_error *make_heap(struct elf_library *library)
     return error ? error_prefix(error, "%s", library->soname) : NULL;
 }
 
+/* Whether the crate allocates from the shared heap, rather than from heaps of its own at most. */
+static bool uses_heap(const struct loaded_crate *crate)
+{
+    uint64_t hash = hash_string("crateld_gc_shared_heap");
+    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_IMPORTS);
+    bool is_asked_for = crate->view.header.types.count;
+    for (uint32_t i = 0; i < count && !is_asked_for; i++)
+        is_asked_for = crate->view.imports[i].hash == hash;
+    return is_asked_for;
+}
+
 struct crateld_error *heap_open(struct process *process)
 {
+    bool is_used = false;
     if (!process->heap_library || current_mutator())
+        return NULL;
+    for (size_t i = 0; i < process->crates.count && !is_used; i++)
+        is_used = uses_heap(process->crates.at[i]);
+    if (!is_used)
         return NULL;
     TRY(make_heap(process->heap_library));
     LOG(LOG_LOAD, "%s: a heap for the crates", process->heap_library->soname);

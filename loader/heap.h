@@ -1,8 +1,8 @@
 /* The collected heap of this OS process, as far as crates have to do with it: their types, their roots, their TOCs.
  *
- * The heap is that of the ELF library libcrateld-gc, which is opened when the first crate that needs it is: a process
- * whose crates do not pays nothing. From then on the data of every active crate are roots. All functions but
- * heap_add_block() are called under the process's lock. */
+ * The heap is made by the ELF library libcrateld-gc, which is opened when the first crate that has types of collected
+ * objects, or asks for the shared heap, is activated: a process without pays nothing. From then on the data of every
+ * active crate are roots. All functions but heap_add_block() are called under the process's lock. */
 #ifndef LOADER_HEAP_H
 #define LOADER_HEAP_H
 
@@ -16,7 +16,7 @@
 /* The library's name. */
 bool heap_is_library(const char *soname);
 
-/* Opens the heap if a crate of the process needs it: the calling thread becomes its owner. Errors: those of
+/* Opens the heap if a crate of the process uses it: the calling thread becomes its owner. Errors: those of
  * elf_library_open() and crateld_gc_shared_heap(). */
 MUST_CHECK struct crateld_error *heap_open(struct process *process);
 

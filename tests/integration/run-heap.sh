@@ -206,3 +206,20 @@ lacks out crateld-gc
 crateld link -o types.crate types.o
 status 1 crateld run types.crate
 has err 'types.crate: has 1 types of collected objects, but does not need libcrateld-gc.so.0'
+
+# The examples as crates, with heaps of their own, on every plan.
+examples=$root/examples
+$CC -O2 -I"$root/include" -c "$examples/gc/lisp.c" "$examples/gc/trees.c"
+crateld link -o lisp.crate lisp.o -L"$library" -lcrateld-gc
+crateld link -o trees.crate trees.o -L"$library" -lcrateld-gc
+for plan in nogc semispace immix immix,stress=3,sanity,poison semispace,stress=3,sanity,poison; do
+    CRATELD_GC=$plan,heap=8M status 0 crateld run lisp.crate "$examples/gc/test.lisp"
+    diff out "$examples/gc/test.out" || fail "lisp.crate: $plan"
+done
+$CC -O2 -I"$root/include" "$examples/gc/trees.c" -L"$library" -lcrateld-gc -o trees
+LD_LIBRARY_PATH=$library ./trees "$examples/dozen/text.txt" >want
+[ -s want ] || fail "the program that is linked natively says nothing"
+for plan in nogc immix immix,stress=3,sanity,poison; do
+    CRATELD_GC=$plan,heap=8M status 0 crateld run trees.crate "$examples/dozen/text.txt"
+    diff out want || fail "trees.crate: $plan"
+done
