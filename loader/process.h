@@ -42,9 +42,11 @@ struct process {
     pthread_mutex_t lock;       /* recursive; guards all below, the crates' records, and activation */
     VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
     struct hash_index crate_names;
+    struct loaded_crate *unloaded; /* records of crates that were unloaded, by next_late */
     VEC(struct elf_library *) libraries;
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
+    struct elf_library *heap_library; /* borrowed: libcrateld-gc, if a crate needs it: loader/heap.h */
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
     VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
@@ -75,6 +77,10 @@ MUST_CHECK struct crateld_error *process_open_file(struct process *process, cons
 
 /* Forgets the crates from number `count` on, none of which is in use. */
 void process_forget(struct process *process, size_t count);
+
+/* Forgets a crate, which stays mapped; its record is to go to process_recycle() when it is not. */
+void process_remove(struct process *process, const struct loaded_crate *crate);
+void process_recycle(struct process *process, struct loaded_crate *crate);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);
