@@ -33,6 +33,7 @@ static const char help[] =
     "  --no-relink              leave out the relink section: the crate can not be reloaded\n"
     "  -s, -S                   leave out symbols and debug information, or debug information\n"
     "  --nodefaultlibs          do not add libc, libgcc and libgcc_s\n"
+    "  --interpreter PATH       what the kernel runs the crate with (default: the crateld-exec beside this program)\n"
     "  --map FILE               write what went where (- is standard output)\n"
     "  --fatal-warnings         treat warnings as errors\n"
     "  -v                       say which files and archive members are taken\n"
@@ -53,6 +54,7 @@ enum option_kind {
     OPTION_NAME,
     OPTION_ENTRY,
     OPTION_MAP,
+    OPTION_INTERPRETER,
     OPTION_LIBRARY,
     OPTION_LIBRARY_DIR,
     OPTION_UNDEFINED,
@@ -97,6 +99,7 @@ static const struct {
     {"--name", OPTION_NAME, VALUE_SEPARATE},
     {"--entry", OPTION_ENTRY, VALUE_SEPARATE},
     {"--map", OPTION_MAP, VALUE_SEPARATE},
+    {"--interpreter", OPTION_INTERPRETER, VALUE_SEPARATE},
     {"--library", OPTION_LIBRARY, VALUE_SEPARATE},
     {"--library-path", OPTION_LIBRARY_DIR, VALUE_SEPARATE},
     {"--undefined", OPTION_UNDEFINED, VALUE_SEPARATE},
@@ -205,6 +208,9 @@ static struct crateld_error *take_valued(struct gathering *g, enum option_kind k
         return NULL;
     case OPTION_MAP:
         g->options.map_path = value;
+        return NULL;
+    case OPTION_INTERPRETER:
+        g->options.interpreter = value;
         return NULL;
     case OPTION_LIBRARY:
         return add_input(g, LINK_ARGUMENT_LIBRARY, value);
@@ -360,9 +366,10 @@ static void release(struct gathering *g)
 }
 
 /* What a link needs that stands beside this program. */
-static struct crateld_error *find_own_files(char **support, char **self)
+static struct crateld_error *find_own_files(char **support, char **self, char **interpreter)
 {
     TRY(tool_path("libcrateld_cc.a", support));
+    TRY(tool_path("crateld-exec", interpreter));
     return tool_path("crateld-tool", self);
 }
 
@@ -374,19 +381,22 @@ int cmd_link(int argc, char **argv)
     struct crateld_error *error = arguments_expand(argc, argv, &expanded);
     if (error)
         return command_failed(error);
-    char *support = NULL, *self = NULL;
+    char *support = NULL, *self = NULL, *interpreter = NULL;
     error = gather(&g, &expanded, &is_help);
     if (!error && !is_help)
-        error = find_own_files(&support, &self);
+        error = find_own_files(&support, &self, &interpreter);
     char *toc_compiler[] = {self, (char[]){"cc"}, NULL};
     g.options.support_archive = support;
     g.options.toc_compiler = toc_compiler;
+    if (!g.options.interpreter)
+        g.options.interpreter = interpreter;
     if (!error && is_help)
         fputs(help, stdout);
     else if (!error)
         error = link_run(&g.options);
     free(support);
     free(self);
+    free(interpreter);
     release(&g);
     arguments_deinit(&expanded);
     return error ? command_failed(error) : 0;

@@ -153,6 +153,8 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
     struct crate_tables *tables = &image->tables;
     TRY(crate_tables_string(tables, link->name, &image->header.name));
     TRY(add_all_needed(link, tables));
+    if (link->entry && link->options->interpreter)
+        TRY(crate_tables_string(tables, link->options->interpreter, &image->interpreter));
     if (link->patch)
         TRY(link_patch_count(link, tables));
     for (size_t i = 0; i < link->function_imports.count; i++)
