@@ -13,6 +13,7 @@ int command_failed(struct crateld_error *error);
 int cmd_cc(int argc, char **argv);
 int cmd_cxx(int argc, char **argv);
 int cmd_as(int argc, char **argv); /* the assembler of cc and c++, never called by users */
+int cmd_ld(int argc, char **argv); /* the linker of compilers, also by the name ld */
 int cmd_link(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);

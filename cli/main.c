@@ -17,6 +17,7 @@ static const struct {
 } tool_commands[] = {
     {"cc", "compile C: gcc, making TOC code; use it as CC"},
     {"c++", "compile C++: g++, making TOC code; use it as CXX"},
+    {"ld", "link with the command line of ld; compilers and build systems use it"},
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
     {"inspect", "print what a crate, or a running process, holds"},

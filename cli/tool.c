@@ -19,7 +19,7 @@ static const struct {
     bool is_wrapper; /* ends as another program */
 } commands[] = {
     {"cc", cmd_cc, true},      {"c++", cmd_cxx, true},      {"diff", cmd_diff, false}, {"inspect", cmd_inspect, false},
-    {"link", cmd_link, false}, {"strip", cmd_strip, false},
+    {"ld", cmd_ld, false}, {"link", cmd_link, false}, {"strip", cmd_strip, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.
@@ -55,7 +55,11 @@ int main(int argc, char **argv)
 {
     if (argc < 1 || !open_standard_files())
         return EXIT_STATUS_USAGE;
-    /* The compiler calls its assembler by name: a link to this program. */
+    /* Compilers call their assembler and linker by name: links to this program. */
+    if (!strcmp(basename(argv[0]), "ld")) {
+        prepare_signals();
+        return finish(cmd_ld(argc, argv));
+    }
     if (!strcmp(basename(argv[0]), "as"))
         return cmd_as(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++) {

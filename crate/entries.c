@@ -42,6 +42,7 @@ struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t 
     struct crate_needed needed = view->needed[i];
     TRY(check_string(view, "needed", i, "name", needed.name));
     TRY(check_string(view, "needed", i, "path", needed.path));
+    TRY(check_string(view, "needed", i, "runpath", needed.runpath));
     if (!*crate_view_string(view, needed.name))
         return ENTRY_FAULT(view, "needed", i, "it has no name");
     if (needed.kind > CRATE_NEEDED_ELF || needed.flags & ~KNOWN_NEEDED_FLAGS)

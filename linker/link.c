@@ -197,7 +197,7 @@ static struct crateld_error *read_options(struct link *link)
  * referred to: it is taken from archives, and never imported. */
 static struct crateld_error *request_symbols(struct link *link)
 {
-    if (!link->patch) {
+    if (!link->patch && !link->options->has_no_entry) {
         link->entry = link_symbol_table_enter(&link->symbols, &link->arena, link->options->entry, NULL);
         if (!link->entry)
             return error_memory();
@@ -218,6 +218,10 @@ static struct crateld_error *check_entry(struct link *link)
     struct link_symbol *entry = link->entry;
     if (link->patch)
         return NULL;
+    if (link->options->has_no_entry) {
+        link->entry = NULL;
+        return NULL;
+    }
     if (entry->state == LINK_SYMBOL_DEFINED && link_section_is_loaded(entry->section) &&
         (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;

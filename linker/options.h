@@ -46,6 +46,13 @@ struct link_options {
     size_t undefined_count;
     const char *const *defsyms; /* --defsym: "name=value" with value a number or another symbol */
     size_t defsym_count;
+    const char *const *wraps; /* --wrap: references to x mean __wrap_x, those to __real_x mean x */
+    size_t wrap_count;
+    const char *const *excluded_archives; /* --exclude-libs: names of files, or ALL: nothing of theirs is exported */
+    size_t excluded_archive_count;
+    const char *runpath;    /* folders in which what is needed is looked for at run time; NULL: none */
+    bool has_soname;        /* the name is also that of the file */
+    bool has_no_entry;      /* a library, though it may define the entry's symbol */
     bool is_entry_required; /* --entry was given: its absence is an error */
     bool collect_garbage;
     bool keep_relink;

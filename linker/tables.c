@@ -60,8 +60,11 @@ static struct crateld_error *add_needed(struct link *link, struct crate_tables *
         path = provider->path;
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
         memcpy(needed.build_id, provider->crate.header.build_id, sizeof needed.build_id);
-        path = base_name(provider->path);
+        bool has_soname = provider->crate.header.flags & CRATE_FLAG_SONAME;
+        path = has_soname ? provider->name : base_name(provider->path);
     }
+    if (link->options->runpath)
+        TRY(crate_tables_string(tables, link->options->runpath, &needed.runpath));
     TRY(crate_tables_string(tables, path, &needed.path));
     if (!VEC_PUSH(&tables->needed, needed))
         return error_memory();
@@ -306,6 +309,8 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->flags = link->flags | (link->patch ? CRATE_FLAG_PATCH : 0);
     if (link->options->keep_relink)
         header->flags |= CRATE_FLAG_HAS_RELINK;
+    if (link->options->has_soname)
+        header->flags |= CRATE_FLAG_SONAME;
     header->preferred_base = link->preferred_base;
     header->toc_rva = (uint32_t)link->toc_rva;
     header->imported_functions = (uint32_t)link->function_imports.count;

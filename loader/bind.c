@@ -50,7 +50,8 @@ struct crateld_error *bind_function(struct loaded_crate *crate, uint32_t i, stru
     TRY(resolve_import(crate, &import, &resolved));
     if (resolved.provider) {
         TRY(activate_crate(resolved.provider));
-        bind_record_use(&crate->needed[import.needed]);
+        if (import.needed != CRATE_NONE)
+            bind_record_use(&crate->needed[import.needed]);
     }
     TRY(function_value(crate, &import, &resolved, ret));
     bind_store(&loaded_function_slots(crate)[i], *ret);
@@ -88,12 +89,13 @@ _Noreturn static void die(struct crateld_error *error)
     _exit(127);
 }
 
-/* Whether import `i`, unchecked, is one that another crate provides. */
+/* Whether import `i`, unchecked, is one that another crate provides, or that may be found in any. */
 static bool is_from_crate(const struct loaded_crate *crate, uint32_t i)
 {
     const struct crate_import *import = crate_view_peek_import(&crate->view, i);
-    return import && import->needed < crate_view_count(&crate->view, CRATE_TABLE_NEEDED) &&
-           crate->needed[import->needed].crate;
+    return import &&
+           (import->needed == CRATE_NONE || (import->needed < crate_view_count(&crate->view, CRATE_TABLE_NEEDED) &&
+                                             crate->needed[import->needed].crate));
 }
 
 /* Activating a crate must not be interrupted by a signal handler, which would find it half done. ELF libraries

@@ -28,7 +28,9 @@ struct crateld_error *elf_library_open(struct elf_library *library)
     if (library->uses_exports)
         TRY(export_object_open());
     /* By soname first: that is how other libraries name it, and LD_LIBRARY_PATH and ld.so.conf apply. */
-    void *handle = dlopen(library->soname, OPEN_MODE);
+    void *handle = library->is_path_first ? dlopen(library->path, OPEN_MODE) : NULL;
+    if (!handle)
+        handle = dlopen(library->soname, OPEN_MODE);
     if (!handle) {
         const char *reason = dlerror();
         struct crateld_error *error =

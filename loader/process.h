@@ -26,7 +26,8 @@ struct process_opts {
     size_t alias_count;
     const char *const *patches; /* --patch: files of patches that are in effect from the start */
     size_t patch_count;
-    const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
+    const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
+    const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
     bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
     bool binds_now;       /* all imports are bound at start */
 };
@@ -63,10 +64,14 @@ struct loaded_crate *process_find(const struct process *process, const char *nam
 /* The crate that was loaded from the file that is now at `path`; NULL if none was. */
 struct loaded_crate *process_find_file(const struct process *process, const char *path);
 
-/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH. Its path goes to
- * *ret_path, which the caller frees, the descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
+/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH, in
+ * LD_LIBRARY_PATH, and in the folders of `runpath` ("": none). Its path goes to *ret_path, which the caller frees, the
+ * descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
-                                                   const char *file, char **ret_path, int *ret);
+                                                   const char *file, const char *runpath, char **ret_path, int *ret);
+
+/* What the crate says of where to look for what it needs; "" if nothing. Borrowed from the crate. */
+const char *process_runpath(const struct loaded_crate *crate);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

@@ -86,7 +86,7 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
     }
     struct resolved resolved = {0};
     TRY(resolve_import(crate, import, &resolved));
-    if (resolved.provider)
+    if (resolved.provider && import->needed != CRATE_NONE)
         bind_record_use(&crate->needed[import->needed]);
     struct crateld_error *error = resolve_address(&resolved, slot);
     return error ? error_prefix(error, "%s", crate->path) : NULL;
@@ -114,12 +114,18 @@ static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, co
         if (resolved.export.kind != CRATE_EXPORT_TLS)
             return error_create(CRATELD_ERROR_MISMATCH, "%s: '%s' of %s is used as a thread-local, and is none",
                                 crate->path, name, resolved.provider->path);
-        bind_record_use(&crate->needed[import->needed]);
+        if (import->needed != CRATE_NONE)
+            bind_record_use(&crate->needed[import->needed]);
+        if (resolved.provider->view.header.tls_mem_size)
+            TRY(tls_reserve(resolved.provider)); /* it may be activated after this one */
         *ret = own_thread_local(resolved.provider, resolved.export.rva);
         return NULL;
     }
     if (!resolved.address) /* weak: its address is not looked at */
         return NULL;
+    if (import->needed == CRATE_NONE)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: thread-local '%s' of an ELF library: link with the library",
+                            crate->path, name);
     struct elf_library *library = crate->needed[import->needed].library;
     TRY(elf_library_open(library)); /* a resident one has no handle before */
     return tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index);

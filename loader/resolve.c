@@ -4,6 +4,7 @@
 
 #include "loader/elf_library.h"
 #include "loader/own_functions.h"
+#include "loader/process.h"
 
 static struct crateld_error *undefined(const struct loaded_crate *crate, const struct crate_import *import)
 {
@@ -16,7 +17,7 @@ static struct crateld_error *undefined(const struct loaded_crate *crate, const s
     if (needed)
         return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s'%s%s: ELF library %s does not define it",
                             crate->path, name, *version ? ", version " : "", version, needed->library->soname);
-    return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s': nothing in its link defined it",
+    return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s': nothing in its link defined it, and no crate or library that is loaded does",
                         crate->path, name);
 }
 
@@ -65,16 +66,37 @@ static struct crateld_error *resolve_in_base(struct loaded_crate *crate, const s
     return NULL;
 }
 
+/* What the link left open (-z undefs): in all crates in the order in which they were loaded, then in the ELF libraries
+ * that crates need, as ld.so looks through the global scope. */
+static struct crateld_error *resolve_anywhere(struct loaded_crate *crate, const struct crate_import *import,
+                                              struct resolved *ret)
+{
+    struct process *process = crate->process;
+    const char *name = crate_view_string(&crate->view, import->name);
+    for (size_t i = 0; i < process->crates.count; i++) {
+        uint32_t export = crate_view_find_export(&process->crates.at[i]->view, import->hash, name);
+        if (export == CRATE_NONE)
+            continue;
+        struct resolved resolved = {.provider = process->crates.at[i]};
+        TRY(crate_view_export(&resolved.provider->view, export, &resolved.export));
+        *ret = resolved;
+        return NULL;
+    }
+    void *address = own_function(name);
+    for (size_t i = 0; i < process->libraries.count && !address; i++)
+        TRY(elf_library_symbol(process->libraries.at[i], name, "", &address));
+    *ret = (struct resolved){.address = (uint64_t)(uintptr_t)address};
+    return address ? NULL : undefined(crate, import);
+}
+
 struct crateld_error *resolve_import(struct loaded_crate *crate, const struct crate_import *import,
                                      struct resolved *ret)
 {
     if (import->flags & CRATE_IMPORT_FLAG_BASE)
         return resolve_in_base(crate, import, ret);
     if (import->needed == CRATE_NONE) {
-        if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
-            return undefined(crate, import);
         *ret = (struct resolved){0};
-        return NULL;
+        return import->flags & CRATE_IMPORT_FLAG_WEAK ? NULL : resolve_anywhere(crate, import, ret);
     }
     struct loaded_needed *needed = &crate->needed[import->needed];
     if (needed->library)

@@ -73,6 +73,7 @@ enum crate_flags {
     CRATE_FLAG_TOC_CODE = 1 << 5,    /* some of its text is TOC code */
     CRATE_FLAG_EAGER = 1 << 6,       /* initialisers or thread-locals: mapped and started before main */
     CRATE_FLAG_PATCH = 1 << 7,       /* a patch: new versions of modules of the base, the crate that is needed[0] */
+    CRATE_FLAG_SONAME = 1 << 8,      /* its name is also that of the file in which those who need it look for it */
 };
 
 struct crate_header {
@@ -138,7 +139,7 @@ struct crate_needed {
     uint32_t path; /* string: file name the link was given (crates: no folder; ELF: where it was found); 0: none */
     uint16_t kind; /* enum crate_needed_kind */
     uint16_t flags;
-    uint32_t reserved;
+    uint32_t runpath;     /* string: folders to look in for it, separated by colons; 0: none */
     uint8_t build_id[16]; /* of the crate that was linked against; zero for ELF and for declared crates */
 };
 
