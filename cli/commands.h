@@ -17,6 +17,7 @@ int cmd_ld(int argc, char **argv); /* the linker of compilers, also by the name 
 int cmd_link(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_stub(int argc, char **argv);
 int cmd_strip(int argc, char **argv);
 
 #endif

@@ -1,5 +1,5 @@
-/* crateld-exec: the program that PT_INTERP of an executable crate names. The kernel starts it in place of ld.so when the
- * crate is executed; it executes `crateld run` of that crate, with the same arguments, environment and argv[0].
+/* crateld-exec: the program that PT_INTERP of an executable crate names. The kernel starts it in place of ld.so when
+ * the crate is executed; it executes `crateld run` of that crate, with the same arguments, environment and argv[0].
  *
  * crateld is looked for beside this program, as it stands in the build folder, and where an installation has it. It
  * links no library: the process is about to become another, and what it costs is part of each start. */
@@ -162,6 +162,7 @@ __attribute__((used)) _Noreturn void interpreter_start(long *stack)
     long reason = execute(&started, "", args);
     if (reason == ERROR_NOT_FOUND)
         reason = execute(&started, INTERPRETER_BIN "/", args);
-    fail(crate.at, reason == ERROR_NOT_FOUND ? "there is no crateld that belongs to " : "cannot execute the crateld of ",
+    fail(crate.at,
+         reason == ERROR_NOT_FOUND ? "there is no crateld that belongs to " : "cannot execute the crateld of ",
          started.interpreter);
 }

@@ -25,8 +25,8 @@ static const char usage_text[] =
 
 /* A command line on its way from ld's words to those of `crateld link`. */
 struct translation {
-    VEC(char *) list;         /* owned; strings are borrowed */
-    const char *own_support;  /* archive that must stand before libgcc */
+    VEC(char *) list;        /* owned; strings are borrowed */
+    const char *own_support; /* archive that must stand before libgcc */
     const char *output;
     const char *folders;
     bool is_shared;

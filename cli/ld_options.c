@@ -4,12 +4,13 @@
 #include <string.h>
 
 /* Reasons and advice that several rows share. */
-#define LAYOUT "the layout of crates is fixed: drop it"
-#define DRIVER "it concerns ld.so, which does not load crates"
+#define LAYOUT   "the layout of crates is fixed: drop it"
+#define DRIVER   "it concerns ld.so, which does not load crates"
 #define COSMETIC "it concerns messages"
-#define EFFORT "it concerns how the linker works"
+#define EFFORT   "it concerns how the linker works"
 #define SYMBOLIC "names in a crate bind within it anyway"
-#define STATIC "a crate uses the C library of its process: link without -static, and name archives (-l:libx.a, -Wl,-Bstatic)"
+#define STATIC                                                                                                         \
+    "a crate uses the C library of its process: link without -static, and name archives (-l:libx.a, -Wl,-Bstatic)"
 
 const struct ld_option ld_options[] = {
     /* What `crateld link` does. */
@@ -108,7 +109,8 @@ const struct ld_option ld_options[] = {
     {"disable-new-dtags", LD_NO_VALUE, LD_IGNORE, DRIVER},
     {"no-dynamic-linker", LD_NO_VALUE, LD_IGNORE, DRIVER},
     {"pack-dyn-relocs", LD_VALUE, LD_IGNORE, "crates always pack them"},
-    {"rpath-link", LD_VALUE, LD_IGNORE, "what a crate needs does not need to be found when others are linked against it"},
+    {"rpath-link", LD_VALUE, LD_IGNORE,
+     "what a crate needs does not need to be found when others are linked against it"},
     {"allow-shlib-undefined", LD_NO_VALUE, LD_IGNORE, "libraries are not checked"},
     {"no-allow-shlib-undefined", LD_NO_VALUE, LD_IGNORE, "libraries are not checked"},
     {"copy-dt-needed-entries", LD_NO_VALUE, LD_IGNORE, "a library that is needed and not named is told as an error"},
@@ -165,8 +167,9 @@ const struct ld_option ld_options[] = {
 
     /* What would change the result. */
     {"static", LD_NO_VALUE, LD_REFUSE, STATIC},
-    {"T", LD_VALUE, LD_REFUSE, "crates have no linker scripts for their layout; what is exported is said with --version-script, "
-                               "libraries are named on the command line or in a script of INPUT and GROUP"},
+    {"T", LD_VALUE, LD_REFUSE,
+     "crates have no linker scripts for their layout; what is exported is said with --version-script, "
+     "libraries are named on the command line or in a script of INPUT and GROUP"},
     {"script", LD_VALUE, LD_REFUSE, "crates have no linker scripts for their layout"},
     {"dT", LD_VALUE, LD_REFUSE, "crates have no linker scripts for their layout"},
     {"c", LD_VALUE, LD_REFUSE, "MRI scripts are not read"},
@@ -189,11 +192,13 @@ const struct ld_option ld_options[] = {
     {"split-by-file", LD_MAY_VALUE, LD_REFUSE, LAYOUT},
     {"split-by-reloc", LD_MAY_VALUE, LD_REFUSE, LAYOUT},
     {"Bgroup", LD_NO_VALUE, LD_REFUSE, "an import of a crate names where it comes from: drop it"},
-    {"allow-multiple-definition", LD_NO_VALUE, LD_REFUSE, "leave all definitions of a name but one out, or make them weak"},
+    {"allow-multiple-definition", LD_NO_VALUE, LD_REFUSE,
+     "leave all definitions of a name but one out, or make them weak"},
     {"default-symver", LD_NO_VALUE, LD_REFUSE, "exports of crates have no versions"},
     {"default-imported-symver", LD_NO_VALUE, LD_REFUSE, "exports of crates have no versions"},
     {"q", LD_NO_VALUE, LD_REFUSE, "a crate has its relocations in the relink section: see crateld inspect --relocs"},
-    {"emit-relocs", LD_NO_VALUE, LD_REFUSE, "a crate has its relocations in the relink section: see crateld inspect --relocs"},
+    {"emit-relocs", LD_NO_VALUE, LD_REFUSE,
+     "a crate has its relocations in the relink section: see crateld inspect --relocs"},
     {"EB", LD_NO_VALUE, LD_REFUSE, "crates are little-endian"},
     {"b", LD_VALUE, LD_REFUSE, "make an object of the file first: ld -r -b binary"},
     {"format", LD_VALUE, LD_REFUSE, "make an object of the file first: ld -r -b binary"},
@@ -205,7 +210,8 @@ const struct ld_option ld_options[] = {
     {"auxiliary", LD_VALUE, LD_REFUSE, "crates have no filters"},
     {"F", LD_VALUE, LD_REFUSE, "crates have no filters"},
     {"filter", LD_VALUE, LD_REFUSE, "crates have no filters"},
-    {"noinhibit-exec", LD_NO_VALUE, LD_REFUSE, "a link with errors has no result; -z undefs leaves undefined symbols be"},
+    {"noinhibit-exec", LD_NO_VALUE, LD_REFUSE,
+     "a link with errors has no result; -z undefs leaves undefined symbols be"},
     {"audit", LD_VALUE, LD_REFUSE, DRIVER},
     {"depaudit", LD_VALUE, LD_REFUSE, DRIVER},
     {"out-implib", LD_VALUE, LD_REFUSE, "crates are linked against as they are"},
@@ -218,18 +224,37 @@ static const struct {
     enum ld_action action;
     const char *advice;
 } keywords[] = {
-    {"undefs", LD_PASS, NULL},          {"defs", LD_DEFINED, NULL},         {"noexecstack", LD_IGNORE, NULL},
-    {"now", LD_IGNORE, NULL},           {"lazy", LD_IGNORE, NULL},          {"relro", LD_IGNORE, NULL},
-    {"norelro", LD_IGNORE, NULL},       {"nodlopen", LD_IGNORE, NULL},      {"nodelete", LD_IGNORE, NULL},
-    {"nodump", LD_IGNORE, NULL},        {"origin", LD_IGNORE, NULL},        {"combreloc", LD_IGNORE, NULL},
-    {"nocombreloc", LD_IGNORE, NULL},   {"separate-code", LD_IGNORE, NULL}, {"noseparate-code", LD_IGNORE, NULL},
+    {"undefs", LD_PASS, NULL},
+    {"defs", LD_DEFINED, NULL},
+    {"noexecstack", LD_IGNORE, NULL},
+    {"now", LD_IGNORE, NULL},
+    {"lazy", LD_IGNORE, NULL},
+    {"relro", LD_IGNORE, NULL},
+    {"norelro", LD_IGNORE, NULL},
+    {"nodlopen", LD_IGNORE, NULL},
+    {"nodelete", LD_IGNORE, NULL},
+    {"nodump", LD_IGNORE, NULL},
+    {"origin", LD_IGNORE, NULL},
+    {"combreloc", LD_IGNORE, NULL},
+    {"nocombreloc", LD_IGNORE, NULL},
+    {"separate-code", LD_IGNORE, NULL},
+    {"noseparate-code", LD_IGNORE, NULL},
     {"separate-loadable-segments", LD_IGNORE, NULL},
-    {"text", LD_IGNORE, NULL},          {"notext", LD_IGNORE, NULL},        {"textoff", LD_IGNORE, NULL},
-    {"max-page-size=", LD_IGNORE, NULL}, {"common-page-size=", LD_IGNORE, NULL},
-    {"pack-relative-relocs", LD_IGNORE, NULL}, {"nopack-relative-relocs", LD_IGNORE, NULL},
-    {"start-stop-gc", LD_IGNORE, NULL}, {"nostart-stop-gc", LD_IGNORE, NULL},
-    {"ibt", LD_IGNORE, NULL},           {"shstk", LD_IGNORE, NULL},         {"ibtplt", LD_IGNORE, NULL},
-    {"cet-report=", LD_IGNORE, NULL},   {"x86-64-", LD_IGNORE, NULL},       {"nomark-plt", LD_IGNORE, NULL},
+    {"text", LD_IGNORE, NULL},
+    {"notext", LD_IGNORE, NULL},
+    {"textoff", LD_IGNORE, NULL},
+    {"max-page-size=", LD_IGNORE, NULL},
+    {"common-page-size=", LD_IGNORE, NULL},
+    {"pack-relative-relocs", LD_IGNORE, NULL},
+    {"nopack-relative-relocs", LD_IGNORE, NULL},
+    {"start-stop-gc", LD_IGNORE, NULL},
+    {"nostart-stop-gc", LD_IGNORE, NULL},
+    {"ibt", LD_IGNORE, NULL},
+    {"shstk", LD_IGNORE, NULL},
+    {"ibtplt", LD_IGNORE, NULL},
+    {"cet-report=", LD_IGNORE, NULL},
+    {"x86-64-", LD_IGNORE, NULL},
+    {"nomark-plt", LD_IGNORE, NULL},
     {"global", LD_REFUSE, "open the crate with RTLD_GLOBAL"},
     {"muldefs", LD_REFUSE, "leave all definitions of a name but one out, or make them weak"},
     {"execstack", LD_REFUSE, "crates have no executable stack"},

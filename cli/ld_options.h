@@ -19,20 +19,20 @@ enum ld_action {
     LD_DYNAMIC_LINKER,
     LD_UNRESOLVED, /* --unresolved-symbols */
     LD_ENTRY,
-    LD_DEFAULT,    /* an option whose value must be `more`, which is how crates are anyway */
-    LD_DEFINED,    /* nothing may be undefined */
-    LD_COLLECT,    /* --gc-sections */
+    LD_DEFAULT, /* an option whose value must be `more`, which is how crates are anyway */
+    LD_DEFINED, /* nothing may be undefined */
+    LD_COLLECT, /* --gc-sections */
     LD_PRINT_MAP,
-    LD_VERSION,    /* prints it, and goes on if there are inputs */
+    LD_VERSION, /* prints it, and goes on if there are inputs */
     LD_ONLY_VERSION,
     LD_HELP,
-    LD_FOLDER,     /* crateld's own: prints the folder for gcc's -B */
+    LD_FOLDER, /* crateld's own: prints the folder for gcc's -B */
 };
 
 enum ld_value {
     LD_NO_VALUE,
-    LD_VALUE,        /* --name VALUE, --name=VALUE; of a letter: -xVALUE, -x VALUE */
-    LD_MAY_VALUE,    /* --name, --name=VALUE */
+    LD_VALUE,     /* --name VALUE, --name=VALUE; of a letter: -xVALUE, -x VALUE */
+    LD_MAY_VALUE, /* --name, --name=VALUE */
 };
 
 struct ld_option {

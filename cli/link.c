@@ -50,9 +50,10 @@ static const char help[] =
 struct gathering {
     struct link_options options;
     VEC(struct link_argument) arguments;
-    VEC(const char *) library_dirs, version_scripts, dynamic_lists, exports, declares, undefined, defsyms, wraps, excluded;
-    struct arena arena;        /* of strings that no argument holds */
-    struct link_argument mode; /* flags for the inputs that follow */
+    VEC(const char *)
+    library_dirs, version_scripts, dynamic_lists, exports, declares, undefined, defsyms, wraps, excluded;
+    struct arena arena;              /* of strings that no argument holds */
+    struct link_argument mode;       /* flags for the inputs that follow */
     VEC(struct link_argument) modes; /* --push-state */
 };
 
@@ -431,9 +432,9 @@ static struct crateld_error *gather(struct gathering *g, struct arguments *argum
 
 static void release(struct gathering *g)
 {
-    void *owned[] = {g->arguments.at, g->library_dirs.at, g->version_scripts.at, g->dynamic_lists.at,
-                     g->exports.at,   g->declares.at,     g->undefined.at,       g->defsyms.at,
-                     g->wraps.at,     g->excluded.at,     g->modes.at};
+    void *owned[] = {g->arguments.at, g->library_dirs.at, g->version_scripts.at, g->dynamic_lists.at, g->exports.at,
+                     g->declares.at,  g->undefined.at,    g->defsyms.at,         g->wraps.at,         g->excluded.at,
+                     g->modes.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     arena_deinit(&g->arena);

@@ -21,6 +21,7 @@ static const struct {
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
     {"inspect", "print what a crate, or a running process, holds"},
+    {"stub", "make a crate that stands for an ELF library"},
     {"strip", "remove a crate's relink section and symbols"},
 };
 

@@ -110,8 +110,7 @@ static Elf64_Phdr interpreter_header(const struct link *link, const struct link_
 {
     uint64_t rva = image->header.tables[CRATE_TABLE_STRINGS].rva + image->interpreter;
     uint64_t size = strlen(link->options->interpreter) + 1;
-    return (Elf64_Phdr){
-        PT_INTERP, PF_R, rva, link->preferred_base + rva, link->preferred_base + rva, size, size, 1};
+    return (Elf64_Phdr){PT_INTERP, PF_R, rva, link->preferred_base + rva, link->preferred_base + rva, size, size, 1};
 }
 
 static uint32_t write_program_headers(const struct link *link, const struct link_image *image, uint8_t *file)

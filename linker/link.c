@@ -21,6 +21,7 @@
 #include "linker/patch.h"
 #include "linker/resolve.h"
 #include "linker/scan.h"
+#include "linker/stub.h"
 #include "linker/undefined.h"
 #include "linker/wanted.h"
 
@@ -278,6 +279,7 @@ static const struct pass passes[] = {
     {"request symbols", request_symbols, GO_ON},
     {"add compiled objects", link_add_compiled_objects, GO_ON},
     {"read inputs", link_read_inputs, IF_COMPLETE},
+    {"check input of stub", link_stub_check, GO_ON},
     {"resolve", resolve, IF_COMPLETE},
     {"settle symbols", link_settle_symbols, GO_ON},
     {"refuse allocators", link_refuse_allocators, IF_COMPLETE},

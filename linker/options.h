@@ -25,10 +25,10 @@ struct link_options {
     const char *entry;           /* symbol; "main" by default; absent is allowed unless is_entry_required */
     char *const *toc_compiler;   /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
     const char *support_archive; /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
-    const char *interpreter;     /* path of crateld-exec: crates with an entry are executable files; NULL: no crate is */
-    const char *map_path;        /* NULL: no map */
-    const char *base;            /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
-    const char *const *renames;  /* "old=new": the input `new` is another version of the module `old` */
+    const char *interpreter;    /* path of crateld-exec: crates with an entry are executable files; NULL: no crate is */
+    const char *map_path;       /* NULL: no map */
+    const char *base;           /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
+    const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;
     const struct link_argument *arguments;
     size_t argument_count;
@@ -52,6 +52,7 @@ struct link_options {
     size_t excluded_archive_count;
     const char *runpath;    /* folders in which what is needed is looked for at run time; NULL: none */
     bool has_soname;        /* the name is also that of the file */
+    bool is_stub;           /* the crate's exports are those of the one input, an ELF library */
     bool has_no_entry;      /* a library, though it may define the entry's symbol */
     bool is_entry_required; /* --entry was given: its absence is an error */
     bool collect_garbage;

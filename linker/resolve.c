@@ -251,8 +251,7 @@ static bool is_excluded(const struct link *link, const struct link_object *objec
         name--;
     for (size_t i = 0; i < link->options->excluded_archive_count; i++) {
         const char *excluded = link->options->excluded_archives[i];
-        if (!strcmp(excluded, "ALL") ||
-            (!strncmp(excluded, name, (size_t)(end - name)) && !excluded[end - name]))
+        if (!strcmp(excluded, "ALL") || (!strncmp(excluded, name, (size_t)(end - name)) && !excluded[end - name]))
             return true;
     }
     return false;

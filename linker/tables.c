@@ -10,6 +10,7 @@
 #include "linker/patch.h"
 #include "linker/scan.h"
 #include "linker/shared_closure.h"
+#include "linker/stub.h"
 #include "toc/stubs.h"
 
 /* Needed. */
@@ -173,6 +174,8 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
     for (size_t i = 0; i < link->symbols.count; i++)
         if (is_export(link->symbols.at[i]))
             TRY(add_export(link, tables, (uint32_t)i));
+    if (link->options->is_stub)
+        TRY(link_stub_tables(link, tables));
     if (!VEC_PUSH(&tables->strings, '\0'))
         return error_memory();
     return crate_tables_seal(tables, &image->header);
@@ -345,12 +348,13 @@ struct crateld_error *link_tables_fill(struct link *link, struct link_image *ima
 {
     struct crate_tables *tables = &image->tables;
     size_t function_count = link->function_imports.count;
-    for (size_t i = 0; i < tables->imports.count; i++)
+    for (size_t i = 0; i < function_count + link->global_imports.count; i++)
         fill_import(link,
                     i < function_count ? &link->function_imports.at[i] : &link->global_imports.at[i - function_count],
                     &tables->imports.at[i]);
     for (size_t i = 0; i < tables->exports.count; i++)
-        fill_export(link, &tables->exports.at[i]);
+        if (!(tables->exports.at[i].flags & CRATE_EXPORT_FLAG_FORWARD))
+            fill_export(link, &tables->exports.at[i]);
     if (link->patch)
         link_patch_fill(link, tables);
     fill_header(link, &image->header);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "loader/activate.h"
+#include "loader/elf_library.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/resolve.h"
@@ -58,9 +59,9 @@ struct crateld_error *bind_function(struct loaded_crate *crate, uint32_t i, stru
     log_state.bound_slow++;
     LOG(LOG_BIND, "%s: '%s' is at 0x%llx in %s", crate->path, crate_view_string(&crate->view, import.name),
         (unsigned long long)ret->entry,
-        resolved.provider             ? resolved.provider->path
-        : import.needed == CRATE_NONE ? "nothing"
-                                      : crate->needed[import.needed].library->soname);
+        resolved.provider                 ? resolved.provider->path
+        : resolve_library(crate, &import) ? resolve_library(crate, &import)->soname
+                                          : "nothing");
     return NULL;
 }
 

@@ -31,7 +31,7 @@ struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_functi
     if (!needed->crate || !loaded_is_active(needed->crate) || log_state.topics & LOG_BIND)
         return none;
     uint32_t found = crate_view_find_imported(&needed->crate->view, &crate->view, &import);
-    if (found == CRATE_NONE)
+    if (found == CRATE_NONE || needed->crate->view.exports[found].flags & CRATE_EXPORT_FLAG_FORWARD)
         return none;
     struct crateld_function value =
         bind_function_value(crate, import.kind, needed->crate, &needed->crate->view.exports[found]);

@@ -195,6 +195,8 @@ static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t 
     if (i == CRATE_NONE)
         return NULL;
     TRY(crate_view_export(&crate->view, i, &export));
+    if (export.flags & CRATE_EXPORT_FLAG_FORWARD && export.kind == CRATE_EXPORT_TLS)
+        return NULL; /* found in the library itself */
     TRY(activate_crate(crate));
     if (export.kind == CRATE_EXPORT_TLS) {
         struct tls_index index = tls_index_of(crate, export.rva);

@@ -28,8 +28,8 @@ struct process_opts {
     size_t patch_count;
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
-    bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
-    bool binds_now;       /* all imports are bound at start */
+    bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool binds_now;               /* all imports are bound at start */
 };
 
 struct process {

@@ -150,6 +150,7 @@ enum crate_import_kind {
     CRATE_IMPORT_ADDRESS,    /* global slot: canonical address of a function or a variable; bound at start */
     CRATE_IMPORT_TLS_OFFSET, /* global slot: thread-pointer offset of a thread-local, at start */
     CRATE_IMPORT_TLS_INDEX,  /* two global slots: argument of __tls_get_addr, at start */
+    CRATE_IMPORT_FORWARD,    /* no slot: what an export stands for, a symbol of an ELF library */
 };
 
 enum crate_import_flags {
@@ -168,7 +169,7 @@ struct crate_import {
     uint32_t version; /* string: ELF symbol version; 0: none, the default version */
     uint32_t needed;  /* index into CRATE_TABLE_NEEDED; CRATE_NONE: SELF, IFUNC, VAGUE without a library that
                          defines it, or a weak symbol that nothing in the link defines */
-    uint32_t slot;    /* index into imported_functions or imported_globals, by kind */
+    uint32_t slot;    /* index into imported_functions or imported_globals, by kind; FORWARD: CRATE_NONE */
     uint32_t fallback_rva;
     uint8_t kind;  /* enum crate_import_kind */
     uint8_t flags; /* enum crate_import_flags */
@@ -185,7 +186,9 @@ enum crate_export_kind {
 
 enum crate_export_flags {
     CRATE_EXPORT_FLAG_WEAK = 1 << 0,
-    CRATE_EXPORT_FLAG_VAGUE = 1 << 1, /* enters the process-wide table */
+    CRATE_EXPORT_FLAG_VAGUE = 1 << 1,   /* enters the process-wide table */
+    CRATE_EXPORT_FLAG_FORWARD = 1 << 2, /* stands for a symbol of an ELF library, the import FORWARD at `import`; has no
+                                           rva */
 };
 
 struct crate_export {
@@ -196,7 +199,8 @@ struct crate_export {
     uint32_t size;          /* bytes of a variable or function, as in the object's symbol table; saturated */
     uint16_t kind;
     uint16_t flags;
-    uint32_t import; /* VAGUE: index of the import whose slot says which copy won; else CRATE_NONE */
+    uint32_t import; /* VAGUE: index of the import whose slot says which copy won; FORWARD: of the import that it
+                        stands for; else CRATE_NONE */
 };
 
 /* An 8-byte word of data that holds an imported address: *(place) = value of the import + addend. The import is of
