@@ -210,6 +210,10 @@ static struct crateld_error *take_option(struct translation *t, const struct ld_
         ld_options_print();
         t->is_done = true;
         return NULL;
+    case LD_REFUSED:
+        ld_options_print_refused();
+        t->is_done = true;
+        return NULL;
     case LD_FOLDER:
         puts(t->folders);
         t->is_done = true;

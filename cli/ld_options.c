@@ -81,6 +81,7 @@ const struct ld_option ld_options[] = {
     {"version", LD_NO_VALUE, LD_ONLY_VERSION, ""},
     {"help", LD_NO_VALUE, LD_HELP, ""},
     {"print-folder", LD_NO_VALUE, LD_FOLDER, ""},
+    {"print-refused", LD_NO_VALUE, LD_REFUSED, ""},
 
     /* What changes nothing here. */
     {"pie", LD_NO_VALUE, LD_IGNORE, "crates are position-independent where their objects are"},
@@ -194,8 +195,8 @@ const struct ld_option ld_options[] = {
     {"Bgroup", LD_NO_VALUE, LD_REFUSE, "an import of a crate names where it comes from: drop it"},
     {"allow-multiple-definition", LD_NO_VALUE, LD_REFUSE,
      "leave all definitions of a name but one out, or make them weak"},
-    {"default-symver", LD_NO_VALUE, LD_REFUSE, "exports of crates have no versions"},
-    {"default-imported-symver", LD_NO_VALUE, LD_REFUSE, "exports of crates have no versions"},
+    {"default-symver", LD_NO_VALUE, LD_IGNORE, "exports have no versions"},
+    {"default-imported-symver", LD_NO_VALUE, LD_IGNORE, "exports have no versions"},
     {"q", LD_NO_VALUE, LD_REFUSE, "a crate has its relocations in the relink section: see crateld inspect --relocs"},
     {"emit-relocs", LD_NO_VALUE, LD_REFUSE,
      "a crate has its relocations in the relink section: see crateld inspect --relocs"},
@@ -339,7 +340,12 @@ void ld_options_print(void)
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
         if (keywords[i].action == LD_IGNORE)
             printf(" %s", keywords[i].name);
-    puts("\n\nrefused, because it would change the result:");
+    puts("");
+}
+
+void ld_options_print_refused(void)
+{
+    puts("refused, because it would change the result:");
     for (size_t i = 0; i < ld_option_count; i++) {
         if (ld_options[i].action != LD_REFUSE)
             continue;

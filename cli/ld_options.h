@@ -26,7 +26,8 @@ enum ld_action {
     LD_VERSION, /* prints it, and goes on if there are inputs */
     LD_ONLY_VERSION,
     LD_HELP,
-    LD_FOLDER, /* crateld's own: prints the folder for gcc's -B */
+    LD_REFUSED, /* prints what is refused */
+    LD_FOLDER,  /* crateld's own: prints the folder for gcc's -B */
 };
 
 enum ld_value {
@@ -53,7 +54,11 @@ const struct ld_option *ld_option_find(const char *argument, const char **value)
  * is REFUSE with NULL. */
 enum ld_action ld_keyword_find(const char *keyword, const char **advice);
 
-/* Prints the options by what becomes of them. */
+/* Prints the options that are accepted, by what becomes of them. The others are not among them: configure scripts look
+ * into an ld's help for what it has. */
 void ld_options_print(void);
+
+/* Prints the options that are refused, and what to do instead. */
+void ld_options_print_refused(void);
 
 #endif

@@ -162,3 +162,7 @@ has out "compatible with GNU ld"
 status 0 crateld ld -v
 status 0 crateld ld --help
 has out "supported targets: elf64-x86-64"
+has out "--as-needed"
+lacks out "muldefs"
+status 0 crateld ld --print-refused
+has out "-z muldefs"
