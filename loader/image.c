@@ -74,6 +74,8 @@ static enum image_place place_for(const struct crate_header *header, bool has_as
     if (header->flags & CRATE_FLAG_NEAR)
         return IMAGE_LOW;
 #endif
+    if (!(header->flags & CRATE_FLAG_NEAR) && valgrind_is_running())
+        return IMAGE_PREFERRED;
     if (header->flags & CRATE_FLAG_NEAR || has_aslr || header->tables[CRATE_TABLE_RELR].count <= FEW_RELR)
         return IMAGE_REGION;
     return IMAGE_PREFERRED;
@@ -352,6 +354,9 @@ static void populate(const struct loaded_crate *crate)
 static struct crateld_error *map_segments_again(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    /* Valgrind takes a file that lies below what its headers say for one that lies where they say, and aborts. */
+    if (loaded_address(crate, 0) < header->preferred_base)
+        return NULL;
     int fd AUTO_CLOSE = open_same_file(crate);
     if (fd < 0)
         return NULL;
