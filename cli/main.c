@@ -20,6 +20,7 @@ static const struct {
     {"ld", "link with the command line of ld; compilers and build systems use it"},
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
+    {"export", "make an ELF library of what a crate exports"},
     {"inspect", "print what a crate, or a running process, holds"},
     {"stub", "make a crate that stands for an ELF library"},
     {"strip", "remove a crate's relink section and symbols"},

@@ -18,7 +18,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
-    {"cc", cmd_cc, true},  {"c++", cmd_cxx, true},    {"diff", cmd_diff, false},   {"inspect", cmd_inspect, false},
+    {"cc", cmd_cc, true},  {"c++", cmd_cxx, true},    {"diff", cmd_diff, false},   {"export", cmd_export, false},
+    {"inspect", cmd_inspect, false},
     {"ld", cmd_ld, false}, {"link", cmd_link, false}, {"strip", cmd_strip, false}, {"stub", cmd_stub, false},
 };
 

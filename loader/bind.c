@@ -9,6 +9,7 @@
 
 #include "loader/activate.h"
 #include "loader/elf_library.h"
+#include "loader/host_process.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/resolve.h"
@@ -115,6 +116,10 @@ static struct crateld_error *bind_to_crate(struct loaded_crate *crate, uint32_t 
 
 struct crateld_function bind_slow(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
+#ifdef CRATELD_HOST
+    if (toc->magic == CRATELD_EXPORT_MAGIC)
+        return host_bind_export((struct crateld_export *)toc, slot, toc_register);
+#endif
     struct loaded_crate *crate = (struct loaded_crate *)(uintptr_t)toc->crate;
     uint64_t i = (uint64_t)(slot - loaded_function_slots(crate));
     struct crateld_function value = {0};

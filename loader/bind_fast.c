@@ -19,6 +19,10 @@ void bind_record_use(struct loaded_needed *needed)
 struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
     static const struct crateld_function none;
+#ifdef CRATELD_HOST
+    if (toc->magic != CRATELD_TOC_MAGIC) /* a library made by `crateld export` */
+        return none;
+#endif
     struct loaded_crate *crate = (struct loaded_crate *)(uintptr_t)toc->crate;
     uint64_t i = (uint64_t)(slot - loaded_function_slots(crate));
     if (i >= crate_view_count(&crate->view, CRATE_TABLE_IMPORTS))

@@ -60,6 +60,10 @@ static bool is_own_library(const char *path)
  * that have none, and it looks through what the library needs as well. */
 static void *preloaded_symbol(const char *name)
 {
+#ifdef CRATELD_HOST
+    (void)name; /* the libraries of somebody else's program are no preloaded ones */
+    return NULL;
+#endif
     for (const struct link_map *map = _r_debug.r_map->l_next; map && !is_own_library(map->l_name); map = map->l_next) {
         bool is_vdso = map->l_addr == getauxval(AT_SYSINFO_EHDR); /* libc calls it, programs do not */
         void *handle = is_vdso ? NULL : dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD);

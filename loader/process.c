@@ -125,7 +125,9 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     crate->path = own_path;
     crate->fd = -1;
     crate->process = process;
-    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr));
+    const struct image_area *area = process->area;
+    process->area = NULL; /* for the first crate only */
+    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, area));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
     const char *name = is_alias ? wanted : crate_view_name(&crate->view);

@@ -43,6 +43,7 @@ struct process {
     VEC(struct elf_library *) libraries;
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
+    const struct image_area *area; /* borrowed; where the crate that process_load() is called for is to lie; NULL */
     struct vague_table vague;
     struct image_region region; /* where crates are mapped */
 };

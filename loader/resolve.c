@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "loader/elf_library.h"
+#include "loader/host_process.h"
 #include "loader/own_functions.h"
 #include "loader/process.h"
 
@@ -110,6 +111,11 @@ static struct crateld_error *resolve_anywhere(struct loaded_crate *crate, const 
 {
     struct process *process = crate->process;
     const char *name = crate_view_string(&crate->view, import->name);
+#ifdef CRATELD_HOST
+    *ret = (struct resolved){.address = (uint64_t)(uintptr_t)host_symbol(name)};
+    if (ret->address)
+        return NULL;
+#endif
     for (size_t i = 0; i < process->crates.count; i++) {
         uint32_t export = crate_view_find_export(&process->crates.at[i]->view, import->hash, name);
         if (export == CRATE_NONE)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "loader/next_function.h"
 #include "loader/tls.h"
 
 typedef int create_fn(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -26,7 +27,7 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t *ret, const 
 {
     static create_fn *_Atomic next;
     if (!next)
-        next = (create_fn *)dlsym(RTLD_NEXT, "pthread_create");
+        next = (create_fn *)next_function("pthread_create");
     size_t size;
     if (!attributes || has_stack(attributes) || pthread_attr_getstacksize(attributes, &size))
         return next(ret, attributes, start, argument);
