@@ -14,6 +14,7 @@
 #include "loader/current.h"
 #include "loader/image.h"
 #include "loader/log.h"
+#include "loader/versions.h"
 
 void process_init(struct process *process, const struct process_opts *opts)
 {
@@ -30,9 +31,14 @@ void process_init(struct process *process, const struct process_opts *opts)
 
 void process_deinit(struct process *process)
 {
-    for (size_t i = 0; i < process->crates.count; i++)
+    for (size_t i = 0; i < process->crates.count; i++) {
+        versions_destroy(process->crates.at[i]->versions);
         image_unmap(process->crates.at[i]);
+    }
     image_region_deinit(&process->region);
+    for (size_t i = 0; i < process->history.count; i++)
+        version_set_destroy(process->history.at[i]);
+    free(process->history.at);
     free(process->crates.at);
     free(process->libraries.at);
     free(process->folders.at);
@@ -131,10 +137,14 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
     const char *name = is_alias ? wanted : crate_view_name(&crate->view);
+    if (crate->view.header.flags & CRATE_FLAG_PATCH && !wanted)
+        name = arena_printf(&process->arena, "%s~%u", name, ++process->patch_count);
     struct crateld_error *error = NULL;
-    struct loaded_crate *other = process_find(process, name);
+    struct loaded_crate *other = name ? process_find(process, name) : NULL;
     uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
-    if (wanted && strcmp(name, wanted) != 0)
+    if (!name)
+        error = error_memory();
+    else if (wanted && strcmp(name, wanted) != 0)
         error = error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", path, name, wanted);
     else if (other)
         error = error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", path, name,
@@ -396,8 +406,7 @@ static struct crateld_error *find_needed(struct process *process, struct loaded_
     return errors;
 }
 
-/* Forgets the crates from `count` on, none of which is in use. */
-static void drop_crates(struct process *process, size_t count)
+void process_forget(struct process *process, size_t count)
 {
     if (process->crates.count == count)
         return;
@@ -464,7 +473,7 @@ struct crateld_error *process_load(struct process *process, const char *path, st
     if (!errors)
         errors = gather_crates(process, before);
     if (errors) {
-        drop_crates(process, before);
+        process_forget(process, before);
         return errors;
     }
     *ret = crate;

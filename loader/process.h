@@ -17,6 +17,8 @@
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
+struct version_set;
+
 /* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
 struct process_opts {
     const char *const *paths; /* --path: folders to look for needed crates in */
@@ -29,6 +31,7 @@ struct process_opts {
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
     bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool is_watched;              /* `crateld watch` is started for it */
     bool binds_now;               /* all imports are bound at start */
 };
 
@@ -45,7 +48,9 @@ struct process {
     bool has_folders;
     const struct image_area *area; /* borrowed; where the crate that process_load() is called for is to lie; NULL */
     struct vague_table vague;
-    struct image_region region; /* where crates are mapped */
+    struct image_region region;        /* where crates are mapped */
+    VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
+    uint32_t patch_count;              /* that were loaded so far: each gets a name of its own */
 };
 
 void process_init(struct process *process, const struct process_opts *opts);
@@ -73,6 +78,9 @@ MUST_CHECK struct crateld_error *process_open_file(struct process *process, cons
 
 /* What the crate says of where to look for what it needs; "" if nothing. Borrowed from the crate. */
 const char *process_runpath(const struct loaded_crate *crate);
+
+/* Forgets the crates from number `count` on, none of which is in use. */
+void process_forget(struct process *process, size_t count);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

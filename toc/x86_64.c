@@ -219,12 +219,6 @@ static void write_entry_plain(uint8_t *at, uint64_t place, uint64_t function)
     emit_padding(&e, ENTRY_PLAIN_SIZE);
 }
 
-static void write_jump(uint8_t *at, uint64_t place, uint64_t target)
-{
-    struct emitter e = {.code = at, .place = place};
-    emit_rel32(&e, jmp_rel32, sizeof jmp_rel32, target);
-}
-
 /* Bytes from the copy of the stack arguments up to the caller's: room for the copy, the saved %r15 and the
  * return address, and as much more as keeps the alignment that the caller gave an argument (none is aligned
  * to more than its size, all together have `stack_arguments` bytes). */
@@ -348,12 +342,12 @@ const struct toc_stub_ops toc_stubs_x86_64 = {
     .lazy_size = LAZY_SIZE,
     .lazy_head_size = LAZY_HEAD_SIZE,
     .entry_plain_size = ENTRY_PLAIN_SIZE,
+    .entry_plain_field_off = 1,
     .write_import_plain = write_import_plain,
     .write_import_toc = write_import_toc,
     .write_lazy = write_lazy,
     .write_lazy_head = write_lazy_head,
     .write_entry_plain = write_entry_plain,
-    .write_jump = write_jump,
     .entry_toc_size = entry_toc_size,
     .write_entry_toc = write_entry_toc,
     .init_frame = init_frame,
