@@ -126,12 +126,15 @@ static void write_tables(struct exporting *e, const char *crate_path)
     fputs("    .section .data.rel.ro, \"aw\"\n    .balign 8\n.Lnames:\n", out);
     for (size_t i = 0; i < e->functions.count; i++)
         fprintf(out, "    .quad .Lname%zu\n", i);
+    fputs(".Lstubs:\n", out);
+    for (size_t i = 0; i < e->functions.count; i++)
+        fprintf(out, "    .quad .Lstub%zu\n", i);
     fputs("    .data\n    .balign 16\n.Lslots:\n", out);
     for (size_t i = 0; i < e->functions.count; i++)
         fprintf(out, "    .quad .Llazy%zu, 0\n", i);
     fprintf(out, ".Llibrary:\n    .quad 0x%" PRIx64 ", 0, 0, crateld_export_resolver\n", CRATELD_EXPORT_MAGIC);
     fprintf(out, "    .skip %zu\n", sizeof(struct crateld_toc) - 4 * sizeof(uint64_t));
-    fprintf(out, "    .long %d, %zu\n    .quad .Lnames, .Lslots, .Lfile, .Lpath\n", CRATELD_EXPORT_VERSION,
+    fprintf(out, "    .long %d, %zu\n    .quad .Lnames, .Lstubs, .Lslots, .Lfile, .Lpath\n", CRATELD_EXPORT_VERSION,
             e->functions.count);
     fprintf(out, "    .quad %s, 0x%" PRIx64 "\n    .byte ", e->has_data ? ".Larea" : "0",
             e->has_data ? header->image_size : 0);

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Writes a function: jumps through slot `i` of .Lslots. Before it is bound that leads to the label .Llazy<i>, which
- * this writes too, and from there to .Lhead. */
+/* Writes a function, at the label .Lstub<i> as well: it jumps through slot `i` of .Lslots. Before that is bound it
+ * leads to the label .Llazy<i>, which this writes too, and from there to .Lhead. */
 void export_write_function(FILE *out, const char *name, uint32_t i);
 
 /* Writes .Lhead, which hands the slot and .Llibrary (a struct crateld_export) to the resolver, as a crate's lazy head

@@ -18,6 +18,7 @@
 #include "loader/host_process.h"
 #include "loader/log.h"
 #include "loader/process.h"
+#include "loader/rebind.h"
 #include "loader/resolve.h"
 #include "loader/start.h"
 #include "loader/tls.h"
@@ -347,18 +348,32 @@ void crateld_export_start(struct crateld_export *library)
     (void)crate_of(library);
 }
 
+/* Where calls of an exported function lead: plain code is entered without its entry stub. */
+static struct crateld_error *find_entry(struct loaded_crate *crate, const char *name, void **ret)
+{
+    struct crate_export export;
+    TRY(find_symbol(crate, name, ret));
+    TRY(crate_view_export(&crate->view, crate_view_find_export(&crate->view, hash_string(name), name), &export));
+    if (export.kind == CRATE_EXPORT_FUNCTION_PLAIN && !(export.flags & CRATE_EXPORT_FLAG_FORWARD))
+        *ret = (void *)(uintptr_t)loaded_address(crate, export.rva);
+    return NULL;
+}
+
 struct crateld_function host_bind_export(struct crateld_export *library, struct crateld_function *slot,
                                          uint64_t toc_register)
 {
     int saved = errno;
     size_t i = (size_t)(slot - library->slots);
+    struct loaded_crate *crate = crate_of(library);
     void *address = NULL;
-    struct crateld_error *error =
-        crateld_crate_symbol(outside(crate_of(library)), i < library->count ? library->names[i] : "", &address);
+    process_lock(crate->process);
+    struct crateld_error *error = find_entry(crate, i < library->count ? library->names[i] : "", &address);
+    process_unlock(crate->process);
     if (error)
         die(error);
     struct crateld_function value = {(uint64_t)(uintptr_t)address, toc_register};
     __atomic_store_n(&slot->entry, value.entry, __ATOMIC_RELEASE);
+    rebind_calls((uint64_t)(uintptr_t)library->stubs[i], value.entry);
     errno = saved;
     return value;
 }

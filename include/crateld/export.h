@@ -22,6 +22,7 @@ struct crateld_export {
     uint32_t version;               /* CRATELD_EXPORT_VERSION */
     uint32_t count;                 /* of functions */
     const char *const *names;       /* of each */
+    const void *const *stubs;       /* of each */
     struct crateld_function *slots; /* of each: entry, and nothing */
     const char *file;               /* name of the crate's file, which is looked for beside the library */
     const char *path;               /* where the file was when the library was made; then it is looked for there */
