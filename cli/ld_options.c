@@ -267,18 +267,23 @@ static const struct {
     {"start-stop-visibility=", LD_REFUSE, "drop it"},
 };
 
+/* Whether `keyword` is `name`, or begins with it if that ends so that more must follow. */
+static bool is_keyword(const char *keyword, const char *name)
+{
+    size_t length = strlen(name);
+    bool has_more = length && strchr("=-", name[length - 1]);
+    return strncmp(keyword, name, length) == 0 && (has_more || !keyword[length]);
+}
+
 enum ld_action ld_keyword_find(const char *keyword, const char **advice)
 {
-    *advice = NULL;
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
-        size_t length = strlen(keywords[i].name);
-        char last = keywords[i].name[length - 1];
-        bool has_more = last == '=' || last == '-';
-        if (strncmp(keyword, keywords[i].name, length) != 0 || (!has_more && keyword[length]))
-            continue;
-        *advice = keywords[i].advice;
-        return keywords[i].action;
+        if (is_keyword(keyword, keywords[i].name)) {
+            *advice = keywords[i].advice;
+            return keywords[i].action;
+        }
     }
+    *advice = NULL;
     return LD_REFUSE;
 }
 
@@ -297,19 +302,24 @@ static const struct ld_option *find_long(const char *name, const char **value)
     return NULL;
 }
 
+/* One letter, with what follows it within the argument. */
+static const struct ld_option *find_short(const char *text, const char **value)
+{
+    for (size_t i = 0; i < ld_option_count; i++) {
+        const struct ld_option *option = &ld_options[i];
+        if (option->name[1] || option->name[0] != text[0] || (text[1] && option->value == LD_NO_VALUE))
+            continue;
+        *value = text[1] ? text + 1 : NULL;
+        return option;
+    }
+    return NULL;
+}
+
 const struct ld_option *ld_option_find(const char *argument, const char **value)
 {
     bool has_two = argument[1] == '-';
     const struct ld_option *found = find_long(argument + 1 + has_two, value);
-    *value = found ? *value : NULL;
-    for (size_t i = 0; i < ld_option_count && !found && !has_two; i++) {
-        const struct ld_option *option = &ld_options[i];
-        if (option->name[1] || option->name[0] != argument[1] || (argument[2] && option->value == LD_NO_VALUE))
-            continue;
-        *value = argument[2] ? argument + 2 : NULL;
-        found = option;
-    }
-    return found;
+    return found || has_two ? found : find_short(argument + 1, value);
 }
 
 static void print_name(const struct ld_option *option)

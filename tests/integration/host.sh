@@ -5,7 +5,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 need gcc g++
 need_libc_first
 build=$(cd "$(dirname "$(command -v crateld)")/../loader" && pwd)
+# shellcheck disable=SC2034 # named by `declare -n`
 shared=("-I$root/include" "-L$build" -lcrateld "-Wl,-rpath,$build")
+# shellcheck disable=SC2034
 archive=("-I$root/include" "$build/libcrateld.a")
 
 # The example.
@@ -155,8 +157,9 @@ for compiler in 'g++ -O2 -fPIC' 'crateld c++ -O2'; do
         status 0 ./program
         has out good
     done
-    # Opened at run time, the library serves as well.
 done
+
+# Opened at run time, the library serves as well.
 source_file late.c <<'END'
 #include <dlfcn.h>
 #include <stdio.h>
