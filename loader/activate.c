@@ -5,6 +5,7 @@
 #include "crate/build_id.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/frames.h"
 #include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
@@ -70,6 +71,9 @@ static struct crateld_error *prepare(struct loaded_crate *crate)
     if (header->tls_mem_size)
         TRY(tls_reserve(crate));
     image_reopen_file(crate);
+#ifdef CRATELD_HOST
+    TRY(frames_register(crate));
+#endif
     return address_index_add(crate);
 }
 

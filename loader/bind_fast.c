@@ -19,6 +19,10 @@ void bind_record_use(struct loaded_needed *needed)
 struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
     static const struct crateld_function none;
+#ifdef CRATELD_HOST
+    if (toc->magic != CRATELD_TOC_MAGIC) /* a library made by `crateld export` */
+        return none;
+#endif
     struct loaded_crate *crate = (struct loaded_crate *)(uintptr_t)toc->crate;
     uint64_t i = (uint64_t)(slot - loaded_function_slots(crate));
     if (i >= crate_view_count(&crate->view, CRATE_TABLE_IMPORTS))
@@ -31,7 +35,7 @@ struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_functi
     if (!needed->crate || !loaded_is_active(needed->crate) || needed->crate->versions || log_state.topics & LOG_BIND)
         return none;
     uint32_t found = crate_view_find_imported(&needed->crate->view, &crate->view, &import);
-    if (found == CRATE_NONE)
+    if (found == CRATE_NONE || needed->crate->view.exports[found].flags & CRATE_EXPORT_FLAG_FORWARD)
         return none;
     struct crateld_function value =
         bind_function_value(crate, import.kind, needed->crate, &needed->crate->view.exports[found]);

@@ -18,15 +18,22 @@ struct image_region {
     uint8_t *end;   /* of what is free */
 };
 
+/* Address space that the caller has set aside for one image. */
+struct image_area {
+    void *start; /* a multiple of the image's alignment */
+    uint64_t size;
+};
+
 /* Maps the crate file open at `fd`, checks its header and sets crate->view, base, device and inode. crate->path is
  * set; `fd` stays the caller's.
  *
  * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
  * it, unless `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
+ * With an `area`, which may be NULL, the crate is put there.
  * Errors: IO (also: no address space), FORMAT, MISMATCH, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
-                                           bool has_aslr);
+                                           bool has_aslr, const struct image_area *area);
 
 /* Gives back what is left of the region. */
 void image_region_deinit(struct image_region *region);

@@ -10,6 +10,7 @@
 #include "loader/address_index.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
+#include "loader/next_function.h"
 #include "loader/resolve.h"
 
 enum { STUB_REACH = 64 }; /* an address this near behind a function's entry stub is taken to be in it */
@@ -50,12 +51,6 @@ static void fill_info(const struct loaded_crate *crate, const void *address, Dl_
     };
 }
 
-/* glibc's function `name`, which ours of the same name hides. */
-static void *theirs(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
-}
-
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's have underscores */
 __attribute__((visibility("default"))) int dladdr(const void *address, Dl_info *ret)
 {
@@ -63,7 +58,7 @@ __attribute__((visibility("default"))) int dladdr(const void *address, Dl_info *
     if (!crate) {
         static int (*_Atomic next)(const void *, Dl_info *);
         if (!next)
-            next = (int (*)(const void *, Dl_info *))theirs("dladdr");
+            next = (int (*)(const void *, Dl_info *))next_function("dladdr");
         return next(address, ret);
     }
     fill_info(crate, address, ret);
@@ -89,7 +84,7 @@ __attribute__((visibility("default"))) int dladdr1(const void *address, Dl_info 
     if (!crate) {
         static int (*_Atomic next)(const void *, Dl_info *, void **, int);
         if (!next)
-            next = (int (*)(const void *, Dl_info *, void **, int))theirs("dladdr1");
+            next = (int (*)(const void *, Dl_info *, void **, int))next_function("dladdr1");
         return next(address, ret, extra, flags);
     }
     fill_info(crate, address, ret);
@@ -148,7 +143,7 @@ __attribute__((visibility("default"))) int dl_iterate_phdr(int (*callback)(struc
 {
     static int (*_Atomic next)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
     if (!next)
-        next = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))theirs("dl_iterate_phdr");
+        next = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))next_function("dl_iterate_phdr");
     struct walk walk = {.callback = callback, .data = data};
     address_index_counts(&walk.added, &walk.removed);
     int result = next(visit_elf, &walk);

@@ -108,11 +108,13 @@ static struct crateld_error *read_folders(struct process *process)
     process->has_folders = true;
     for (size_t i = 0; i < process->opts.path_count; i++)
         TRY(add_folder(process, process->opts.paths[i], strlen(process->opts.paths[i])));
-    const char *list = process->opts.env_path;
-    while (list && *list) {
-        size_t length = strcspn(list, ":");
-        TRY(add_folder(process, list, length));
-        list += length + (list[length] == ':');
+    const char *lists[] = {process->opts.env_path, process->opts.env_library_path};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (const char *list = lists[i]; list && *list;) {
+            size_t length = strcspn(list, ":");
+            TRY(add_folder(process, list, length));
+            list += length + (list[length] == ':');
+        }
     }
     return NULL;
 }
@@ -161,7 +163,9 @@ static struct crateld_error *add_crate(struct process *process, const char *path
         return error_memory();
     crate->fd = -1;
     crate->process = process;
-    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr));
+    const struct image_area *area = process->area;
+    process->area = NULL; /* for the first crate only */
+    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, area));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
     const char *name = is_alias ? wanted : crate_view_name(&crate->view);
@@ -197,35 +201,75 @@ static int folder_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
-struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user, const char *file,
-                                        char **ret_path, int *ret)
+/* The file `file` in the folder of `length` bytes at `folder`, which $ORIGIN starts for that of `user`; malloc'ed, NULL
+ * without memory. */
+static char *path_in_folder(const struct loaded_crate *user, const char *folder, size_t length, const char *file)
 {
-    char *path AUTO_FREE = NULL;
-    *ret = -1;
-    for (size_t i = 0; i <= process->folders.count && *ret < 0; i++) {
-        free(STEAL_PTR(path));
-        int length = i ? asprintf(&path, "%s/%s", process->folders.at[i - 1], file)
-                       : asprintf(&path, "%.*s%s", folder_length(user->path), user->path, file);
-        if (length < 0) {
-            path = NULL;
-            return error_memory();
-        }
-        *ret = open(path, O_RDONLY | O_CLOEXEC);
-        if (*ret < 0 && errno != ENOENT && errno != ENOTDIR)
-            return error_errno(errno, "%s: cannot open", path);
-        LOG(LOG_LOAD, "%s: %s", path, *ret < 0 ? "not there" : "found");
+    static const char *const origins[] = {"$ORIGIN", "${ORIGIN}"};
+    char *path;
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        size_t size = strlen(origins[i]);
+        if (length < size || strncmp(folder, origins[i], size) != 0)
+            continue;
+        return asprintf(&path, "%.*s./%.*s/%s", folder_length(user->path), user->path, (int)(length - size),
+                        folder + size, file) < 0
+                   ? NULL
+                   : path;
     }
+    return asprintf(&path, "%.*s/%s", (int)length, folder, file) < 0 ? NULL : path;
+}
+
+/* Opens `path`, taken over, unless it is not there. */
+static struct crateld_error *open_candidate(char *path, char **ret_path, int *ret)
+{
+    char *owned AUTO_FREE = path;
+    if (!path)
+        return error_memory();
+    *ret = open(path, O_RDONLY | O_CLOEXEC);
+    if (*ret < 0 && errno != ENOENT && errno != ENOTDIR)
+        return error_errno(errno, "%s: cannot open", path);
+    LOG(LOG_LOAD, "%s: %s", path, *ret < 0 ? "not there" : "found");
     if (*ret >= 0)
-        *ret_path = STEAL_PTR(path);
+        *ret_path = STEAL_PTR(owned);
     return NULL;
 }
 
+struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user, const char *file,
+                                        const char *runpath, char **ret_path, int *ret)
+{
+    char *beside;
+    if (asprintf(&beside, "%.*s%s", folder_length(user->path), user->path, file) < 0)
+        return error_memory();
+    TRY(open_candidate(beside, ret_path, ret));
+    for (size_t i = 0; i < process->folders.count && *ret < 0; i++) {
+        const char *folder = process->folders.at[i];
+        TRY(open_candidate(path_in_folder(user, folder, strlen(folder), file), ret_path, ret));
+    }
+    for (size_t length; *runpath && *ret < 0; runpath += length + (runpath[length] == ':')) {
+        length = strcspn(runpath, ":");
+        if (length)
+            TRY(open_candidate(path_in_folder(user, runpath, length, file), ret_path, ret));
+    }
+    return NULL;
+}
+
+const char *process_runpath(const struct loaded_crate *crate)
+{
+    /* It is the same in each entry. */
+    const char *runpath = crate_view_count(&crate->view, CRATE_TABLE_NEEDED)
+                              ? crate_view_string(&crate->view, crate->view.needed[0].runpath)
+                              : NULL;
+    return runpath ? runpath : "";
+}
+
 static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user, const char *name,
-                                       const char *file)
+                                       const char *file, const char *runpath)
 {
     struct crateld_error *error =
         error_create(CRATELD_ERROR_NOT_FOUND, "%s: needs crate '%s': there is no %s beside it%s", user->path, name,
                      file, process->folders.count ? "" : " (and no --path, no CRATELD_PATH)");
+    if (*runpath)
+        error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in its rpath %s", runpath));
     for (size_t i = 0; i < process->folders.count; i++)
         error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in %s", process->folders.at[i]));
     return error;
@@ -304,9 +348,10 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
         if (strchr(path, '/'))
             return error_create(CRATELD_ERROR_FORMAT, "%s: needed[%u]: '%s' is not a file name", user->path, index,
                                 path);
-        TRY(process_open_file(process, user, path, &found, &fd));
+        const char *runpath = crate_view_string(&user->view, needed->runpath);
+        TRY(process_open_file(process, user, path, runpath, &found, &fd));
         if (fd < 0)
-            return not_found(process, user, name, path);
+            return not_found(process, user, name, path, runpath);
         TRY(add_crate(process, found, fd, name, false, &crate));
     }
     user->needed[index].crate = crate;
@@ -324,6 +369,24 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
 static bool is_resident(const char *soname)
 {
     return strcmp(soname, "libc.so.6") == 0 || strcmp(soname, "ld-linux-x86-64.so.2") == 0;
+}
+
+/* Looks for an ELF library in the folders that the crate names: those are what ld.so knows of programs' libraries. */
+static struct crateld_error *find_by_runpath(struct process *process, const struct loaded_crate *user,
+                                             const char *runpath, struct elf_library *library)
+{
+    for (size_t length; *runpath; runpath += length + (runpath[length] == ':')) {
+        length = strcspn(runpath, ":");
+        char *path AUTO_FREE = path_in_folder(user, runpath, length, library->soname);
+        if (!path)
+            return error_memory();
+        if (!length || access(path, R_OK) != 0)
+            continue;
+        library->path = arena_strndup(&process->arena, path, strlen(path));
+        library->is_path_first = true;
+        return library->path ? NULL : error_memory();
+    }
+    return NULL;
 }
 
 static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index,
@@ -346,6 +409,9 @@ static struct crateld_error *find_library(struct process *process, struct loaded
         *library = (struct elf_library){
             .soname = own_soname, .path = *path ? own_path : NULL, .is_resident = is_resident(soname)};
     }
+    const char *runpath = crate_view_string(&user->view, needed->runpath);
+    if (is_new && *runpath && !library->is_resident)
+        TRY(find_by_runpath(process, user, runpath, library));
     library->is_eager |= !!(needed->flags & CRATE_NEEDED_FLAG_EAGER);
     library->uses_exports |= !!(needed->flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
     user->needed[index].library = library;

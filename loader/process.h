@@ -28,10 +28,11 @@ struct process_opts {
     size_t alias_count;
     const char *const *patches; /* --patch: files of patches that are in effect from the start */
     size_t patch_count;
-    const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
-    bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
-    bool is_watched;      /* `crateld watch` is started for it */
-    bool binds_now;       /* all imports are bound at start */
+    const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
+    const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
+    bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool is_watched;              /* `crateld watch` is started for it */
+    bool binds_now;               /* all imports are bound at start */
 };
 
 struct process {
@@ -47,6 +48,7 @@ struct process {
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
     struct elf_library *heap_library; /* borrowed: libcrateld-gc, if a crate needs it: loader/heap.h */
+    const struct image_area *area; /* borrowed; where the crate that process_load() is called for is to lie; NULL */
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
     VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
@@ -70,10 +72,14 @@ struct loaded_crate *process_find(const struct process *process, const char *nam
 /* The crate that was loaded from the file that is now at `path`; NULL if none was. */
 struct loaded_crate *process_find_file(const struct process *process, const char *path);
 
-/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH. Its path goes to
- * *ret_path, which the caller frees, the descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
+/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH, in
+ * LD_LIBRARY_PATH, and in the folders of `runpath` ("": none). Its path goes to *ret_path, which the caller frees, the
+ * descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
-                                                   const char *file, char **ret_path, int *ret);
+                                                   const char *file, const char *runpath, char **ret_path, int *ret);
+
+/* What the crate says of where to look for what it needs; "" if nothing. Borrowed from the crate. */
+const char *process_runpath(const struct loaded_crate *crate);
 
 /* Forgets the crates from number `count` on, none of which is in use. */
 void process_forget(struct process *process, size_t count);

@@ -116,7 +116,7 @@ static void finish_program(void *argument)
  * finalisers and the handlers that its constructors registered. */
 static struct crateld_error *initialise(struct loaded_crate *crate)
 {
-    bool is_entry = crate == current_entry(), is_late = current_entry()->is_initialised && !is_entry;
+    bool is_entry = crate == current_entry(), is_late = current_entry() && current_entry()->is_initialised && !is_entry;
     if (crate->is_initialised)
         return NULL;
     crate->is_initialised = true;

@@ -29,6 +29,12 @@ enum {
 /* In .tdata, although it is zero: then the template has all of its bytes, and ld.so copies them. */
 static __thread char pool[TLS_POOL_SIZE] __attribute__((section(".tdata"), aligned(TLS_POOL_ALIGN)));
 
+#ifdef CRATELD_HOST
+enum { HAS_POOL = false };
+#else
+enum { HAS_POOL = true };
+#endif
+
 /* What is given away, under the process's lock. */
 static uint64_t pool_used;
 
@@ -160,7 +166,7 @@ static bool has_values(const struct loaded_crate *crate)
 static bool reserve_static(struct loaded_crate *crate, uint64_t keep)
 {
     const struct crate_header *header = &crate->view.header;
-    if (header->tls_align > TLS_POOL_ALIGN)
+    if (header->tls_align > TLS_POOL_ALIGN || !HAS_POOL)
         return false;
     uint64_t start = (pool_used + header->tls_align - 1) & ~(uint64_t)(header->tls_align - 1);
     if (start + keep > TLS_POOL_SIZE || header->tls_mem_size > TLS_POOL_SIZE - keep - start)

@@ -22,8 +22,12 @@ struct tls_index { /* x86-64 psABI, "ELF Handling for Thread-Local Storage" §3.
 };
 
 enum {
+#ifdef CRATELD_HOST
+    TLS_POOL_SIZE = 64, /* a library that may be opened at any time can have none that is of use */
+#else
     TLS_POOL_SIZE = 16 << 10, /* bytes of the static pool */
-    TLS_POOL_KEEP = 4 << 10,  /* kept free for crates that can not do without the pool */
+#endif
+    TLS_POOL_KEEP = TLS_POOL_SIZE / 4, /* kept free for crates that can not do without the pool */
     TLS_POOL_ALIGN = 64,
 };
 
