@@ -22,6 +22,7 @@
 #include "loader/resolve.h"
 #include "loader/start.h"
 #include "loader/tls.h"
+#include "loader/unload.h"
 
 /* A name that the program gave an address. */
 struct host_definition {
@@ -144,16 +145,19 @@ static struct crateld_error *open_crate(struct process *process, const char *pat
     process->area = area;
     struct crateld_error *error = process_load(process, path, &crate);
     process->area = NULL;
+    if (!error) {
+        unload_hold(crate);
+        crate->is_kept = true; /* once it was open, pointers into it may be anywhere in the program */
+    }
     process_unlock(process);
-    if (!error)
-        error = start_crate(crate, process->opts.binds_now);
     if (error)
         return error;
-    process_lock(process);
-    crate->open_count++;
-    process_unlock(process);
-    *ret = crate;
-    return NULL;
+    error = start_crate(crate, process->opts.binds_now);
+    if (error)
+        unload_release(crate);
+    else
+        *ret = crate;
+    return error;
 }
 
 struct crateld_error *crateld_crate_open(struct crateld_host *host, const char *path, struct crateld_crate **ret)
@@ -174,27 +178,27 @@ static bool uses(const struct loaded_crate *user, const struct loaded_crate *cra
     return false;
 }
 
-static struct crateld_error *close_crate(struct loaded_crate *crate)
+/* Whether the crate may be closed. */
+static struct crateld_error *check_close(const struct loaded_crate *crate)
 {
-    if (!crate->open_count)
+    if (!crate->hold_count)
         return error_create(CRATELD_ERROR_USAGE, "%s: is not open", crate->path);
     struct crateld_error *users = NULL;
     const struct process *process = crate->process;
-    for (size_t i = 0; crate->open_count == 1 && i < process->crates.count; i++)
+    for (size_t i = 0; crate->hold_count == 1 && i < process->crates.count; i++)
         if (process->crates.at[i] != crate && uses(process->crates.at[i], crate))
             users = error_join(users, error_create(CRATELD_ERROR_MISMATCH, "    %s", process->crates.at[i]->path));
-    if (users)
-        return error_join(error_create(CRATELD_ERROR_MISMATCH, "%s: is used by", crate->path), users);
-    crate->open_count--;
-    return NULL;
+    return users ? error_join(error_create(CRATELD_ERROR_MISMATCH, "%s: is used by", crate->path), users) : NULL;
 }
 
 struct crateld_error *crateld_crate_close(struct crateld_crate *crate)
 {
     struct process *process = inside(crate)->process;
     process_lock(process);
-    struct crateld_error *error = close_crate(inside(crate));
+    struct crateld_error *error = check_close(inside(crate));
     process_unlock(process);
+    if (!error)
+        unload_release(inside(crate));
     return error;
 }
 
@@ -241,7 +245,7 @@ size_t crateld_crate_references(const struct crateld_crate *crate)
 {
     struct process *process = inside(crate)->process;
     process_lock(process);
-    size_t count = inside(crate)->open_count;
+    size_t count = inside(crate)->hold_count;
     process_unlock(process);
     return count;
 }

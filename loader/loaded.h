@@ -68,7 +68,6 @@ struct loaded_crate {
     bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
-    uint32_t open_count;            /* references that crateld_crate_open() gave */
     bool is_initialised;            /* its initialisers ran or are running */
     bool is_ordered;                /* visited by the pass that finds the order of initialisation */
     bool is_kept;                   /* others than crates may refer to it: it is never unloaded */

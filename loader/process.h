@@ -48,7 +48,7 @@ struct process {
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
     struct elf_library *heap_library; /* borrowed: libcrateld-gc, if a crate needs it: loader/heap.h */
-    const struct image_area *area; /* borrowed; where the crate that process_load() is called for is to lie; NULL */
+    const struct image_area *area;    /* borrowed; where the crate that process_load() is called for is to lie; NULL */
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
     VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
