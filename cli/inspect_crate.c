@@ -40,6 +40,7 @@ static void report_initialisers(struct report *report, const struct crate_header
     report_number(report, "preinit_functions", header->preinit_array.count);
     report_number(report, "init_functions", header->init_array.count);
     report_number(report, "fini_functions", header->fini_array.count);
+    report_number(report, "collected_types", header->types.count);
     report_number(report, "tls_size", header->tls_mem_size);
     report_number(report, "tls_align", header->tls_mem_size ? header->tls_align : 0);
 }

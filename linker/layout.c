@@ -227,12 +227,24 @@ static struct crateld_error *add_stub_sections(struct link *link)
                          place_entry_stubs(link));
 }
 
+/* The number of pointers to types of collected objects. */
+static uint32_t type_count(const struct link *link)
+{
+    const struct link_output *types = link_find_output(link, LINK_TYPES_SECTION);
+    uint64_t size = 0;
+    for (size_t i = 0; types && i < types->sections.count; i++)
+        size += types->sections.at[i]->size;
+    return (uint32_t)(size / 8);
+}
+
 static struct crateld_error *add_synthetics(struct link *link)
 {
+    link->type_count = type_count(link);
     struct toc_counts counts = {
         .imported_functions = (uint32_t)link->function_imports.count,
         .imported_globals = link->global_slot_count,
         .func_refs = (uint32_t)link->func_refs.count,
+        .type_ids = link->type_count,
     };
     TRY(toc_shape_for_crate(&counts, &link->toc));
     TRY(add_stub_sections(link));

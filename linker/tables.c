@@ -321,6 +321,7 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->imported_functions = (uint32_t)link->function_imports.count;
     header->imported_globals = link->global_slot_count;
     header->func_refs = (uint32_t)link->func_refs.count;
+    header->type_ids = link->type_count;
     if (link->lazy_count)
         header->lazy_stubs_rva = (uint32_t)link->lazy_rva + link->machine->stubs->lazy_head_size;
     else if (link->function_imports.count)
@@ -328,6 +329,7 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->preinit_array = array_of(link, ".preinit_array");
     header->init_array = array_of(link, ".init_array");
     header->fini_array = array_of(link, ".fini_array");
+    header->types = array_of(link, LINK_TYPES_SECTION);
     header->tls_rva = (uint32_t)link->tls_rva;
     header->tls_file_size = (uint32_t)link->tls_file_size;
     header->tls_mem_size = link->tls_mem_size;

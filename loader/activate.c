@@ -6,6 +6,7 @@
 #include "loader/address_index.h"
 #include "loader/bind.h"
 #include "loader/frames.h"
+#include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
 #include "loader/process.h"
@@ -142,6 +143,7 @@ static struct crateld_error *activate_all(struct activation *activation)
         TRY(image_finish_text(activation->crates.at[n]));
         if (activation->crates.at[n]->view.header.tls_mem_size)
             TRY(tls_publish(activation->crates.at[n]));
+        TRY(heap_enter(activation->crates.at[n]));
     }
     for (size_t n = 0; n < activation->crates.count; n++) /* from here on code runs */
         TRY(bind_ifuncs(activation->crates.at[n]));

@@ -22,6 +22,7 @@
 #include "loader/resolve.h"
 #include "loader/start.h"
 #include "loader/tls.h"
+#include "loader/unload.h"
 
 enum { MESSAGE_SIZE = 1024 };
 
@@ -126,19 +127,23 @@ static struct crateld_error *open_crate(const char *path, int mode, struct loade
 {
     struct process *process = current_process();
     struct loaded_crate *crate = NULL;
-    if (mode & RTLD_NOLOAD) {
-        crate = process_find_file(process, path);
-        if (!crate)
-            return error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
-        *ret = crate;
-        return NULL;
-    }
     process_lock(process);
-    struct crateld_error *error = process_load(process, path, &crate);
+    struct crateld_error *error = NULL;
+    if (!(mode & RTLD_NOLOAD))
+        error = process_load(process, path, &crate);
+    else if (!(crate = process_find_file(process, path)))
+        error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
+    if (!error)
+        unload_hold(crate);
+    if (!error && mode & RTLD_NODELETE)
+        crate->is_kept = true;
     process_unlock(process);
-    if (!error)
-        error = start_crate(crate, mode & RTLD_NOW);
-    if (!error)
+    if (error)
+        return error;
+    error = mode & RTLD_NOLOAD ? NULL : start_crate(crate, mode & RTLD_NOW);
+    if (error)
+        unload_release(crate);
+    else
         *ret = crate;
     return error;
 }
@@ -177,8 +182,11 @@ void *dl_open(const char *file, int mode)
 
 int dl_close(void *handle)
 {
-    if (crate_of_handle(handle))
+    struct loaded_crate *crate = crate_of_handle(handle);
+    if (crate) {
+        unload_release(crate);
         return 0;
+    }
     int result = dlclose(handle);
     if (result)
         set_message(dlerror());

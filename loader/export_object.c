@@ -223,6 +223,7 @@ static struct crateld_error *collect(struct process *process, struct export_symb
             if (!error && !VEC_PUSH(&symbols, symbol))
                 error = error_memory();
         }
+        crate->is_kept = true; /* ld.so may bind libraries to it from now on */
     }
     if (error) {
         free(symbols.at);

@@ -328,6 +328,17 @@ void image_unmap(struct loaded_crate *crate)
     crate->base = NULL;
 }
 
+void image_unload(struct loaded_crate *crate, struct image_region *region)
+{
+    if (crate->base == region->end &&
+        mmap(crate->base, crate->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+             0) != MAP_FAILED) {
+        region->end += crate->mapped_size; /* what aligned it stays */
+        crate->base = NULL;
+    }
+    image_unmap(crate);
+}
+
 static struct crateld_error *protect(struct loaded_crate *crate, uint64_t rva, uint64_t size, int protection,
                                      const char *what)
 {

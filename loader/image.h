@@ -52,6 +52,9 @@ void image_reopen_file(struct loaded_crate *crate);
 /* Unmaps the image and closes the file; a crate that has none is allowed. */
 void image_unmap(struct loaded_crate *crate);
 
+/* Likewise, of a crate that was in use; where it was the last to be given a place in the region, that is given back. */
+void image_unload(struct loaded_crate *crate, struct image_region *region);
+
 /* Makes the data writable and provides the bss; the text becomes executable, or writable if fixups are to be
  * applied to it first: then image_finish_text() follows. Error: IO. */
 MUST_CHECK struct crateld_error *image_open_segments(struct loaded_crate *crate);

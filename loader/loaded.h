@@ -1,8 +1,8 @@
 /* A crate in this OS process: mapped, and active once its TOC is filled.
  *
- * Records are made while the closure of needed crates is found, and are never freed while the process runs: its
- * code may be anywhere. What a record says about the file is immutable from then on; the rest is written under the
- * process's lock and published by `state`.
+ * Records are made while the closure of needed crates is found, and are never freed while the process runs, but used
+ * again for the same file once it was unloaded (loader/unload.h). What a record says about the file is immutable from
+ * then on; the rest is written under the process's lock and published by `state`.
  */
 #ifndef LOADER_LOADED_H
 #define LOADER_LOADED_H
@@ -55,8 +55,10 @@ struct loaded_crate {
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
     struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */
+    uint32_t needed_capacity;       /* elements that there is room for */
     _Atomic uint32_t state;         /* enum loaded_state; ACTIVE is stored with release order */
     const char *path;               /* owned by the process's arena; as it was opened */
+    const char *absolute_path;      /* owned by the process's arena; as debuggers were shown it; NULL: they were not */
     const char *name;               /* borrowed; its identity: the one in its header, or another that was asked for */
     int fd;                         /* owned; of a crate with a relink section, once active; -1: none */
     uint64_t device, inode;         /* of the file */
@@ -69,6 +71,9 @@ struct loaded_crate {
     uint32_t open_count;            /* references that crateld_crate_open() gave */
     bool is_initialised;            /* its initialisers ran or are running */
     bool is_ordered;                /* visited by the pass that finds the order of initialisation */
+    bool is_kept;                   /* others than crates may refer to it: it is never unloaded */
+    bool is_reachable;              /* visited by the pass that finds what can be unloaded */
+    size_t hold_count;              /* dlopen() less dlclose() */
 };
 
 static inline bool loaded_is_active(const struct loaded_crate *crate)

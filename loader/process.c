@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "loader/current.h"
+#include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
 #include "loader/versions.h"
@@ -118,17 +119,48 @@ static struct crateld_error *read_folders(struct process *process)
     return NULL;
 }
 
+/* A new record for the file at `path`, all of it zero but for what an unloaded crate of the same path leaves: its
+ * paths, and its array of needed ones. NULL without memory. */
+static struct loaded_crate *make_record(struct process *process, const char *path)
+{
+    for (struct loaded_crate **place = &process->unloaded; *place; place = &(*place)->next_late) {
+        struct loaded_crate *crate = *place;
+        if (strcmp(crate->path, path) != 0)
+            continue;
+        *place = crate->next_late;
+        *crate = (struct loaded_crate){.path = crate->path,
+                                       .absolute_path = crate->absolute_path,
+                                       .needed = crate->needed,
+                                       .needed_capacity = crate->needed_capacity};
+        return crate;
+    }
+    struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
+    if (crate)
+        crate->path = arena_strndup(&process->arena, path, strlen(path));
+    return crate && crate->path ? crate : NULL;
+}
+
+/* Makes the crate's array of needed ones, of `count` > 0 elements, zero. */
+static bool make_needed(struct process *process, struct loaded_crate *crate, uint32_t count)
+{
+    if (crate->needed && count <= crate->needed_capacity) {
+        memset(crate->needed, 0, count * sizeof *crate->needed);
+        return true;
+    }
+    crate->needed = arena_alloc_array(&process->arena, count, sizeof *crate->needed);
+    crate->needed_capacity = count;
+    return crate->needed;
+}
+
 /* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any
  * that is free. */
 static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
                                        bool is_alias, struct loaded_crate **ret)
 {
-    struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
-    char *own_path = arena_strndup(&process->arena, path, strlen(path));
-    if (!crate || !own_path || !VEC_RESERVE(&process->crates, 1) ||
+    struct loaded_crate *crate = make_record(process, path);
+    if (!crate || !VEC_RESERVE(&process->crates, 1) ||
         !hash_index_reserve(&process->crate_names, process->crates.count + 1))
         return error_memory();
-    crate->path = own_path;
     crate->fd = -1;
     crate->process = process;
     const struct image_area *area = process->area;
@@ -149,7 +181,7 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     else if (other)
         error = error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", path, name,
                              other->path);
-    else if (!(crate->needed = arena_alloc_array(&process->arena, needed_count, sizeof *crate->needed)))
+    else if (!make_needed(process, crate, needed_count))
         error = error_memory();
     if (error) {
         image_unmap(crate);
@@ -383,6 +415,8 @@ static struct crateld_error *find_library(struct process *process, struct loaded
     library->is_eager |= !!(needed->flags & CRATE_NEEDED_FLAG_EAGER);
     library->uses_exports |= !!(needed->flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
     user->needed[index].library = library;
+    if (heap_is_library(soname))
+        process->heap_library = library;
     if (!is_new)
         return NULL;
     struct crateld_error *error = elf_library_check(library);
@@ -406,19 +440,42 @@ static struct crateld_error *find_needed(struct process *process, struct loaded_
     return errors;
 }
 
+/* Enters the names of all crates anew. */
+static void index_names(struct process *process)
+{
+    hash_index_deinit(&process->crate_names);
+    hash_index_init(&process->crate_names);
+    /* Without memory crates are not found by name, and refused as duplicates of nothing: harmless. */
+    if (!hash_index_reserve(&process->crate_names, process->crates.count))
+        return;
+    for (size_t i = 0; i < process->crates.count; i++)
+        (void)!hash_index_add(&process->crate_names, hash_string(process->crates.at[i]->name));
+}
+
 void process_forget(struct process *process, size_t count)
 {
     if (process->crates.count == count)
         return;
     while (process->crates.count > count)
         image_unmap(process->crates.at[--process->crates.count]);
-    hash_index_deinit(&process->crate_names);
-    hash_index_init(&process->crate_names);
-    /* Without memory crates are not found by name, and refused as duplicates of nothing: harmless. */
-    if (!hash_index_reserve(&process->crate_names, count))
-        return;
-    for (size_t i = 0; i < count; i++)
-        (void)!hash_index_add(&process->crate_names, hash_string(process->crates.at[i]->name));
+    index_names(process);
+}
+
+void process_remove(struct process *process, const struct loaded_crate *crate)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < process->crates.count; i++)
+        if (process->crates.at[i] != crate)
+            process->crates.at[kept++] = process->crates.at[i];
+    process->crates.count = kept;
+    index_names(process);
+}
+
+/* The name in its header is gone with the image, and is not needed of a record that is not in use. */
+void process_recycle(struct process *process, struct loaded_crate *crate)
+{
+    crate->next_late = process->unloaded;
+    process->unloaded = crate;
 }
 
 /* The crate that was loaded from the file of `status`; NULL if none was. */

@@ -43,9 +43,11 @@ struct process {
     pthread_mutex_t lock;       /* recursive; guards all below, the crates' records, and activation */
     VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
     struct hash_index crate_names;
+    struct loaded_crate *unloaded; /* records of crates that were unloaded, by next_late */
     VEC(struct elf_library *) libraries;
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
+    struct elf_library *heap_library; /* borrowed: libcrateld-gc, if a crate needs it: loader/heap.h */
     const struct image_area *area; /* borrowed; where the crate that process_load() is called for is to lie; NULL */
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
@@ -81,6 +83,10 @@ const char *process_runpath(const struct loaded_crate *crate);
 
 /* Forgets the crates from number `count` on, none of which is in use. */
 void process_forget(struct process *process, size_t count);
+
+/* Forgets a crate, which stays mapped; its record is to go to process_recycle() when it is not. */
+void process_remove(struct process *process, const struct loaded_crate *crate);
+void process_recycle(struct process *process, struct loaded_crate *crate);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

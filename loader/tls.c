@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "loader/export_object.h"
+#include "loader/heap.h"
 
 /* ld.so's own, for the modules that are not ours. */
 extern void *__tls_get_addr(const struct tls_index *index);
@@ -103,7 +104,25 @@ static void *make_block(size_t number)
         die_of_memory();
     memcpy(block, crate->base + header->tls_rva, header->tls_file_size);
     memset((char *)block + header->tls_file_size, 0, header->tls_mem_size - header->tls_file_size);
+    if (heap_add_block(block, header->tls_mem_size))
+        die_of_memory();
     return blocks.at[number] = block;
+}
+
+char *tls_pool(void)
+{
+    return pool;
+}
+
+size_t tls_block_count(void)
+{
+    return blocks.count;
+}
+
+char *tls_block(size_t i, size_t *ret_size)
+{
+    *ret_size = atomic_load_explicit(&dynamic_crates, memory_order_acquire)[i]->view.header.tls_mem_size;
+    return blocks.at[i];
 }
 
 void *tls_get_address(const struct tls_index *index)

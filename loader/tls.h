@@ -49,6 +49,12 @@ bool tls_is_static(const struct loaded_crate *crate);
 /* What crates call as __tls_get_addr: the address, for the calling thread, of one of ours or of ld.so's. */
 void *tls_get_address(const struct tls_index *index);
 
+/* The calling thread's thread-locals of crates: its pool, TLS_POOL_SIZE bytes; and its blocks, of which those that it
+ * has not used yet are NULL. For the collector. */
+char *tls_pool(void);
+size_t tls_block_count(void);
+char *tls_block(size_t i, size_t *ret_size);
+
 /* Sets *ret to the pair for the thread-local of an ELF library that stands at `address` for the calling thread.
  * `handle` is dlopen's, of the library that defines it. Error: UNSUPPORTED. */
 MUST_CHECK struct crateld_error *tls_index_of_elf(void *handle, const char *name, const void *address,

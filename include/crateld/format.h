@@ -62,7 +62,7 @@ struct crate_table {
     uint32_t count; /* elements, not bytes */
 };
 
-/* An array of pointers to functions in CRATE_SEGMENT_DATA (relocated like any data). */
+/* An array of pointers, mostly to functions, in CRATE_SEGMENT_DATA (relocated like any data). */
 struct crate_array {
     uint32_t rva; /* 8-aligned */
     uint32_t count;
@@ -111,6 +111,7 @@ struct crate_header {
     struct crate_array preinit_array; /* called in order, with argc, argv, envp */
     struct crate_array init_array;    /* likewise, after it */
     struct crate_array fini_array;    /* called in reverse order */
+    struct crate_array types;         /* pointers to struct crateld_gc_type: types of collected objects */
 
     /* The initial image of the crate's thread-locals. */
     uint32_t tls_rva;
