@@ -7,7 +7,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <linux/unistd.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -53,7 +53,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *context)
     const struct rebinding *rebinding = context;
     struct slots slots = find_slots(info);
     (void)size;
-    for (size_t i = 0; i < slots.count; i++) {
+    for (size_t i = 0; slots.relocs && i < slots.count; i++) {
         uint64_t place = slots.bias + slots.relocs[i].r_offset;
         uint64_t *slot = (uint64_t *)place;
         bool is_read_only = place >= slots.relro_start && place < slots.relro_end;
