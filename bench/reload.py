@@ -180,8 +180,8 @@ PAUSE_ROUNDS = 20
 
 
 def pauses(at):
-    """The pauses, in ms, of reloads of a function that all threads are in: the time in which pages and words are changed, and
-    threads that come to them may wait."""
+    """The pauses, in ms, of reloads of a function that all threads are in: nobody is held, but those that come to a page while it
+    is replaced have to wait for that."""
     process = subprocess.Popen(["crateld", "run", "app.crate"], cwd=at, stdout=subprocess.PIPE, text=True, preexec_fn=on_all_processors)
     try:
         read_line(process)

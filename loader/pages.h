@@ -20,6 +20,7 @@ struct pages {
     VEC(struct page_copy) list; /* in the order of their addresses once copied */
     uint8_t *copies;            /* owned mapping; page i of the list is there */
     size_t next;                /* pages before this one are in their places */
+    uint64_t longest_ns;        /* for which threads that came to a page may have had to wait */
 };
 
 /* Notes that `size` bytes at `address` will be written; the page, or both, have protection `protection`. Error: MEMORY.

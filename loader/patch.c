@@ -463,12 +463,11 @@ static uint64_t nanoseconds(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* While threads run: those that come to a page that is being replaced wait for that. */
+/* While threads run. */
 static struct crateld_error *make_running(struct commit *commit)
 {
-    uint64_t start = nanoseconds();
     struct crateld_error *error = make(commit);
-    commit->report->pause_ns = nanoseconds() - start;
+    commit->report->pause_ns = commit->change.pages.longest_ns;
     return error;
 }
 
