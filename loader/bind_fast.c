@@ -8,7 +8,8 @@ void bind_record_use(struct loaded_needed *needed)
     if (atomic_load_explicit(&needed->is_used, memory_order_relaxed) ||
         atomic_exchange_explicit(&needed->is_used, true, memory_order_relaxed))
         return;
-    uint64_t *head = &needed->crate->toc->users;
+    bool is_mapped = atomic_load_explicit(&needed->crate->state, memory_order_relaxed) == LOADED_MAPPED;
+    uint64_t *head = is_mapped ? &needed->crate->early_users : &needed->crate->toc->users;
     uint64_t next = __atomic_load_n(head, __ATOMIC_RELAXED);
     do {
         needed->use.next = (struct loaded_user *)(uintptr_t)next;
@@ -19,6 +20,8 @@ void bind_record_use(struct loaded_needed *needed)
 struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
     static const struct crateld_function none;
+    if (!toc) /* a gate */
+        return none;
     struct loaded_crate *crate = (struct loaded_crate *)(uintptr_t)toc->crate;
     uint64_t i = (uint64_t)(slot - loaded_function_slots(crate));
     if (i >= crate_view_count(&crate->view, CRATE_TABLE_IMPORTS))

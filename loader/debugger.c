@@ -102,9 +102,14 @@ void debugger_show(struct process *process)
     }
 }
 
+bool debugger_is_watching(void)
+{
+    return *(const volatile unsigned char *)jit_first_byte != NOP;
+}
+
 void debugger_notify(void)
 {
-    if (*(const volatile unsigned char *)jit_first_byte == NOP)
+    if (!debugger_is_watching())
         return;
     /* gdb looks at ld.so's probes, and reads the lists of all namespaces anew only after something was unmapped. */
     export_object_cycle();

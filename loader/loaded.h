@@ -32,8 +32,10 @@ struct loaded_user {
     struct loaded_user *next;
 };
 
-/* What an entry of the needed table turned out to be. */
+/* An entry of the needed table, and what it turned out to be. */
 struct loaded_needed {
+    struct crate_needed entry;   /* a checked copy */
+    const char *name, *path;     /* its strings; owned by the process's arena */
     struct loaded_crate *crate;  /* borrowed; NULL for an ELF library */
     struct elf_library *library; /* borrowed; NULL for a crate */
     struct loaded_user use;      /* linked into crate->toc->users once something was bound */
@@ -50,18 +52,24 @@ struct loaded_crate {
     struct crate_view view;         /* over the mapped image */
     uint8_t *base;                  /* address of rva 0; owned mapping */
     size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
+    uint32_t gates_rva, gates_end;  /* pages of gates in place of its text: loader/gate.h; end 0: none */
+    uint64_t early_users;           /* toc->users while the crate is not active */
     size_t reserve_used;            /* bytes at the end of the reserve that patches have */
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
     struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */
     _Atomic uint32_t state;         /* enum loaded_state; ACTIVE is stored with release order */
     const char *path;               /* owned by the process's arena; as it was opened */
-    const char *name;               /* borrowed; its identity: the one in its header, or another that was asked for */
-    int fd;                         /* owned; of a crate with a relink section, once active; -1: none */
+    const char *name;               /* owned by the process's arena; its identity: the one in its header, or another
+                                       that was asked for */
+    int fd;                         /* owned; of a crate with a relink section once active, or with gates; -1: none */
     uint64_t device, inode;         /* of the file */
     struct loaded_tls tls;          /* set by activation */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
+    bool is_protected;              /* its segments have the protection that they are to have */
+    bool is_meta_checked;           /* headers and tables are as they were written */
+    bool is_indexed;                /* in the address index */
     bool is_initialised;            /* its initialisers ran or are running */
     bool is_ordered;                /* visited by the pass that finds the order of initialisation */
 };

@@ -11,12 +11,10 @@
 /* The base of a patch is a crate, and of the build that the patch was made for: see process_load(). */
 static struct crateld_error *check_base(const struct loaded_crate *patch)
 {
-    struct crate_needed needed;
-    TRY(crate_view_needed(&patch->view, 0, &needed));
     const struct loaded_crate *base = patch->needed[0].crate;
     if (!base || base == patch || base->view.header.flags & CRATE_FLAG_PATCH)
         return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', which it is a patch for, is no crate", patch->path,
-                            crate_view_string(&patch->view, needed.name));
+                            patch->needed[0].name);
     return NULL;
 }
 

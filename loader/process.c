@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "loader/activate.h"
 #include "loader/current.h"
 #include "loader/image.h"
 #include "loader/log.h"
@@ -110,6 +111,64 @@ static struct crateld_error *read_folders(struct process *process)
     return NULL;
 }
 
+/* Copies the needed table, so that a crate which is not used is not touched again. */
+static struct crateld_error *copy_needed(struct process *process, const struct crate_view *view,
+                                         struct loaded_crate *crate)
+{
+    uint32_t count = crate_view_count(view, CRATE_TABLE_NEEDED);
+    crate->needed = arena_alloc_array(&process->arena, count, sizeof *crate->needed);
+    if (!crate->needed)
+        return error_memory();
+    for (uint32_t i = 0; i < count; i++) {
+        struct loaded_needed *needed = &crate->needed[i];
+        TRY(crate_view_needed(view, i, &needed->entry));
+        const char *name = crate_view_string(view, needed->entry.name);
+        const char *path = crate_view_string(view, needed->entry.path);
+        needed->name = arena_strndup(&process->arena, name, strlen(name));
+        needed->path = arena_strndup(&process->arena, path, strlen(path));
+        if (!needed->name || !needed->path)
+            return error_memory();
+    }
+    return NULL;
+}
+
+/* Copies the crate's name and what it needs; the name is `alias` unless that is NULL. */
+static struct crateld_error *copy_identity(struct process *process, const struct crate_view *view, const char *alias,
+                                           struct loaded_crate *crate)
+{
+    TRY(crate_view_check(view));
+    const char *name = alias ? alias : crate_view_name(view);
+    crate->name = arena_strndup(&process->arena, name, strlen(name));
+    return crate->name ? copy_needed(process, view, crate) : error_memory();
+}
+
+/* The same, from what was read of the file if that is enough; what is wrong is told by the whole. */
+static struct crateld_error *read_identity(struct process *process, const struct image_start *start, const char *alias,
+                                           struct loaded_crate *crate)
+{
+    if (start->has_view) {
+        struct crateld_error *error = copy_identity(process, &start->view, alias, crate);
+        if (!error)
+            return NULL;
+        crateld_error_destroy(error);
+    }
+    return copy_identity(process, &crate->view, alias, crate);
+}
+
+/* Whether a crate of that name may be entered. */
+static struct crateld_error *check_name(const struct process *process, const struct loaded_crate *crate,
+                                        const char *wanted)
+{
+    const struct loaded_crate *other = process_find(process, crate->name);
+    if (wanted && strcmp(crate->name, wanted) != 0)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", crate->path, crate->name,
+                            wanted);
+    if (other)
+        return error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", crate->path,
+                            crate->name, other->path);
+    return NULL;
+}
+
 /* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any
  * that is free. */
 static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
@@ -123,26 +182,18 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     crate->path = own_path;
     crate->fd = -1;
     crate->process = process;
-    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr));
+    struct image_start start;
+    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, &start));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
-    const char *name = is_alias ? wanted : crate_view_name(&crate->view);
-    struct crateld_error *error = NULL;
-    struct loaded_crate *other = process_find(process, name);
-    uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
-    if (wanted && strcmp(name, wanted) != 0)
-        error = error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", path, name, wanted);
-    else if (other)
-        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", path, name,
-                             other->path);
-    else if (!(crate->needed = arena_alloc_array(&process->arena, needed_count, sizeof *crate->needed)))
-        error = error_memory();
+    struct crateld_error *error = read_identity(process, &start, is_alias ? wanted : NULL, crate);
+    if (!error)
+        error = check_name(process, crate, wanted);
     if (error) {
         image_unmap(crate);
         return error;
     }
-    (void)!hash_index_add(&process->crate_names, hash_string(name)); /* there is room */
-    crate->name = name;
+    (void)!hash_index_add(&process->crate_names, hash_string(crate->name)); /* there is room */
     process->crates.at[process->crates.count++] = crate;
     *ret = crate;
     return NULL;
@@ -197,11 +248,12 @@ static bool is_any_build(const uint8_t wanted[16])
 }
 
 /* Whatever `user` imports from its needed crate `index` must be there, since it is another build of it. */
-static struct crateld_error *check_names(const struct loaded_crate *user, uint32_t index,
-                                         const struct loaded_crate *crate)
+static struct crateld_error *check_names(struct loaded_crate *user, uint32_t index, struct loaded_crate *crate)
 {
     struct crateld_error *missing = NULL;
     uint32_t count = crate_view_count(&user->view, CRATE_TABLE_IMPORTS);
+    TRY(activate_check_meta(user));
+    TRY(activate_check_meta(crate));
     for (uint32_t i = 0; i < count; i++) {
         struct crate_import import;
         struct crateld_error *error = crate_view_import(&user->view, i, &import);
@@ -241,11 +293,10 @@ static struct crateld_error *add_alias(struct process *process, const char *name
     return NULL;
 }
 
-static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index,
-                                        const struct crate_needed *needed)
+static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index)
 {
-    const char *name = crate_view_string(&user->view, needed->name);
-    const char *path = crate_view_string(&user->view, needed->path);
+    struct loaded_needed *needed = &user->needed[index];
+    const char *name = needed->name, *path = needed->path;
     struct loaded_crate *crate = process_find(process, name);
     if (!crate)
         TRY(add_alias(process, name, &crate));
@@ -267,12 +318,12 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
             return not_found(process, user, name, path);
         TRY(add_crate(process, found, fd, name, false, &crate));
     }
-    user->needed[index].crate = crate;
-    user->needed[index].use.user = user;
-    bool is_same_build = memcmp(needed->build_id, crate->view.header.build_id, 16) == 0;
+    needed->crate = crate;
+    needed->use.user = user;
+    bool is_same_build = memcmp(needed->entry.build_id, crate->view.header.build_id, 16) == 0;
     if (user->view.header.flags & CRATE_FLAG_PATCH && !index && !is_same_build)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", user->path, crate->path);
-    if (is_any_build(needed->build_id) || is_same_build)
+    if (is_any_build(needed->entry.build_id) || is_same_build)
         return NULL;
     LOG(LOG_LOAD, "%s: another build of %s than it was linked against", user->path, crate->path);
     return check_names(user, index, crate);
@@ -284,11 +335,10 @@ static bool is_resident(const char *soname)
     return strcmp(soname, "libc.so.6") == 0 || strcmp(soname, "ld-linux-x86-64.so.2") == 0;
 }
 
-static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index,
-                                          const struct crate_needed *needed)
+static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index)
 {
-    const char *soname = crate_view_string(&user->view, needed->name);
-    const char *path = crate_view_string(&user->view, needed->path);
+    struct loaded_needed *needed = &user->needed[index];
+    const char *soname = needed->name, *path = needed->path;
     struct elf_library *library = NULL;
     for (size_t i = 0; i < process->libraries.count && !library; i++) {
         if (strcmp(process->libraries.at[i]->soname, soname) == 0)
@@ -297,16 +347,14 @@ static struct crateld_error *find_library(struct process *process, struct loaded
     bool is_new = !library;
     if (is_new) {
         library = arena_alloc(&process->arena, sizeof *library);
-        char *own_soname = arena_strndup(&process->arena, soname, strlen(soname));
-        char *own_path = arena_strndup(&process->arena, path, strlen(path));
-        if (!library || !own_soname || !own_path || !VEC_PUSH(&process->libraries, library))
+        if (!library || !VEC_PUSH(&process->libraries, library))
             return error_memory();
-        *library = (struct elf_library){
-            .soname = own_soname, .path = *path ? own_path : NULL, .is_resident = is_resident(soname)};
+        *library =
+            (struct elf_library){.soname = soname, .path = *path ? path : NULL, .is_resident = is_resident(soname)};
     }
-    library->is_eager |= !!(needed->flags & CRATE_NEEDED_FLAG_EAGER);
-    library->uses_exports |= !!(needed->flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
-    user->needed[index].library = library;
+    library->is_eager |= !!(needed->entry.flags & CRATE_NEEDED_FLAG_EAGER);
+    library->uses_exports |= !!(needed->entry.flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
+    needed->library = library;
     if (!is_new)
         return NULL;
     struct crateld_error *error = elf_library_check(library);
@@ -319,12 +367,9 @@ static struct crateld_error *find_needed(struct process *process, struct loaded_
     struct crateld_error *errors = NULL;
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
     for (uint32_t i = 0; i < count; i++) {
-        struct crate_needed needed;
-        struct crateld_error *error = crate_view_needed(&crate->view, i, &needed);
-        if (!error && needed.kind == CRATE_NEEDED_CRATE)
-            error = find_crate(process, crate, i, &needed);
-        else if (!error)
-            error = find_library(process, crate, i, &needed);
+        struct crateld_error *error = crate->needed[i].entry.kind == CRATE_NEEDED_CRATE
+                                          ? find_crate(process, crate, i)
+                                          : find_library(process, crate, i);
         errors = error_join(errors, error);
     }
     return errors;
