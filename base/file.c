@@ -158,8 +158,28 @@ static struct crateld_error *link_neighbour(struct output_file *file)
     }
 }
 
+struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, struct output_file *ret)
+{
+    struct output_file file = {.fd = fd, .path = strdup(path), .size = size, .is_adopted = true};
+    if (!file.path)
+        return error_memory();
+    int errnum = posix_fallocate(fd, 0, (off_t)size);
+    if (!errnum) {
+        file.data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        errnum = file.data == MAP_FAILED ? errno : 0;
+    }
+    if (errnum) {
+        free(file.path);
+        return error_errno(errnum, "%s: cannot write", path);
+    }
+    *ret = file;
+    return NULL;
+}
+
 struct crateld_error *output_file_commit(struct output_file *file, mode_t mode)
 {
+    if (file->is_adopted)
+        return NULL;
     mode_t mask = umask(0);
     umask(mask);
     if (fchmod(file->fd, mode & ~mask) < 0)
@@ -178,7 +198,7 @@ void output_file_discard(struct output_file *file)
         munmap(file->data, file->size);
     if (file->temp_path)
         unlink(file->temp_path);
-    if (file->path && file->fd >= 0)
+    if (file->path && file->fd >= 0 && !file->is_adopted)
         close(file->fd);
     free(file->temp_path);
     free(file->path);

@@ -33,11 +33,16 @@ struct output_file {
     size_t size;
     struct held_signals signals;
     bool has_held_signals;
+    bool is_adopted; /* fd is the caller's */
 };
 
 /* Creates a file to become `path`, `size` > 0 zeroed bytes with their blocks allocated (a full disk is reported here,
  * not as a SIGBUS later). Commit and discard it in the same thread. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *output_file_create(const char *path, size_t size, struct output_file *ret);
+
+/* The same for a file that is there, open for reading and writing at `fd`, empty, and the caller's: committing it only
+ * ends the writing. */
+MUST_CHECK struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, struct output_file *ret);
 
 /* Gives the file `mode` (less the umask) and renames it over its destination; a file that is mapped elsewhere
  * under that name stays what it was. On error the destination is untouched. */

@@ -7,7 +7,7 @@
 
 #include "base/vec.h"
 #include "cli/commands.h"
-#include "linker/link.h"
+#include "cli/diff.h"
 
 static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crate MODULE.o...\n"
                             "Makes a patch: what changes in the crate when the modules are these. A module is known by "
@@ -27,8 +27,7 @@ static const struct option options[] = {
     {0},
 };
 
-/* Runs the link of `modules`, of which those with a "=" name what they are versions of. */
-static struct crateld_error *diff(struct link_options *link, char *const *modules)
+struct crateld_error *diff_modules(struct link_options *link, char *const *modules)
 {
     VEC(struct link_argument) arguments = {0};
     VEC(const char *) renames = {0};
@@ -71,6 +70,6 @@ int cmd_diff(int argc, char **argv)
         return EXIT_STATUS_USAGE;
     }
     link.base = argv[optind];
-    struct crateld_error *error = diff(&link, argv + optind + 1);
+    struct crateld_error *error = diff_modules(&link, argv + optind + 1);
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

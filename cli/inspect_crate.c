@@ -536,8 +536,19 @@ static struct crateld_error *report_patch(struct report *report, const struct in
         report_row(report);
         report_string(report, "name", string_at(crate, move.name));
         report_address(report, "in_base", move.old_rva);
-        report_address(report, "entry_stub", move.stub_rva);
         report_address(report, "new", move.new_rva);
+    }
+    report_end_table(report);
+    report_begin_table(report, "grown", "Variables that need more room");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_GROWN); i++) {
+        struct crate_grown grown;
+        TRY(crate_view_grown(view, i, &grown));
+        report_row(report);
+        report_string(report, "name", string_at(crate, grown.name));
+        report_address(report, "in_base", grown.base_rva);
+        report_number(report, "size", grown.old_size);
+        report_number(report, "new_size", grown.new_size);
+        report_address(report, "new", grown.image_rva);
     }
     report_end_table(report);
     report_begin_table(report, "initial_values", "Variables with new initial values");
@@ -548,6 +559,20 @@ static struct crateld_error *report_patch(struct report *report, const struct in
         report_string(report, "name", string_at(crate, init.name));
         report_address(report, "in_base", init.base_rva);
         report_number(report, "size", init.size);
+    }
+    report_end_table(report);
+    static const char *const kinds[] = {"pc-relative", "32 bits", "32 bits, signed", "64 bits"};
+    uint32_t moves = crate_view_count(view, CRATE_TABLE_MOVES);
+    report_begin_table(report, "sites", "Places of the base that refer to what moves");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_SITES); i++) {
+        struct crate_site site;
+        TRY(crate_view_site(view, i, &site));
+        report_row(report);
+        report_address(report, "place", site.place_rva);
+        report_string(report, "to",
+                      string_at(crate, site.subject < moves ? view->moves[site.subject].name
+                                                            : view->grown[site.subject - moves].name));
+        report_string(report, "kind", kinds[site.kind]);
     }
     report_end_table(report);
     return NULL;

@@ -19,6 +19,11 @@ static const struct {
     {"c++", "compile C++: g++, making TOC code; use it as CXX"},
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
+    {"reload", "replace modules of a running process"},
+    {"watch", "replace modules of a running process as they are compiled"},
+    {"check", "tell whether a reload would be possible"},
+    {"rollback", "take back a running process's last reload"},
+    {"ps", "list the processes that run crates"},
     {"inspect", "print what a crate, or a running process, holds"},
     {"strip", "remove a crate's relink section and symbols"},
 };

@@ -16,8 +16,8 @@ enum {
 };
 
 static const char usage[] =
-    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--bind-now] [--aslr]\n"
-    "                   [--argv0 NAME] CRATE [ARGUMENT]...\n";
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--watch] [--bind-now]\n"
+    "                   [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -61,6 +61,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
         }
         if (strcmp(argv[i], "--bind-now") == 0) {
             ret->process.binds_now = true;
+        } else if (strcmp(argv[i], "--watch") == 0) {
+            ret->process.is_watched = true;
         } else if (strcmp(argv[i], "--aslr") == 0) {
             ret->process.has_aslr = true;
         } else if (strcmp(argv[i], "--help") == 0) {

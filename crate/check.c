@@ -111,6 +111,35 @@ static struct crateld_error *check_patch(const struct crate_view *view)
     return NULL;
 }
 
+static struct crateld_error *check_patch_places(const struct crate_view *view)
+{
+    struct crate_unit unit = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_UNITS);
+         i++, previous = unit.rva + unit.size) {
+        TRY(crate_view_unit(view, i, &unit));
+        if (unit.rva < previous)
+            return ENTRY_FAULT(view, "units", i, "0x%x behind 0x%x", unit.rva, previous);
+    }
+    struct crate_grown grown = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_GROWN);
+         i++, previous = grown.base_rva + grown.old_size) {
+        TRY(crate_view_grown(view, i, &grown));
+        if (grown.base_rva < previous)
+            return ENTRY_FAULT(view, "grown variables", i, "0x%x behind 0x%x", grown.base_rva, previous);
+    }
+    struct crate_fresh fresh = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_FRESH);
+         i++, previous = fresh.rva + fresh.size) {
+        TRY(crate_view_fresh(view, i, &fresh));
+        if (fresh.rva < previous)
+            return ENTRY_FAULT(view, "new variables", i, "0x%x behind 0x%x", fresh.rva, previous);
+    }
+    struct crate_site site;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_SITES); i++)
+        TRY(crate_view_site(view, i, &site));
+    return NULL;
+}
+
 struct crateld_error *crate_view_check_all(const struct crate_view *view)
 {
     TRY(check_needed(view));
@@ -118,5 +147,6 @@ struct crateld_error *crate_view_check_all(const struct crate_view *view)
     TRY(check_buckets(view));
     TRY(check_exports(view));
     TRY(check_relocs(view));
-    return check_patch(view);
+    TRY(check_patch(view));
+    return check_patch_places(view);
 }

@@ -5,8 +5,8 @@
 
 enum {
     KNOWN_NEEDED_FLAGS = CRATE_NEEDED_FLAG_EAGER | CRATE_NEEDED_FLAG_USES_EXPORTS,
-    KNOWN_IMPORT_FLAGS =
-        CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF | CRATE_IMPORT_FLAG_BASE,
+    KNOWN_IMPORT_FLAGS = CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF |
+                         CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH,
     KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE,
 };
 
@@ -95,7 +95,12 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
     if (import.needed != CRATE_NONE && import.needed >= crate_view_count(view, CRATE_TABLE_NEEDED))
         return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
                            crate_view_count(view, CRATE_TABLE_NEEDED));
-    bool is_base = import.flags & CRATE_IMPORT_FLAG_BASE;
+    bool is_base = import.flags & (CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH);
+    if (import.flags & CRATE_IMPORT_FLAG_FRESH &&
+        (import.flags != CRATE_IMPORT_FLAG_FRESH || import.kind != CRATE_IMPORT_ADDRESS ||
+         !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false)))
+        return ENTRY_FAULT(view, "imports", i, "a new variable of kind %u, flags 0x%x, at 0x%x", import.kind,
+                           import.flags, import.fallback_rva);
     if (is_base && (!(view->header.flags & CRATE_FLAG_PATCH) || import.needed != 0 ||
                     import.flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF)))
         return ENTRY_FAULT(view, "imports", i, "flags 0x%x and needed %u: a patch's base is needed 0", import.flags,
@@ -208,14 +213,37 @@ struct crateld_error *crate_view_module(const struct crate_view *view, uint32_t 
     return NULL;
 }
 
+/* What an element of a patch's table is named, and of which module it is. */
+static struct crateld_error *check_part(const struct crate_view *view, const char *table, uint32_t i, uint32_t name,
+                                        uint32_t module)
+{
+    TRY(check_string(view, table, i, "name", name));
+    if (module >= crate_view_count(view, CRATE_TABLE_MODULES))
+        return ENTRY_FAULT(view, table, i, "module %u of %u", module, crate_view_count(view, CRATE_TABLE_MODULES));
+    return NULL;
+}
+
 struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i, struct crate_move *ret)
 {
     TRY(check_index(view, CRATE_TABLE_MOVES, "moves", i));
     struct crate_move move = view->moves[i];
-    TRY(check_string(view, "moves", i, "name", move.name));
+    TRY(check_part(view, "moves", i, move.name, move.module));
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, move.new_rva, 1, true))
         return ENTRY_FAULT(view, "moves", i, "0x%x is not within the text", move.new_rva);
+    if (move.flags & ~(uint32_t)CRATE_MOVE_FLAG_LEAKED)
+        return ENTRY_FAULT(view, "moves", i, "unknown flags 0x%x", move.flags);
     *ret = move;
+    return NULL;
+}
+
+struct crateld_error *crate_view_unit(const struct crate_view *view, uint32_t i, struct crate_unit *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_UNITS, "units", i));
+    struct crate_unit unit = view->units[i];
+    TRY(check_part(view, "units", i, 0, unit.module));
+    if (unit.rva + unit.size < unit.rva)
+        return ENTRY_FAULT(view, "units", i, "0x%x bytes at 0x%x", unit.size, unit.rva);
+    *ret = unit;
     return NULL;
 }
 
@@ -223,10 +251,46 @@ struct crateld_error *crate_view_init_value(const struct crate_view *view, uint3
 {
     TRY(check_index(view, CRATE_TABLE_INITS, "initial values", i));
     struct crate_init init = view->inits[i];
-    TRY(check_string(view, "initial values", i, "name", init.name));
+    TRY(check_part(view, "initial values", i, init.name, init.module));
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, init.image_rva, init.size, false))
         return ENTRY_FAULT(view, "initial values", i, "%u bytes at 0x%x are not within the data", init.size,
                            init.image_rva);
     *ret = init;
+    return NULL;
+}
+
+struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i, struct crate_grown *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_GROWN, "grown variables", i));
+    struct crate_grown grown = view->grown[i];
+    TRY(check_part(view, "grown variables", i, grown.name, grown.module));
+    if (!grown.old_size || grown.old_size > grown.new_size ||
+        !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, grown.image_rva, grown.new_size, false))
+        return ENTRY_FAULT(view, "grown variables", i, "%u bytes, which were %u, at 0x%x are not within the data",
+                           grown.new_size, grown.old_size, grown.image_rva);
+    *ret = grown;
+    return NULL;
+}
+
+struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i, struct crate_fresh *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_FRESH, "new variables", i));
+    struct crate_fresh fresh = view->fresh[i];
+    TRY(check_part(view, "new variables", i, fresh.name, fresh.module));
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, fresh.rva, fresh.size, false))
+        return ENTRY_FAULT(view, "new variables", i, "%u bytes at 0x%x are not within the data", fresh.size, fresh.rva);
+    *ret = fresh;
+    return NULL;
+}
+
+struct crateld_error *crate_view_site(const struct crate_view *view, uint32_t i, struct crate_site *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_SITES, "sites", i));
+    struct crate_site site = view->sites[i];
+    uint64_t subjects = (uint64_t)crate_view_count(view, CRATE_TABLE_MOVES) + crate_view_count(view, CRATE_TABLE_GROWN);
+    if (site.subject >= subjects || site.kind >= CRATE_FIXUP_TPOFF32)
+        return ENTRY_FAULT(view, "sites", i, "subject %u of %llu, kind %u", site.subject, (unsigned long long)subjects,
+                           site.kind);
+    *ret = site;
     return NULL;
 }

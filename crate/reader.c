@@ -32,7 +32,11 @@ static const struct {
     [CRATE_TABLE_FIXUPS] = {"fixups", sizeof(struct crate_fixup)},
     [CRATE_TABLE_MODULES] = {"modules", sizeof(struct crate_module)},
     [CRATE_TABLE_MOVES] = {"moves", sizeof(struct crate_move)},
+    [CRATE_TABLE_UNITS] = {"units", sizeof(struct crate_unit)},
     [CRATE_TABLE_INITS] = {"initial values", sizeof(struct crate_init)},
+    [CRATE_TABLE_GROWN] = {"grown variables", sizeof(struct crate_grown)},
+    [CRATE_TABLE_FRESH] = {"new variables", sizeof(struct crate_fresh)},
+    [CRATE_TABLE_SITES] = {"sites", sizeof(struct crate_site)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
 };
 
@@ -320,7 +324,11 @@ struct crateld_error *crate_view_place(const char *path, struct span image, cons
         .fixups = table_at(image, header, CRATE_TABLE_FIXUPS),
         .modules = table_at(image, header, CRATE_TABLE_MODULES),
         .moves = table_at(image, header, CRATE_TABLE_MOVES),
+        .units = table_at(image, header, CRATE_TABLE_UNITS),
         .inits = table_at(image, header, CRATE_TABLE_INITS),
+        .grown = table_at(image, header, CRATE_TABLE_GROWN),
+        .fresh = table_at(image, header, CRATE_TABLE_FRESH),
+        .sites = table_at(image, header, CRATE_TABLE_SITES),
         .strings = table_at(image, header, CRATE_TABLE_STRINGS),
     };
     TRY(crate_toc_shape(header, &view.toc));

@@ -43,7 +43,11 @@ struct crate_view {
     const struct crate_fixup *fixups;
     const struct crate_module *modules;
     const struct crate_move *moves;
+    const struct crate_unit *units;
     const struct crate_init *inits;
+    const struct crate_grown *grown;
+    const struct crate_fresh *fresh;
+    const struct crate_site *sites;
     const char *strings;
 };
 
@@ -114,8 +118,12 @@ MUST_CHECK struct crateld_error *crate_view_data_reloc(const struct crate_view *
 MUST_CHECK struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i, struct crate_fixup *ret);
 MUST_CHECK struct crateld_error *crate_view_module(const struct crate_view *view, uint32_t i, struct crate_module *ret);
 MUST_CHECK struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i, struct crate_move *ret);
+MUST_CHECK struct crateld_error *crate_view_unit(const struct crate_view *view, uint32_t i, struct crate_unit *ret);
 MUST_CHECK struct crateld_error *crate_view_init_value(const struct crate_view *view, uint32_t i,
                                                        struct crate_init *ret);
+MUST_CHECK struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i, struct crate_grown *ret);
+MUST_CHECK struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i, struct crate_fresh *ret);
+MUST_CHECK struct crateld_error *crate_view_site(const struct crate_view *view, uint32_t i, struct crate_site *ret);
 
 /* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT,
  * when `file` is too short. */

@@ -22,7 +22,11 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->fixups.at);
     free(tables->modules.at);
     free(tables->moves.at);
+    free(tables->units.at);
     free(tables->inits.at);
+    free(tables->grown.at);
+    free(tables->fresh.at);
+    free(tables->sites.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
     hash_index_deinit(&tables->string_index);
@@ -124,7 +128,11 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_FIXUPS] = {fixup_count, sizeof(struct crate_fixup)},
         [CRATE_TABLE_MODULES] = {tables->modules.count, sizeof(struct crate_module)},
         [CRATE_TABLE_MOVES] = {tables->moves.count, sizeof(struct crate_move)},
+        [CRATE_TABLE_UNITS] = {tables->units.count, sizeof(struct crate_unit)},
         [CRATE_TABLE_INITS] = {tables->inits.count, sizeof(struct crate_init)},
+        [CRATE_TABLE_GROWN] = {tables->grown.count, sizeof(struct crate_grown)},
+        [CRATE_TABLE_FRESH] = {tables->fresh.count, sizeof(struct crate_fresh)},
+        [CRATE_TABLE_SITES] = {tables->sites.count, sizeof(struct crate_site)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
     };
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
@@ -154,6 +162,10 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_FIXUPS, tables->fixups);
     WRITE_TABLE(CRATE_TABLE_MODULES, tables->modules);
     WRITE_TABLE(CRATE_TABLE_MOVES, tables->moves);
+    WRITE_TABLE(CRATE_TABLE_UNITS, tables->units);
     WRITE_TABLE(CRATE_TABLE_INITS, tables->inits);
+    WRITE_TABLE(CRATE_TABLE_GROWN, tables->grown);
+    WRITE_TABLE(CRATE_TABLE_FRESH, tables->fresh);
+    WRITE_TABLE(CRATE_TABLE_SITES, tables->sites);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
 }

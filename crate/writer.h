@@ -23,7 +23,11 @@ struct crate_tables {
     VEC(struct crate_fixup) fixups;
     VEC(struct crate_module) modules;
     VEC(struct crate_move) moves;
+    VEC(struct crate_unit) units;
     VEC(struct crate_init) inits;
+    VEC(struct crate_grown) grown;
+    VEC(struct crate_fresh) fresh;
+    VEC(struct crate_site) sites;
     VEC(char) strings;
     struct hash_index string_index;
     VEC(uint32_t) string_offs;

@@ -204,7 +204,8 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
         TRY(link_symtab_init(link, &tail->symtab));
     TRY(place_tail(link, image, tail));
     struct output_file file;
-    TRY(output_file_create(link->options->output, tail->size, &file));
+    TRY(link->options->output_fd ? output_file_adopt(link->options->output_fd, link->options->output, tail->size, &file)
+                                 : output_file_create(link->options->output, tail->size, &file));
     struct crateld_error *error = write_contents(link, image, tail, file.data);
     if (!error)
         error = output_file_commit(&file, 0666);

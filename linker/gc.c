@@ -43,6 +43,8 @@ static void mark_bounds(struct link *link, struct link_marker *marker)
 
 static void mark_symbol(struct link *link, const struct link_symbol *symbol)
 {
+    if (symbol->is_fresh)
+        mark_section(link, symbol->base->fresh);
     if (symbol->state != LINK_SYMBOL_DEFINED)
         return;
     struct link_marker *marker = link_own_marker(link, symbol->section);

@@ -190,7 +190,8 @@ static struct crateld_error *read_options(struct link *link)
         TRY(version_script_add_export(link->scripts, options->exports[i]));
     for (size_t i = 0; i < options->library_dir_count; i++)
         TRY(search_add_dir(&link->search, options->library_dirs[i]));
-    return search_add_defaults(&link->search, link->machine->triplet);
+    bool is_patch = options->base || options->opened_base; /* which rarely looks for anything */
+    return is_patch ? NULL : search_add_defaults(&link->search, link->machine->triplet);
 }
 
 /* The symbols that are wanted without an object that refers to them. The entry, which patches have none of, is not

@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+struct link_base;
 
 enum link_argument_kind {
     LINK_ARGUMENT_FILE,    /* value: a path */
@@ -20,14 +23,16 @@ struct link_argument {
 };
 
 struct link_options {
-    const char *output;          /* path of the crate */
-    const char *name;            /* the crate's identity; NULL: from `output` */
-    const char *entry;           /* symbol; "main" by default; absent is allowed unless is_entry_required */
-    char *const *toc_compiler;   /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
-    const char *support_archive; /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
-    const char *map_path;        /* NULL: no map */
-    const char *base;            /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
-    const char *const *renames;  /* "old=new": the input `new` is another version of the module `old` */
+    const char *output;                  /* path of the crate */
+    const char *name;                    /* the crate's identity; NULL: from `output` */
+    const char *entry;                   /* symbol; "main" by default; absent is allowed unless is_entry_required */
+    char *const *toc_compiler;           /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
+    const char *support_archive;         /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
+    const char *map_path;                /* NULL: no map */
+    const char *base;                    /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
+    const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
+    int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
+    const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;
     const struct link_argument *arguments;
     size_t argument_count;

@@ -156,12 +156,12 @@ static void classify(const struct link_section *section, bool is_nobits, bool is
 
 static uint32_t output_type(const struct link_section *section, const char *name, bool is_nobits)
 {
+    if (is_nobits)
+        return SHT_NOBITS;
     if (!strcmp(name, ".init_array"))
         return SHT_INIT_ARRAY;
     if (!strcmp(name, ".fini_array"))
         return SHT_FINI_ARRAY;
-    if (is_nobits)
-        return SHT_NOBITS;
     return section->type == SHT_NOTE || section->type == SHT_PREINIT_ARRAY ? section->type : SHT_PROGBITS;
 }
 

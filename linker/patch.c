@@ -13,23 +13,28 @@
 
 /* The base. */
 
-static struct crateld_error *open_base(struct link *link, struct link_patch *patch)
+struct crateld_error *link_base_open(const char *path, const char *name, struct link_base *ret)
 {
-    const char *path = link->options->base;
     struct span relink;
-    TRY(file_open(path, &patch->file));
-    TRY(crate_view_open(path, patch->file.data, &patch->base));
-    TRY(crate_check_meta(path, patch->file.data, &patch->base.header));
-    if (patch->base.header.flags & CRATE_FLAG_PATCH)
-        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch: name the crate that it is for", path);
-    TRY(crate_view_relink(&patch->base, patch->file.data, &relink));
+    *ret = (struct link_base){.path = name};
+    TRY(file_open(path, &ret->file));
+    TRY(crate_view_open(name, ret->file.data, &ret->view));
+    TRY(crate_check_meta(name, ret->file.data, &ret->view.header));
+    if (ret->view.header.flags & CRATE_FLAG_PATCH)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch: name the crate that it is for", name);
+    TRY(crate_view_relink(&ret->view, ret->file.data, &relink));
     if (!relink.size)
         return error_create(
             CRATELD_ERROR_UNSUPPORTED,
             "%s: has no relink section (it was stripped, or linked with --no-relink): no patch can be made "
             "for it",
-            path);
-    return relink_view_open(path, relink, &patch->relink);
+            name);
+    return relink_view_open(name, relink, &ret->relink);
+}
+
+void link_base_close(struct link_base *base)
+{
+    file_close(&base->file);
 }
 
 /* The base comes first, then what it needs, in its order: provider i + 1 is needed i. */
@@ -45,7 +50,7 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
             TRY(crate_view_needed(base, i - 1, &needed));
         *provider = (struct link_provider){
             .kind = LINK_PROVIDER_BASE,
-            .path = link->options->base,
+            .path = patch_base_name(link),
             .name = i ? crate_view_string(base, needed.name) : crate_view_name(base),
             .is_used = !i,
         };
@@ -55,36 +60,43 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
 
 struct crateld_error *link_patch_open(struct link *link)
 {
-    if (!link->options->base)
+    if (!link->options->base && !link->options->opened_base)
         return NULL;
     link->patch = calloc(1, sizeof *link->patch);
     if (!link->patch)
         return error_memory();
-    TRY(open_base(link, link->patch));
-    return add_providers(link, &link->patch->base);
+    link->patch->base = link->options->opened_base ? link->options->opened_base : &link->patch->own;
+    if (!link->options->opened_base)
+        TRY(link_base_open(link->options->base, link->options->base, &link->patch->own));
+    return add_providers(link, &link->patch->base->view);
 }
 
 void link_patch_destroy(struct link_patch *patch)
 {
     if (!patch)
         return;
-    file_close(&patch->file);
+    link_base_close(&patch->own);
     free(patch->objects.at);
+    free(patch->symbols.at);
     free(patch->moves.at);
+    free(patch->units.at);
     free(patch->inits.at);
+    free(patch->grown.at);
+    free(patch->fresh.at);
+    free(patch->sites.at);
     free(patch);
 }
 
 struct crateld_error *link_patch_fill_needed(const struct link *link, const struct link_provider *provider,
                                              struct crate_needed *needed, const char **path)
 {
-    const struct crate_view *base = &link->patch->base;
+    const struct crate_view *base = &link->patch->base->view;
     uint32_t index = 0;
     while (link->providers.at[index] != provider)
         index++;
     if (!index) {
         memcpy(needed->build_id, base->header.build_id, sizeof needed->build_id);
-        *path = patch_file_name(link->options->base);
+        *path = patch_file_name(patch_base_name(link));
         return NULL;
     }
     struct crate_needed of_base;
@@ -93,6 +105,23 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
     *path = crate_view_string(base, of_base.path);
     *needed = of_base;
     return NULL;
+}
+
+struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
+                                           const struct relink_symbol **ret)
+{
+    struct link_patch *patch = link->patch;
+    for (size_t i = 0; i < patch->symbols.count; i++) {
+        *ret = patch->symbols.at[i].at;
+        if (patch->symbols.at[i].first == module->first_symbol)
+            return NULL;
+    }
+    struct patch_symbols symbols = {module->first_symbol,
+                                    arena_alloc_array(&link->arena, module->symbol_count, sizeof **ret)};
+    if (!symbols.at || !VEC_PUSH(&patch->symbols, symbols))
+        return error_memory();
+    *ret = symbols.at;
+    return relink_view_symbols(&patch->base->relink, module->first_symbol, module->symbol_count, symbols.at);
 }
 
 /* Places in the base. */
@@ -116,6 +145,15 @@ struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symb
     symbol->state = LINK_SYMBOL_IMPORTED;
     symbol->provider = 0;
     symbol->version = NULL;
+    return NULL;
+}
+
+struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *symbol)
+{
+    struct link_section *section = symbol->section;
+    TRY(patch_use_base(link, symbol, (uint32_t)symbol->value));
+    symbol->base->fresh = section;
+    symbol->is_fresh = true;
     return NULL;
 }
 
@@ -155,13 +193,25 @@ struct link_symbol *link_patch_tls_block(struct link *link)
     return link->patch->tls_block;
 }
 
-struct crateld_error *link_patch_target(struct link *link, struct link_symbol *symbol, uint64_t value, bool is_branch,
-                                        struct link_symbol **ret)
+/* Another module's function, whichever version of it is in effect. */
+static struct crateld_error *use_entry(struct link *link, struct link_symbol *symbol, struct link_symbol **ret)
+{
+    struct link_base_place *place = symbol->base;
+    if (!place->entry)
+        place->entry = make_symbol(link, symbol->name, STT_FUNC, place->rva);
+    *ret = place->entry;
+    return *ret ? NULL : error_memory();
+}
+
+struct crateld_error *link_patch_target(struct link *link, const struct link_section *from, struct link_symbol *symbol,
+                                        uint64_t value, bool is_branch, struct link_symbol **ret)
 {
     struct link_symbol *function = symbol;
     *ret = symbol;
-    if (is_branch)
-        return NULL;
+    if (is_branch) {
+        bool is_others = symbol->state == LINK_SYMBOL_DEFINED && symbol->section->object != from->object;
+        return is_others && symbol->base && symbol->base->is_function ? use_entry(link, symbol, ret) : NULL;
+    }
     if (symbol->section && symbol->section->object != &link->own && (symbol->section->flags & SHF_EXECINSTR))
         TRY(link_function_symbol(link, symbol->section, value, &function));
     else if (value != symbol->value)
@@ -184,7 +234,7 @@ struct crateld_error *link_patch_target(struct link *link, struct link_symbol *s
 static struct crateld_error *use_import(struct link *link, struct link_symbol *symbol, uint32_t index, bool *ret)
 {
     struct crate_import import;
-    const struct crate_view *base = &link->patch->base;
+    const struct crate_view *base = &link->patch->base->view;
     *ret = false;
     if (index == RELINK_NONE)
         return NULL;
@@ -225,7 +275,7 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
     }
     if (known->where != RELINK_IN_SECTION)
         return use_imported(link, symbol, known, ret);
-    TRY(relink_view_section(&link->patch->relink, known->section, &section));
+    TRY(relink_view_section(&link->patch->base->relink, known->section, &section));
     if (section.rva == RELINK_NONE) {
         *ret = false;
         return NULL;
@@ -237,14 +287,14 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
         if (rva == RELINK_NONE)
             return error_create(CRATELD_ERROR_UNSUPPORTED,
                                 "%s: '%s' is TOC code, and nothing in %s enters it from plain code yet",
-                                symbol->object->path, symbol->name, link->options->base);
+                                symbol->object->path, symbol->name, patch_base_name(link));
     }
     symbol->type = known->type == STT_GNU_IFUNC ? STT_FUNC : known->type;
     symbol->size = known->size;
     if (section.flags & RELINK_SECTION_TEXT)
         TRY(patch_note_function(link, symbol, rva, patch_canonical_rva(known, rva)));
     else if (section.flags & RELINK_SECTION_TLS)
-        rva -= link->patch->base.header.tls_rva;
+        rva -= link->patch->base->view.header.tls_rva;
     if (known->type == STT_GNU_IFUNC)
         rva = symbol->base->canonical_rva;
     return patch_use_base(link, symbol, rva);
@@ -253,14 +303,15 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
 /* Opens what the base needs, where it was found or beside the base. */
 static struct crateld_error *open_sources(struct link *link)
 {
-    const struct crate_view *base = &link->patch->base;
+    const struct crate_view *base = &link->patch->base->view;
     if (link->patch->has_sources)
         return NULL;
     link->patch->has_sources = true;
+    TRY(search_add_defaults(&link->search, link->machine->triplet));
     for (uint32_t i = 0; i < crate_view_count(base, CRATE_TABLE_NEEDED); i++) {
         struct crate_needed needed;
         TRY(crate_view_needed(base, i, &needed));
-        const char *path = crate_view_string(base, needed.path), *folder = link->options->base;
+        const char *path = crate_view_string(base, needed.path), *folder = patch_base_name(link);
         int length = (int)(patch_file_name(folder) - folder);
         if (needed.kind == CRATE_NEEDED_CRATE)
             path = arena_printf(&link->arena, "%.*s%s", length, folder, path);
@@ -274,7 +325,7 @@ static struct crateld_error *open_sources(struct link *link)
 
 static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *symbol)
 {
-    const struct relink_view *relink = &link->patch->relink;
+    const struct relink_view *relink = &link->patch->base->relink;
     struct relink_symbol known;
     uint32_t number;
     bool is_bound = false;
@@ -289,11 +340,30 @@ static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *
     return link_want(link, symbol);
 }
 
+/* Binds what the section refers to. */
+static void bind_section(struct link *link, const struct link_section *section)
+{
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(section->relocs[i].r_info)];
+        if (symbol->state == LINK_SYMBOL_UNDEFINED && !symbol->is_local && symbol->is_referenced &&
+            !symbol->is_looked_up)
+            link_report(link, bind_symbol(link, symbol));
+        symbol->is_looked_up = true;
+    }
+}
+
+/* Of sections that are the base's nothing is in the patch. */
 struct crateld_error *patch_bind_undefined(struct link *link)
 {
-    for (size_t i = 0; i < link->symbols.count; i++)
-        if (link->symbols.at[i]->state == LINK_SYMBOL_UNDEFINED && link->symbols.at[i]->is_referenced)
-            link_report(link, bind_symbol(link, link->symbols.at[i]));
+    for (size_t i = 0; i < link->patch->objects.count; i++) {
+        const struct patch_object *object = &link->patch->objects.at[i];
+        for (uint32_t k = 1; k < object->object->section_count; k++) {
+            const struct link_section *section = &object->object->sections[k];
+            bool is_bases = section->kind == LINK_SECTION_PLAIN && object->sections[k].fate == PATCH_SAME;
+            if (!is_bases && section->flags & SHF_ALLOC)
+                bind_section(link, section);
+        }
+    }
     return link_resolve_undefined(link);
 }
 
@@ -302,12 +372,12 @@ struct crateld_error *patch_bind_undefined(struct link *link)
 struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables)
 {
     struct link_patch *patch = link->patch;
-    if (link->flags & CRATE_FLAG_LOW && !(patch->base.header.flags & CRATE_FLAG_LOW))
+    if (link->flags & CRATE_FLAG_LOW && !(patch->base->view.header.flags & CRATE_FLAG_LOW))
         return error_create(
             CRATELD_ERROR_UNSUPPORTED,
             "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
             "compile with -fPIE or -fPIC",
-            link->options->output, link->options->base);
+            link->options->output, patch_base_name(link));
     for (size_t i = 0; i < patch->objects.count; i++) {
         struct crate_module module;
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
@@ -320,22 +390,61 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
         if (!VEC_PUSH(&tables->moves, patch->moves.at[i].move))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->units.count; i++)
+        if (!VEC_PUSH(&tables->units, patch->units.at[i]))
+            return error_memory();
     for (size_t i = 0; i < patch->inits.count; i++) {
         TRY(crate_tables_string(tables, patch->inits.at[i].name, &patch->inits.at[i].init.name));
         if (!VEC_PUSH(&tables->inits, patch->inits.at[i].init))
             return error_memory();
     }
+    for (size_t i = 0; i < patch->grown.count; i++) {
+        TRY(crate_tables_string(tables, patch->grown.at[i].name, &patch->grown.at[i].grown.name));
+        if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->fresh.count; i++) {
+        struct crate_fresh fresh = {.module = patch->fresh.at[i].module,
+                                    .size = (uint32_t)patch->fresh.at[i].section->size};
+        if (!patch->fresh.at[i].section->is_live)
+            continue;
+        TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));
+        if (!VEC_PUSH(&tables->fresh, fresh))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->sites.count; i++)
+        if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
+            return error_memory();
     return NULL;
+}
+
+static int compare_fresh(const void *a, const void *b)
+{
+    const struct crate_fresh *x = a, *y = b;
+    return (x->rva > y->rva) - (x->rva < y->rva);
+}
+
+static void fill_fresh(const struct link_patch *patch, struct crate_tables *tables)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < patch->fresh.count; i++)
+        if (patch->fresh.at[i].section->is_live)
+            tables->fresh.at[count++].rva = (uint32_t)link_section_rva(patch->fresh.at[i].section, 0);
+    if (count)
+        qsort(tables->fresh.at, count, sizeof *tables->fresh.at, compare_fresh);
 }
 
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
+    fill_fresh(link->patch, tables);
     for (size_t i = 0; i < link->patch->moves.count; i++)
         tables->moves.at[i].new_rva = (uint32_t)link_symbol_rva(link->patch->moves.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->inits.count; i++) {
         const struct patch_init *init = &link->patch->inits.at[i];
         tables->inits.at[i].image_rva = (uint32_t)link_section_rva(init->section, init->off);
     }
+    for (size_t i = 0; i < link->patch->grown.count; i++)
+        tables->grown.at[i].image_rva = (uint32_t)link_section_rva(link->patch->grown.at[i].section, 0);
 }
 
 void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section))
@@ -344,4 +453,6 @@ void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct
         visit(link, link->patch->moves.at[i].symbol->section);
     for (size_t i = 0; i < link->patch->inits.count; i++)
         visit(link, link->patch->inits.at[i].section);
+    for (size_t i = 0; i < link->patch->grown.count; i++)
+        visit(link, link->patch->grown.at[i].section);
 }

@@ -9,16 +9,35 @@
 #ifndef LINKER_PATCH_H
 #define LINKER_PATCH_H
 
+#include "base/file.h"
+#include "crate/reader.h"
 #include "crate/writer.h"
 #include "linker/link.h"
 #include "linker/scan.h"
+#include "reloc/relink_reader.h"
+
+/* A crate that patches are made for. */
+struct link_base {
+    const char *path; /* borrowed; for messages, and where what it needs is beside it */
+    struct file file; /* owned */
+    struct crate_view view;
+    struct relink_view relink;
+};
+
+/* Opens the crate in the file at `path`, which is called `name`. Close it in any case. Errors: those of opening crates;
+ * UNSUPPORTED, when it has no relink section, or is a patch. */
+MUST_CHECK struct crateld_error *link_base_open(const char *path, const char *name, struct link_base *ret);
+void link_base_close(struct link_base *base);
 
 /* Where a symbol of a patch is in the base. */
 struct link_base_place {
     uint32_t rva;           /* of thread-locals: offset in the base's block */
     uint32_t canonical_rva; /* of functions: their address for all who hold it */
     bool is_function;
-    struct link_symbol *address; /* what stands for the canonical address; made on demand */
+    struct link_section
+        *fresh; /* of a variable that the base does not have: its section, and `rva` is the offset there */
+    struct link_symbol *entry;   /* what stands for the first instruction; made on demand, as are those below */
+    struct link_symbol *address; /* what stands for the canonical address */
     struct link_symbol
         *section_address; /* the same, less the function's offset in its section: for a section's symbol */
 };
@@ -34,11 +53,18 @@ void link_patch_destroy(struct link_patch *patch);
  * a link that makes a crate. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_patch_match(struct link *link);
 
-/* What a relocation of a patch that names `symbol` refers to: `symbol`, or what stands for a function's canonical
- * address in the base where its address is taken (`is_branch` false) at its exact start, at `value` of the symbol's
- * section. Error: MEMORY. */
-MUST_CHECK struct crateld_error *link_patch_target(struct link *link, struct link_symbol *symbol, uint64_t value,
-                                                   bool is_branch, struct link_symbol **ret);
+/* Sets *ret to how many modules of a crate `module`, "new.o" or "old.o=new.o", can be a new version of. Error: FORMAT.
+ */
+MUST_CHECK struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module,
+                                                          uint32_t *ret);
+
+/* What a relocation of a patch that names `symbol`, in section `from`, refers to: `symbol`, or what stands for a
+ * function's canonical address in the base where its address is taken (`is_branch` false) at its exact start, at
+ * `value` of the symbol's section; or for the base's version of a function of another module, since each module may be
+ * replaced alone. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_target(struct link *link, const struct link_section *from,
+                                                   struct link_symbol *symbol, uint64_t value, bool is_branch,
+                                                   struct link_symbol **ret);
 
 /* The base's block of thread-locals, as a symbol. */
 struct link_symbol *link_patch_tls_block(struct link *link);
@@ -47,7 +73,7 @@ struct link_symbol *link_patch_tls_block(struct link *link);
 MUST_CHECK struct crateld_error *link_patch_fill_needed(const struct link *link, const struct link_provider *provider,
                                                         struct crate_needed *needed, const char **path);
 
-/* Enters modules, moves and initial values into the tables; their places in the patch come with link_patch_fill(), once
+/* Enters what the patch changes in the base into the tables; places in the patch come with link_patch_fill(), once
  * they are known. Errors: MEMORY; UNSUPPORTED (the patch would
  * have to lie below 2 GiB, and the base does not). */
 MUST_CHECK struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables);

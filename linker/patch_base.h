@@ -22,6 +22,12 @@ struct patch_section {
     uint8_t fate;  /* enum patch_fate */
 };
 
+/* A module's symbols, decoded. */
+struct patch_symbols {
+    uint32_t first; /* number of the first */
+    struct relink_symbol *at;
+};
+
 /* An object, and the module of the base of which it is another version. */
 struct patch_object {
     struct link_object *object; /* borrowed */
@@ -31,6 +37,7 @@ struct patch_object {
 
 struct patch_move {
     struct link_symbol *symbol; /* the new version */
+    uint32_t section;           /* of the base */
     struct crate_move move;
 };
 
@@ -41,16 +48,41 @@ struct patch_init {
     struct crate_init init;
 };
 
+/* A variable that is larger than in the base. */
+struct patch_grown {
+    struct link_section *section; /* all of which it is, with the new value */
+    const char *name;
+    uint32_t base_section; /* all of which it was */
+    struct crate_grown grown;
+};
+
+/* A section of variables that the base does not have. */
+struct patch_fresh {
+    struct link_section *section;
+    const char *name; /* in the link's arena: what identifies them */
+    uint32_t module;
+};
+
 struct link_patch {
-    struct file file; /* owned; the base's */
-    struct crate_view base;
-    struct relink_view relink;
-    struct link_symbol *tls_block; /* made on demand */
+    struct link_base own;              /* owned; the base, unless the options bring it opened */
+    const struct link_base *base;      /* borrowed */
+    struct link_symbol *tls_block;     /* made on demand */
+    VEC(struct patch_symbols) symbols; /* of the modules that were looked at */
     VEC(struct patch_object) objects;
     VEC(struct patch_move) moves;
+    VEC(struct crate_unit) units;
     VEC(struct patch_init) inits;
+    VEC(struct patch_grown) grown;
+    VEC(struct patch_fresh) fresh;
+    VEC(struct crate_site) sites;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
+
+/* The base's path. */
+static inline const char *patch_base_name(const struct link *link)
+{
+    return link->patch->base->path;
+}
 
 /* What is behind the last slash of a path. */
 static inline const char *patch_file_name(const char *path)
@@ -59,8 +91,16 @@ static inline const char *patch_file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* The symbols of a module of the base, decoded once; in the link's arena. Errors: FORMAT, MEMORY. */
+MUST_CHECK struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
+                                                      const struct relink_symbol **ret);
+
 /* Makes the symbol the base's: what it names is at `rva` there. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva);
+
+/* Makes the symbol, of a section of variables that the base does not have, one that an earlier patch may have. Error:
+ * MEMORY. */
+MUST_CHECK struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *symbol);
 
 /* Notes that a symbol that stays the patch's is a function of the base too, at `rva`, with the address `canonical_rva`.
  * Error: MEMORY. */

@@ -11,16 +11,9 @@
 
 #include "base/hash.h"
 #include "linker/function.h"
-#include "linker/patch_base.h"
+#include "linker/patch_matching.h"
+#include "linker/patch_sites.h"
 #include "linker/relink_section.h"
-
-/* The module of the base while one object is compared with it. */
-struct matching {
-    struct link *link;
-    struct patch_object *object;
-    struct hash_index section_names; /* of the module's sections, first to last */
-    struct hash_index local_names;   /* of the module's symbols, less compilers' suffixes */
-};
 
 /* Modules. */
 
@@ -64,21 +57,33 @@ static struct crateld_error *find_named(const struct relink_view *relink, const 
     return NULL;
 }
 
+/* Sets *ret to the module that `name`, of `length` bytes, is: one called so, else one whose file is. */
+static struct crateld_error *find_known(const struct relink_view *relink, const char *name, size_t length,
+                                        struct relink_module *ret, uint32_t *count)
+{
+    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
+    TRY(find_named(relink, name, length, false, ret, count));
+    return *count ? NULL : find_named(relink, file, length - (size_t)(file - name), true, ret, count);
+}
+
+struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module, uint32_t *ret)
+{
+    struct relink_module found;
+    return find_known(relink, module, strcspn(module, "="), &found, ret);
+}
+
 static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
 {
-    const struct relink_view *relink = &link->patch->relink;
+    const struct relink_view *relink = &link->patch->base->relink;
     const char *name = renamed(link, path);
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
-    TRY(find_named(relink, name, length, false, ret, &count));
-    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
-    if (!count)
-        TRY(find_named(relink, file, length - (size_t)(file - name), true, ret, &count));
+    TRY(find_known(relink, name, length, ret, &count));
     if (count == 1)
         return NULL;
     return error_create(CRATELD_ERROR_NOT_FOUND,
                         "%s: %s of %s was linked from '%.*s': say of which it is a new version: OLD=%s", path,
-                        count ? "more than one module" : "no module", link->options->base, (int)length, name, path);
+                        count ? "more than one module" : "no module", patch_base_name(link), (int)length, name, path);
 }
 
 /* Sections. */
@@ -88,7 +93,7 @@ static struct crateld_error *index_sections(struct matching *m)
     const struct relink_module *module = &m->object->module;
     for (uint32_t i = 0; i < module->section_count; i++) {
         struct relink_section section;
-        TRY(relink_view_section(&m->link->patch->relink, module->first_section + i, &section));
+        TRY(relink_view_section(&m->link->patch->base->relink, module->first_section + i, &section));
         if (!hash_index_add(&m->section_names, hash_string(section.name)))
             return error_memory();
     }
@@ -99,16 +104,19 @@ static struct crateld_error *index_sections(struct matching *m)
 static struct crateld_error *find_section(struct matching *m, const struct link_section *section, uint32_t *ret)
 {
     uint32_t skip = 0, i;
+    uint64_t hash = hash_string(section->name);
     size_t cursor = 0;
-    for (uint32_t k = 1; k < section->index; k++) {
-        const struct link_section *other = &section->object->sections[k];
-        skip += link_relink_records(other) && !strcmp(other->name, section->name);
-    }
+    while ((i = hash_index_next(&m->own_section_names, hash, &cursor)) != HASH_INDEX_NONE)
+        skip += !strcmp(m->own_sections[i]->name, section->name);
+    m->own_sections[m->own_section_names.count] = section;
+    if (!hash_index_add(&m->own_section_names, hash))
+        return error_memory();
+    cursor = 0;
     *ret = RELINK_NONE;
-    while ((i = hash_index_next(&m->section_names, hash_string(section->name), &cursor)) != HASH_INDEX_NONE) {
+    while ((i = hash_index_next(&m->section_names, hash, &cursor)) != HASH_INDEX_NONE) {
         struct relink_section found;
         uint32_t number = m->object->module.first_section + i;
-        TRY(relink_view_section(&m->link->patch->relink, number, &found));
+        TRY(relink_view_section(&m->link->patch->base->relink, number, &found));
         if (strcmp(found.name, section->name) != 0 || skip--)
             continue;
         *ret = found.rva == RELINK_NONE ? RELINK_NONE : number;
@@ -120,7 +128,7 @@ static struct crateld_error *find_section(struct matching *m, const struct link_
 /* The copy of a section group's member that the base kept, which may be another module's: where its symbol is. */
 static struct crateld_error *find_kept_copy(struct matching *m, const struct link_section *section, uint32_t *ret)
 {
-    const struct relink_view *relink = &m->link->patch->relink;
+    const struct relink_view *relink = &m->link->patch->base->relink;
     const struct link_object *object = section->object;
     for (uint32_t i = object->first_global; i < object->symbol_count; i++) {
         const struct link_symbol *symbol = object->symbols[i];
@@ -154,7 +162,7 @@ static struct crateld_error *match_section(struct matching *m, struct link_secti
     if (ret->base == RELINK_NONE)
         return NULL;
     struct relink_section base;
-    TRY(relink_view_section(&m->link->patch->relink, ret->base, &base));
+    TRY(relink_view_section(&m->link->patch->base->relink, ret->base, &base));
     ret->fate = base.hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
     return NULL;
 }
@@ -164,14 +172,13 @@ static bool has_prefix(const char *text, const char *prefix)
     return !strncmp(text, prefix, strlen(prefix));
 }
 
-/* Variables, as opposed to constants, some of which are writable until they are relocated. */
-static bool is_variable(const struct link_section *section)
+bool patch_is_variable(const struct link_section *section)
 {
     return section->kind == LINK_SECTION_PLAIN && (section->flags & (SHF_WRITE | SHF_TLS)) &&
            !(section->flags & SHF_EXECINSTR) && !has_prefix(section->name, ".data.rel.ro");
 }
 
-static bool is_text(const struct link_section *section)
+bool patch_is_text(const struct link_section *section)
 {
     return section->kind == LINK_SECTION_PLAIN && (section->flags & SHF_EXECINSTR);
 }
@@ -190,11 +197,11 @@ static struct crateld_error *is_label(const struct matching *m, const struct lin
     const struct reloc_machine *machine = m->link->machine;
     const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
     bool is_word = (uint32_t)ELF64_R_TYPE(reloc->r_info) == machine->type_word;
-    *ret = !is_text(section) && !is_word; /* a distance within a table */
+    *ret = !patch_is_text(section) && !is_word; /* a distance within a table */
     if (*ret)
         return NULL;
     bool is_start;
-    uint64_t value = symbol->value + (uint64_t)(reloc->r_addend + (is_word ? 0 : machine->operand_bias));
+    uint64_t value = symbol->value + (uint64_t)reloc->r_addend + (uint64_t)(is_word ? 0 : machine->operand_bias);
     TRY(link_function_is_start(m->link, symbol->section, value, &is_start));
     *ret = !is_start;
     return NULL;
@@ -211,10 +218,10 @@ static struct crateld_error *follows(const struct matching *m, const struct link
     if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || !symbol->is_local)
         return NULL;
     const struct link_section *target = symbol->section;
-    if (target == section || m->object->sections[target->index].fate == PATCH_SAME || is_variable(target) ||
+    if (target == section || m->object->sections[target->index].fate == PATCH_SAME || patch_is_variable(target) ||
         target->kind != LINK_SECTION_PLAIN || !(target->flags & SHF_ALLOC))
         return NULL;
-    *ret = !is_text(target) || is_part(symbol->name) || has_prefix(target->name, ".text.unlikely");
+    *ret = !patch_is_text(target) || is_part(symbol->name) || has_prefix(target->name, ".text.unlikely");
     return *ret ? NULL : is_label(m, section, reloc, ret);
 }
 
@@ -248,7 +255,8 @@ static struct crateld_error *match_sections(struct matching *m)
 {
     struct link_object *object = m->object->object;
     m->object->sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->object->sections);
-    if (!m->object->sections)
+    m->own_sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->own_sections);
+    if (!m->object->sections || !m->own_sections)
         return error_memory();
     TRY(index_sections(m));
     for (uint32_t i = 0; i < object->section_count; i++) {
@@ -261,8 +269,7 @@ static struct crateld_error *match_sections(struct matching *m)
 
 /* Symbols of the base. */
 
-/* Bytes of a name without the number that compilers put behind a static variable's ("count.0"). */
-static size_t stem_size(const char *name)
+size_t patch_stem_size(const char *name)
 {
     size_t size = strlen(name), end = size;
     while (end && isdigit((unsigned char)name[end - 1]))
@@ -272,32 +279,23 @@ static size_t stem_size(const char *name)
 
 static uint64_t stem_hash(const char *name)
 {
-    return hash_bytes(name, stem_size(name));
+    return hash_bytes(name, patch_stem_size(name));
 }
 
-static bool is_same_stem(const char *a, const char *b)
+bool patch_is_same_stem(const char *a, const char *b)
 {
-    return stem_size(a) == stem_size(b) && !memcmp(a, b, stem_size(a));
+    return patch_stem_size(a) == patch_stem_size(b) && !memcmp(a, b, patch_stem_size(a));
 }
 
 static struct crateld_error *index_symbols(struct matching *m)
 {
     const struct relink_module *module = &m->object->module;
-    for (uint32_t i = 0; i < module->symbol_count; i++) {
-        struct relink_symbol symbol;
-        TRY(relink_view_symbol(&m->link->patch->relink, module->first_symbol + i, &symbol));
-        if (!hash_index_add(&m->local_names, stem_hash(symbol.name)))
+    TRY(patch_module_symbols(m->link, module, &m->symbols));
+    for (uint32_t i = 0; i < module->symbol_count; i++)
+        if (!hash_index_add(&m->local_names, stem_hash(m->symbols[i].name)))
             return error_memory();
-    }
     return NULL;
 }
-
-/* A place of the base that a name stands for. */
-struct counterpart {
-    struct relink_symbol symbol;
-    struct relink_section section;
-    uint32_t count; /* of local symbols with the stem: more than one is ambiguous unless the names are equal */
-};
 
 /* The module's local symbol called as `symbol` is, or, if only one has its stem, that one. */
 static struct crateld_error *find_local(struct matching *m, const struct link_symbol *symbol, struct counterpart *ret)
@@ -307,10 +305,9 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     struct relink_symbol exact = {.name = NULL}, last = {.name = NULL};
     ret->count = 0;
     while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
-        struct relink_symbol known;
-        TRY(relink_view_symbol(&m->link->patch->relink, m->object->module.first_symbol + i, &known));
+        struct relink_symbol known = m->symbols[i];
         if (known.binding != STB_LOCAL || known.type == STT_SECTION || known.where != RELINK_IN_SECTION ||
-            !is_same_stem(known.name, symbol->name))
+            !patch_is_same_stem(known.name, symbol->name))
             continue;
         ret->count++;
         last = known;
@@ -321,20 +318,31 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     return NULL;
 }
 
-/* The base's counterpart of a symbol that the object defines; ret->symbol.name is NULL if there is none. */
-static struct crateld_error *find_counterpart(struct matching *m, const struct link_symbol *symbol,
-                                              struct counterpart *ret)
+/* The crate's symbol that is not local and has the name: mostly the module's own. */
+static struct crateld_error *find_global(struct matching *m, const struct link_symbol *symbol,
+                                         struct relink_symbol *ret)
 {
-    const struct relink_view *relink = &m->link->patch->relink;
-    *ret = (struct counterpart){.symbol = {.name = NULL}, .count = 1};
-    if (symbol->is_local) {
-        TRY(find_local(m, symbol, ret));
-    } else {
-        uint32_t number;
-        TRY(relink_view_find(relink, symbol->name, &number));
-        if (number != RELINK_NONE)
-            TRY(relink_view_symbol(relink, number, &ret->symbol));
+    size_t cursor = 0;
+    uint32_t i, number;
+    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+        if (m->symbols[i].binding == STB_LOCAL || strcmp(m->symbols[i].name, symbol->name) != 0)
+            continue;
+        *ret = m->symbols[i];
+        return NULL;
     }
+    TRY(relink_view_find(&m->link->patch->base->relink, symbol->name, &number));
+    return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->base->relink, number, ret);
+}
+
+struct crateld_error *patch_find_counterpart(struct matching *m, const struct link_symbol *symbol,
+                                             struct counterpart *ret)
+{
+    const struct relink_view *relink = &m->link->patch->base->relink;
+    *ret = (struct counterpart){.symbol = {.name = NULL}, .count = 1};
+    if (symbol->is_local)
+        TRY(find_local(m, symbol, ret));
+    else
+        TRY(find_global(m, symbol, &ret->symbol));
     if (!ret->symbol.name)
         return NULL;
     if (ret->symbol.where == RELINK_IN_SECTION)
@@ -346,48 +354,40 @@ static struct crateld_error *find_counterpart(struct matching *m, const struct l
 
 /* Functions. */
 
-/* Bytes from the function's start in the base that are its own: up to the next symbol, or the end of its section. */
-static struct crateld_error *room_of(struct matching *m, const struct counterpart *old, uint64_t *ret)
+uint32_t patch_module_index(const struct matching *m)
 {
-    const struct relink_view *relink = &m->link->patch->relink;
-    struct relink_module module;
-    uint64_t end = old->section.capacity;
-    TRY(relink_view_module(relink, old->section.module, &module));
-    for (uint32_t i = 0; i < module.symbol_count; i++) {
-        struct relink_symbol symbol;
-        TRY(relink_view_symbol(relink, module.first_symbol + i, &symbol));
-        if (symbol.where == RELINK_IN_SECTION && symbol.section == old->symbol.section &&
-            symbol.value > old->symbol.value && symbol.value < end)
-            end = symbol.value;
-    }
-    *ret = end - old->symbol.value;
-    return NULL;
+    return (uint32_t)(m->object - m->link->patch->objects.at);
 }
 
 static struct crateld_error *add_move(struct matching *m, struct link_symbol *symbol, const struct counterpart *old)
 {
     struct link_patch *patch = m->link->patch;
     uint32_t rva = old->section.rva + (uint32_t)old->symbol.value;
-    uint32_t stub = old->symbol.refs[RELINK_REF_ENTRY_STUB], func_ref = old->symbol.refs[RELINK_REF_FUNC_REF];
-    uint64_t room;
     TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old->symbol, rva)));
     for (size_t i = 0; i < patch->moves.count; i++)
         if (patch->moves.at[i].move.old_rva == rva)
             return NULL; /* an alias */
-    TRY(room_of(m, old, &room));
-    if (room < CRATE_MOVE_SIZE)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: function '%s' has only %" PRIu64
-                            " bytes in %s, too few for a jump to its new version: "
-                            "compile with -ffunction-sections",
-                            symbol->object->path, symbol->name, room, m->link->options->base);
+    bool is_leaked = old->symbol.flags & RELINK_SYMBOL_LEAKED;
     struct patch_move move = {
         symbol,
-        {.old_rva = rva,
-         .stub_rva = stub == RELINK_NONE ? 0 : stub,
-         .func_ref = func_ref == RELINK_NONE ? CRATE_NONE : func_ref},
-    };
+        old->symbol.section,
+        {.module = patch_module_index(m), .old_rva = rva, .flags = is_leaked ? CRATE_MOVE_FLAG_LEAKED : 0}};
     return VEC_PUSH(&patch->moves, move) ? NULL : error_memory();
+}
+
+/* The text of the base that the section, which changed, supersedes. */
+static struct crateld_error *add_unit(struct matching *m, const struct patch_section *section)
+{
+    struct link_patch *patch = m->link->patch;
+    struct relink_section base;
+    if (section->fate != PATCH_CHANGED)
+        return NULL;
+    TRY(relink_view_section(&patch->base->relink, section->base, &base));
+    for (size_t i = 0; i < patch->units.count; i++)
+        if (patch->units.at[i].rva == base.rva)
+            return NULL; /* another module's copy of the same function */
+    struct crate_unit unit = {.module = patch_module_index(m), .rva = base.rva, .size = base.size};
+    return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
 /* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
@@ -396,11 +396,11 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
 {
     const struct patch_section *section = &m->object->sections[symbol->section->index];
     struct counterpart old;
-    TRY(find_counterpart(m, symbol, &old));
+    TRY(patch_find_counterpart(m, symbol, &old));
     bool is_known = old.symbol.name && old.symbol.type == symbol->type && old.section.flags & RELINK_SECTION_TEXT;
     if (section->fate == PATCH_SAME) {
         struct relink_section base;
-        TRY(relink_view_section(&m->link->patch->relink, section->base, &base));
+        TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
         uint32_t rva = base.rva + (uint32_t)symbol->value;
         if (is_known && symbol->type == STT_FUNC)
             TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old.symbol, rva)));
@@ -413,138 +413,6 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     return add_move(m, symbol, &old);
 }
 
-/* Variables. */
-
-static struct crateld_error *refuse(const struct link_symbol *symbol, const char *what)
-{
-    return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %s", symbol->object->path, symbol->name, what);
-}
-
-/* Whether several static variables of the object have the stem of this one's name. */
-static bool has_twin(const struct link_object *object, const struct link_symbol *symbol)
-{
-    for (uint32_t i = 1; i < object->first_global; i++) {
-        const struct link_symbol *other = object->symbols[i];
-        if (other != symbol && other->section && is_variable(other->section) && other->type == symbol->type &&
-            is_same_stem(other->name, symbol->name))
-            return true;
-    }
-    return false;
-}
-
-/* Where a section of variables is in the base. */
-struct storage {
-    const struct link_symbol *first;    /* the first variable that says it; NULL: none did yet */
-    uint32_t rva;                       /* of the section's start */
-    uint32_t section;                   /* of the base */
-    uint32_t known, unknown;            /* variables that the base has, and has not */
-    const struct link_symbol *stranger; /* the first that it has not */
-};
-
-/* Takes one more variable of a section into account. */
-static struct crateld_error *place_variable(struct matching *m, const struct link_symbol *symbol,
-                                            struct storage *storage)
-{
-    struct counterpart old;
-    TRY(find_counterpart(m, symbol, &old));
-    if (!old.symbol.name) {
-        storage->unknown++;
-        storage->stranger = storage->stranger ? storage->stranger : symbol;
-        return NULL;
-    }
-    if (symbol->is_local && (old.count > 1 || has_twin(symbol->object, symbol)) &&
-        stem_size(symbol->name) < strlen(symbol->name))
-        return refuse(symbol, "several static variables have this name, and which is which can not be told");
-    bool was_tls = old.section.flags & RELINK_SECTION_TLS, is_tls = symbol->section->flags & SHF_TLS;
-    if (old.section.flags & RELINK_SECTION_TEXT || was_tls != is_tls)
-        return refuse(symbol, "it was something else, a function or a thread-local");
-    if (!(old.section.flags & (RELINK_SECTION_DATA | RELINK_SECTION_BSS)) && !is_tls)
-        return refuse(symbol, "it was constant, and what is to be written must be storage");
-    if (old.symbol.size != symbol->size)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
-                            symbol->object->path, symbol->name, symbol->size, old.symbol.size, m->link->options->base);
-    uint32_t rva = old.section.rva + (uint32_t)old.symbol.value - (uint32_t)symbol->value;
-    if (storage->first && storage->rva != rva)
-        return refuse(symbol, "it lies elsewhere in its section than before: compile with -fdata-sections");
-    storage->first = symbol;
-    storage->rva = rva;
-    storage->section = old.symbol.section;
-    storage->known++;
-    return NULL;
-}
-
-static bool is_own_variable(const struct link_symbol *symbol, const struct link_section *section)
-{
-    return symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section && symbol->type != STT_SECTION &&
-           symbol->type != STT_FILE && *symbol->name;
-}
-
-static struct crateld_error *find_storage(struct matching *m, const struct link_section *section, struct storage *ret)
-{
-    struct link_object *object = m->object->object;
-    struct relink_section base;
-    for (uint32_t i = 1; i < object->symbol_count; i++)
-        if (is_own_variable(object->symbols[i], section))
-            TRY(place_variable(m, object->symbols[i], ret));
-    if (!ret->known)
-        return NULL;
-    if (ret->unknown)
-        return refuse(ret->stranger,
-                      "it is new in a section with others, which must not move: compile with -fdata-sections");
-    /* What has no name, which compilers make of constants, is there too. */
-    TRY(relink_view_section(&m->link->patch->relink, ret->section, &base));
-    if (base.size != section->size)
-        return refuse(ret->first,
-                      "its section has another size, for variables came or went: compile with -fdata-sections");
-    return NULL;
-}
-
-/* Another initial value for variables that the base has. */
-static struct crateld_error *add_init(struct matching *m, struct link_section *section, const struct storage *storage)
-{
-    const struct patch_section *matched = &m->object->sections[section->index];
-    if (matched->fate == PATCH_SAME && matched->base == storage->section)
-        return NULL;
-    struct relink_section base;
-    TRY(relink_view_section(&m->link->patch->relink, storage->section, &base));
-    if (section->type == SHT_NOBITS && base.flags & RELINK_SECTION_BSS)
-        return NULL;
-    if (section->flags & SHF_TLS)
-        return refuse(storage->first, "a thread-local's initial value changed, which other threads have already");
-    struct patch_init init = {
-        section, 0, storage->first->name, {.base_rva = storage->rva, .size = (uint32_t)section->size}};
-    return VEC_PUSH(&m->link->patch->inits, init) ? NULL : error_memory();
-}
-
-static struct crateld_error *place_variables(struct matching *m, struct link_section *section)
-{
-    struct link_object *object = m->object->object;
-    const struct patch_section *matched = &m->object->sections[section->index];
-    struct storage storage = {0};
-    TRY(find_storage(m, section, &storage));
-    if (!storage.known && matched->fate == PATCH_CHANGED && !storage.unknown && section->size)
-        return error_create(CRATELD_ERROR_MISMATCH,
-                            "%s: section %s, which has no symbols, changed: what of it is state can "
-                            "not be told",
-                            object->path, section->name);
-    if (!storage.known && (matched->fate != PATCH_SAME || storage.unknown))
-        return NULL; /* new */
-    struct relink_section base;
-    if (!storage.known) {
-        TRY(relink_view_section(&m->link->patch->relink, matched->base, &base));
-        storage.rva = base.rva;
-    } else {
-        TRY(add_init(m, section, &storage));
-    }
-    uint32_t bias = section->flags & SHF_TLS ? m->link->patch->base.header.tls_rva : 0;
-    for (uint32_t i = 1; i < object->symbol_count; i++) {
-        struct link_symbol *symbol = object->symbols[i];
-        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section)
-            TRY(patch_use_base(m->link, symbol, storage.rva + (uint32_t)symbol->value - bias));
-    }
-    return NULL;
-}
-
 /* Everything else. */
 
 /* Constants that did not change are the base's. */
@@ -554,7 +422,7 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
     struct relink_section base;
     if (section->fate != PATCH_SAME || symbol->section->kind != LINK_SECTION_PLAIN)
         return NULL;
-    TRY(relink_view_section(&m->link->patch->relink, section->base, &base));
+    TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
     return patch_use_base(m->link, symbol, base.rva + (uint32_t)symbol->value);
 }
 
@@ -582,9 +450,39 @@ static struct crateld_error *place_sections(struct matching *m)
         if (section->kind != LINK_SECTION_PLAIN || !link_relink_records(section))
             continue;
         link_report(m->link, check_section(m, section));
-        if (is_variable(section) && section->type != SHT_INIT_ARRAY && section->type != SHT_FINI_ARRAY &&
+        if (patch_is_text(section))
+            TRY(add_unit(m, &m->object->sections[i]));
+        if (patch_is_variable(section) && section->type != SHT_INIT_ARRAY && section->type != SHT_FINI_ARRAY &&
             section->type != SHT_PREINIT_ARRAY)
-            link_report(m->link, place_variables(m, section));
+            link_report(m->link, patch_place_variables(m, section));
+    }
+    return NULL;
+}
+
+/* Whether the section is the base's, and nothing of it is in the patch. */
+static bool is_bases(const struct matching *m, const struct link_section *section)
+{
+    return section->kind == LINK_SECTION_PLAIN && m->object->sections[section->index].fate == PATCH_SAME;
+}
+
+/* Marks what sections that may be in the patch refer to. Unwind tables refer to all text, and go with it. */
+static struct crateld_error *find_wanted(struct matching *m)
+{
+    struct link_object *object = m->object->object;
+    m->is_wanted = arena_alloc_array(&m->link->arena, object->symbol_count, sizeof *m->is_wanted);
+    if (!m->is_wanted)
+        return error_memory();
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        const struct link_section *section = &object->sections[i];
+        if (is_bases(m, section) || !(section->flags & SHF_ALLOC))
+            continue;
+        for (uint32_t k = 0; k < section->reloc_count; k++) {
+            uint32_t index = (uint32_t)ELF64_R_SYM(section->relocs[k].r_info);
+            const struct link_symbol *symbol = object->symbols[index];
+            bool is_its_text =
+                section->kind == LINK_SECTION_EH_FRAME && symbol->section && patch_is_text(symbol->section);
+            m->is_wanted[index] |= !is_its_text;
+        }
     }
     return NULL;
 }
@@ -593,15 +491,18 @@ static struct crateld_error *place_symbols(struct matching *m)
 {
     struct link_object *object = m->object->object;
     struct link_symbol *ignored;
+    bool is_alone = m->link->objects.count == 1; /* nobody else refers to its symbols */
     /* Functions are listed by place before any of them becomes the base's. */
     TRY(link_function_symbol(m->link, &object->sections[0], 0, &ignored));
+    TRY(find_wanted(m));
     for (uint32_t i = 1; i < object->symbol_count; i++) {
         struct link_symbol *symbol = object->symbols[i];
-        if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || symbol->object != object)
+        if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || symbol->object != object ||
+            (is_alone && !m->is_wanted[i] && is_bases(m, symbol->section)))
             continue;
-        if (is_text(symbol->section))
+        if (patch_is_text(symbol->section))
             link_report(m->link, place_code(m, symbol));
-        else if (!is_variable(symbol->section) && (symbol->section->flags & SHF_ALLOC))
+        else if (!patch_is_variable(symbol->section) && (symbol->section->flags & SHF_ALLOC))
             link_report(m->link, place_constant(m, symbol));
     }
     return place_sections(m);
@@ -619,6 +520,7 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
         return error_memory();
     struct matching m = {.link = link, .object = &link->patch->objects.at[link->patch->objects.count - 1]};
     hash_index_init(&m.section_names);
+    hash_index_init(&m.own_section_names);
     hash_index_init(&m.local_names);
     error = match_sections(&m);
     if (!error)
@@ -626,6 +528,7 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     if (!error)
         error = place_symbols(&m);
     hash_index_deinit(&m.section_names);
+    hash_index_deinit(&m.own_section_names);
     hash_index_deinit(&m.local_names);
     return error;
 }
@@ -636,10 +539,38 @@ static int compare_moves(const void *a, const void *b)
     return (x->move.old_rva > y->move.old_rva) - (x->move.old_rva < y->move.old_rva);
 }
 
+static int compare_units(const void *a, const void *b)
+{
+    const struct crate_unit *x = a, *y = b;
+    return (x->rva > y->rva) - (x->rva < y->rva);
+}
+
+static int compare_grown(const void *a, const void *b)
+{
+    const struct patch_grown *x = a, *y = b;
+    return (x->grown.base_rva > y->grown.base_rva) - (x->grown.base_rva < y->grown.base_rva);
+}
+
 static int compare_inits(const void *a, const void *b)
 {
     const struct patch_init *x = a, *y = b;
     return (x->init.base_rva > y->init.base_rva) - (x->init.base_rva < y->init.base_rva);
+}
+
+/* Several names of one variable are one. */
+static void unite_inits(struct link_patch *patch)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < patch->inits.count; i++)
+        if (!count || patch->inits.at[count - 1].init.base_rva != patch->inits.at[i].init.base_rva)
+            patch->inits.at[count++] = patch->inits.at[i];
+    patch->inits.count = count;
+}
+
+static void sort(void *at, size_t count, size_t size, int (*compare)(const void *, const void *))
+{
+    if (count) /* of an empty list there may be no first element */
+        qsort(at, count, size, compare);
 }
 
 struct crateld_error *link_patch_match(struct link *link)
@@ -649,9 +580,11 @@ struct crateld_error *link_patch_match(struct link *link)
         return NULL;
     for (size_t i = 0; i < link->objects.count; i++)
         TRY(match_object(link, link->objects.at[i]));
-    if (patch->moves.count)
-        qsort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
-    if (patch->inits.count)
-        qsort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);
+    sort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
+    sort(patch->units.at, patch->units.count, sizeof *patch->units.at, compare_units);
+    sort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);
+    unite_inits(patch);
+    sort(patch->grown.at, patch->grown.count, sizeof *patch->grown.at, compare_grown);
+    TRY(patch_find_sites(link));
     return patch_bind_undefined(link);
 }

@@ -30,11 +30,17 @@ static bool is_branch_operand(const struct scanning *s)
 
 /* Imports. */
 
+/* Of a patch's imports: whether the base has them, or patches. */
+static uint8_t base_flags(const struct link_symbol *symbol)
+{
+    return symbol->is_fresh ? CRATE_IMPORT_FLAG_FRESH : symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+}
+
 static struct crateld_error *need_call(struct link *link, struct link_symbol *symbol, uint8_t kind, uint32_t *slot)
 {
     uint32_t *known = kind == CRATE_IMPORT_CALL_TOC ? &symbol->call_toc : &symbol->call_plain;
     if (!*known) {
-        uint8_t flags = symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+        uint8_t flags = base_flags(symbol);
         struct link_import import = {symbol, (uint32_t)link->function_imports.count, kind, flags, 0};
         if (!VEC_PUSH(&link->function_imports, import))
             return error_memory();
@@ -92,7 +98,7 @@ static struct crateld_error *need_address(struct link *link, struct link_symbol 
     if (!symbol->address) {
         uint32_t taken = take_global_slots(link, 1);
         if (is_import(link, symbol)) {
-            uint8_t flags = symbol->is_base ? CRATE_IMPORT_FLAG_BASE : 0;
+            uint8_t flags = base_flags(symbol);
             TRY(add_global_import(link, symbol, taken, CRATE_IMPORT_ADDRESS, flags));
         } else {
             struct link_constant_slot constant = {symbol, taken};
@@ -164,7 +170,7 @@ static struct crateld_error *stubbed_function(const struct scanning *s, int64_t 
     if (symbol->state != LINK_SYMBOL_DEFINED || !(symbol->section->flags & SHF_EXECINSTR) ||
         symbol->section->object == &s->link->own)
         return NULL;
-    uint64_t value = symbol->value + (uint64_t)(s->reloc->r_addend + bias);
+    uint64_t value = symbol->value + (uint64_t)s->reloc->r_addend + (uint64_t)bias;
     bool is_start = symbol->type == STT_FUNC && value == symbol->value;
     if (!is_start)
         TRY(link_function_is_start(s->link, symbol->section, value, &is_start));
@@ -576,8 +582,8 @@ static struct crateld_error *find_patch_target(const struct scanning *s)
     bool is_branch = formula == RELOC_BRANCH || !takes_addresses(s) || (is_code && is_branch_operand(s)) ||
                      (is_slot && machine->is_slot_branch(s->section->data, s->reloc->r_offset));
     int64_t bias = is_slot || (is_code && formula == RELOC_RELATIVE) ? machine->operand_bias : 0;
-    uint64_t value = s->ref->symbol->value + (uint64_t)(s->reloc->r_addend + bias);
-    return link_patch_target(s->link, s->ref->symbol, value, is_branch, &s->ref->symbol);
+    uint64_t value = s->ref->symbol->value + (uint64_t)s->reloc->r_addend + (uint64_t)bias;
+    return link_patch_target(s->link, s->section, s->ref->symbol, value, is_branch, &s->ref->symbol);
 }
 
 struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,

@@ -2,6 +2,7 @@
 #include "linker/search.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -53,7 +54,7 @@ static struct crateld_error *find_newest_gcc(const char *gcc_dir, char **ret)
     *ret = NULL;
     DIR *stream = opendir(gcc_dir);
     if (!stream)
-        return NULL;
+        return errno == ENOMEM ? error_memory() : NULL;
     struct crateld_error *error = NULL;
     for (struct dirent *entry; !error && (entry = readdir(stream));) {
         char *path AUTO_FREE = NULL, *libgcc AUTO_FREE = NULL;

@@ -38,6 +38,8 @@ struct link_symbol {
     uint8_t visibility;        /* STV_*: the most constraining one seen */
     struct link_base_place *base; /* borrowed; a patch: its counterpart in the base; NULL: none */
     bool is_base;                 /* IMPORTED: it is the base's own, exported or not, at base->rva */
+    bool is_fresh;                /* IMPORTED and is_base: it is in the patch, unless an earlier one has it */
+    bool is_looked_up;            /* a patch: among what the base has and imports */
     bool is_local;                /* STB_LOCAL */
     bool is_referenced; /* by an object other than the one that defines it, or through an archive or library */
     bool is_strongly_referenced;

@@ -263,6 +263,8 @@ static void fill_export(const struct link *link, struct crate_export *entry)
 static void fill_import(const struct link *link, const struct link_import *from, struct crate_import *import)
 {
     const struct link_symbol *symbol = from->symbol;
+    if (symbol && symbol->is_fresh)
+        import->fallback_rva = (uint32_t)link_section_rva(symbol->base->fresh, symbol->base->rva);
     if (!symbol || symbol->state != LINK_SYMBOL_DEFINED)
         return;
     uint64_t rva = link_symbol_rva(symbol, 0);

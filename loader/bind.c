@@ -12,6 +12,7 @@
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/resolve.h"
+#include "loader/versions.h"
 
 enum bind_save bind_save_kind(void)
 {
@@ -31,6 +32,9 @@ static struct crateld_error *function_value(struct loaded_crate *crate, const st
     struct crateld_function value = {0, (uint64_t)(uintptr_t)crate->toc};
     if (resolved->provider)
         value = bind_function_value(crate, import->kind, resolved->provider, &resolved->export);
+    if (value.entry)
+        value.entry =
+            versions_address(resolved->provider, (uint32_t)(value.entry - loaded_address(resolved->provider, 0)));
     if (!value.entry)
         TRY(resolve_address(resolved, &value.entry));
     if (!value.entry)

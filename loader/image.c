@@ -285,6 +285,17 @@ struct crateld_error *image_move_near(struct loaded_crate *patch, struct loaded_
     return set_base(patch, &header);
 }
 
+void image_unmap_near(struct loaded_crate *patch, struct loaded_crate *base)
+{
+    bool is_in_reserve = patch->base >= base->base && patch->base < base->base + base->mapped_size;
+    if (is_in_reserve && mmap(patch->base, patch->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                              0) != MAP_FAILED) {
+        base->reserve_used = (size_t)(base->base + base->mapped_size - (patch->base + patch->mapped_size));
+        patch->base = NULL; /* nobody else may map something there */
+    }
+    image_unmap(patch);
+}
+
 static bool has_relink(const struct loaded_crate *crate)
 {
     return crate->view.header.flags & CRATE_FLAG_HAS_RELINK;
@@ -444,14 +455,10 @@ struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writ
                    "read-only data");
 }
 
-struct crateld_error *image_open_text(struct loaded_crate *crate, bool is_writable)
-{
-    const struct crate_segment *text = &crate->view.header.segments[CRATE_SEGMENT_TEXT];
-    return protect(crate, text->rva, text->mem_size, is_writable ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC,
-                   "text");
-}
-
 struct crateld_error *image_finish_text(struct loaded_crate *crate)
 {
-    return crate->view.header.flags & CRATE_FLAG_TEXT_FIXUPS ? image_open_text(crate, false) : NULL;
+    const struct crate_segment *text = &crate->view.header.segments[CRATE_SEGMENT_TEXT];
+    if (!(crate->view.header.flags & CRATE_FLAG_TEXT_FIXUPS))
+        return NULL;
+    return protect(crate, text->rva, text->mem_size, PROT_READ | PROT_EXEC, "text");
 }

@@ -72,8 +72,8 @@ MUST_CHECK struct crateld_error *image_provide(struct loaded_crate *crate);
  * both lie in the region. Errors: IO, RANGE (the reserve is used up, or the base is out of reach), FORMAT. */
 MUST_CHECK struct crateld_error *image_move_near(struct loaded_crate *patch, struct loaded_crate *base);
 
-/* Makes the text writable, and not executable meanwhile; or executable again. Error: IO. */
-MUST_CHECK struct crateld_error *image_open_text(struct loaded_crate *crate, bool is_writable);
+/* Unmaps the patch, which image_move_near() gave a place after all others, and gives that back. */
+void image_unmap_near(struct loaded_crate *patch, struct loaded_crate *base);
 
 /* Makes the read-only data writable, for fixups, or read-only again. Error: IO. */
 MUST_CHECK struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writable);

@@ -16,6 +16,7 @@
 #include "crateld/toc.h"
 
 struct elf_library;
+struct versions;
 struct loaded_crate;
 struct process;
 
@@ -65,6 +66,9 @@ struct loaded_crate {
     int fd;                         /* owned; of a crate with a relink section once active, or with gates; -1: none */
     uint64_t device, inode;         /* of the file */
     struct loaded_tls tls;          /* set by activation */
+    struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
+    bool *is_active_module;         /* owned by the process's arena; of a patch, for each of its modules */
+    bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
     bool is_protected;              /* its segments have the protection that they are to have */

@@ -1,12 +1,28 @@
+#define _GNU_SOURCE
 #include "loader/patch.h"
 
-#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "crate/machine.h"
+#include "crate/check.h"
 #include "loader/activate.h"
+#include "loader/change.h"
+#include "loader/current.h"
+#include "loader/holders.h"
 #include "loader/image.h"
-#include "loader/log.h"
+#include "loader/initial.h"
+#include "loader/park.h"
+#include "loader/versions.h"
+
+enum {
+    HISTORY_MAX = 16, /* commits that can be rolled back, one after the other */
+    TRIES = 200,      /* for a variable to move */
+    PAUSE_US = 5000,  /* between two of them */
+};
+
+/* Loading. */
 
 /* The base of a patch is a crate, and of the build that the patch was made for: see process_load(). */
 static struct crateld_error *check_base(const struct loaded_crate *patch)
@@ -18,81 +34,581 @@ static struct crateld_error *check_base(const struct loaded_crate *patch)
     return NULL;
 }
 
-struct crateld_error *patch_load(struct process *process, const char *path, struct loaded_crate **ret)
+/* The patch as a whole: what is done with it later relies on it. */
+static struct crateld_error *check(struct process *process, struct loaded_crate *patch, size_t before)
 {
-    struct loaded_crate *patch = NULL;
-    size_t before = process->crates.count;
-    TRY(process_load(process, path, &patch));
     if (!(patch->view.header.flags & CRATE_FLAG_PATCH))
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: is no patch", path);
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: is no patch", patch->path);
     TRY(check_base(patch));
     for (size_t i = before; i < process->crates.count; i++)
         if (process->crates.at[i] == patch->needed[0].crate)
-            return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for '%s', which the program does not use", path,
-                                patch->needed[0].crate->name);
-    TRY(image_move_near(patch, patch->needed[0].crate));
-    *ret = patch;
+            return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for '%s', which the program does not use",
+                                patch->path, patch->needed[0].crate->name);
+    TRY(crate_view_check(&patch->view));
+    TRY(crate_view_check_all(&patch->view));
+    uint32_t count = crate_view_count(&patch->view, CRATE_TABLE_MODULES);
+    patch->is_active_module = arena_alloc_array(&process->arena, count, sizeof *patch->is_active_module);
+    return patch->is_active_module ? NULL : error_memory();
+}
+
+static bool is_same_build(const struct loaded_crate *a, const struct loaded_crate *b)
+{
+    return !memcmp(a->view.header.build_id, b->view.header.build_id, sizeof a->view.header.build_id);
+}
+
+/* An earlier patch for the same base with the same contents; NULL if there is none. */
+static struct loaded_crate *find_twin(const struct loaded_crate *patch)
+{
+    const struct versions *versions = patch->needed[0].crate->versions;
+    for (size_t i = 0; versions && i < versions->patches.count; i++)
+        if (is_same_build(versions->patches.at[i], patch))
+            return versions->patches.at[i];
     return NULL;
 }
 
-/* Gives a variable of the base its new initial value. */
-static struct crateld_error *apply_init(const struct loaded_crate *patch, uint32_t i)
+struct crateld_error *patch_load(struct process *process, const char *path, struct loaded_crate **ret)
 {
-    struct crate_init init;
-    const struct loaded_crate *base = patch->needed[0].crate;
-    TRY(crate_view_init_value(&patch->view, i, &init));
-    if (!crate_segment_has(&base->view.header, CRATE_SEGMENT_DATA, init.base_rva, init.size, false))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', %u bytes at 0x%x, is not within the data of %s",
-                            patch->path, crate_view_string(&patch->view, init.name), init.size, init.base_rva,
-                            base->path);
-    memcpy(base->base + init.base_rva, patch->base + init.image_rva, init.size);
+    struct loaded_crate *patch = NULL, *twin = NULL;
+    size_t before = process->crates.count;
+    TRY(process_load(process, path, &patch));
+    if (process->crates.count == before) { /* the very file was loaded before */
+        *ret = patch;
+        return patch->is_active_module ? NULL : error_create(CRATELD_ERROR_MISMATCH, "%s: is no patch", path);
+    }
+    struct crateld_error *error = check(process, patch, before);
+    if (!error && !(twin = find_twin(patch)))
+        error = image_move_near(patch, patch->needed[0].crate);
+    if (error || twin)
+        process_forget(process, before);
+    if (!error)
+        *ret = twin ? twin : patch;
+    return error;
+}
+
+void patch_drop(struct loaded_crate *patch)
+{
+    struct process *process = patch->process;
+    if (atomic_load(&patch->state) == LOADED_MAPPED && process->crates.at[process->crates.count - 1] == patch) {
+        image_unmap_near(patch, patch->needed[0].crate);
+        process_forget(process, process->crates.count - 1);
+    }
+}
+
+/* Whether code of the program runs already. */
+static bool is_running(void)
+{
+    return current_entry() && current_entry()->is_initialised;
+}
+
+/* One commit: what is to become active, and what that changes. */
+struct commit {
+    struct loaded_crate *const *patches; /* that become active; NULL: `target` does */
+    size_t count;
+    const struct version_set *target;
+    struct version_set *before; /* owned; also: the bases */
+    VEC(size_t) fresh_counts;   /* of each base: how many new variables it had */
+    struct change change;
+    struct initial_values values;
+    struct patch_report *report;
+};
+
+static struct loaded_crate *base_of(const struct loaded_crate *patch)
+{
+    return patch->needed[0].crate;
+}
+
+static struct crateld_error *for_each_base(struct commit *commit,
+                                           struct crateld_error *(*visit)(struct commit *commit, struct loaded_crate *))
+{
+    for (size_t i = 0; i < commit->before->bases.count; i++)
+        TRY(visit(commit, commit->before->bases.at[i]));
     return NULL;
 }
 
-/* Leads a function of the base, whose text is writable, to its new version: by its entry stub for those who have its
- * address, by a jump at its start for those who call it. */
-static struct crateld_error *apply_move(const struct loaded_crate *patch, uint32_t i)
+static bool has_base(const struct version_set *set, const struct loaded_crate *base)
 {
-    struct crate_move move;
-    struct loaded_crate *base = patch->needed[0].crate;
-    const struct crate_header *header = &base->view.header;
-    const struct toc_stub_ops *stubs = crate_machine_stubs(header->machine);
-    TRY(crate_view_move(&patch->view, i, &move));
-    if (!crate_segment_has(header, CRATE_SEGMENT_TEXT, move.old_rva, CRATE_MOVE_SIZE, true) ||
-        (move.stub_rva &&
-         !crate_segment_has(header, CRATE_SEGMENT_TEXT, move.stub_rva, stubs->entry_plain_size, true)) ||
-        (move.func_ref != CRATE_NONE && move.func_ref >= header->func_refs))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: function '%s' at 0x%x is not within the text of %s", patch->path,
-                            crate_view_string(&patch->view, move.name), move.old_rva, base->path);
-    uint64_t target = loaded_address(patch, move.new_rva);
-    stubs->write_jump(base->base + move.old_rva, loaded_address(base, move.old_rva), target);
-    if (move.stub_rva)
-        stubs->write_entry_plain(base->base + move.stub_rva, loaded_address(base, move.stub_rva), target);
-    if (move.func_ref != CRATE_NONE)
-        loaded_func_refs(base)[move.func_ref].entry = target;
-    LOG(LOG_LOAD, "%s: '%s' of %s moved to 0x%" PRIx64, patch->path, crate_view_string(&patch->view, move.name),
-        base->path, target);
+    for (size_t i = 0; i < set->bases.count; i++)
+        if (set->bases.at[i] == base)
+            return true;
+    return false;
+}
+
+/* Notes what is active, of all bases that are concerned. */
+static struct crateld_error *note_active(struct commit *commit)
+{
+    commit->before = calloc(1, sizeof *commit->before);
+    if (!commit->before)
+        return error_memory();
+    for (size_t i = 0; i < commit->count; i++)
+        if (!has_base(commit->before, base_of(commit->patches[i])))
+            TRY(version_set_add(commit->before, base_of(commit->patches[i])));
+    for (size_t i = 0; commit->target && i < commit->target->bases.count; i++)
+        TRY(version_set_add(commit->before, commit->target->bases.at[i]));
     return NULL;
 }
 
-static struct crateld_error *apply_moves(const struct loaded_crate *patch)
+/* What is active. */
+
+static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
 {
-    struct loaded_crate *base = patch->needed[0].crate;
-    uint32_t count = crate_view_count(&patch->view, CRATE_TABLE_MOVES);
-    if (!count)
+    const struct crate_module *x = &a->view.modules[i], *y = &b->view.modules[k];
+    return !strcmp(crate_view_string(&a->view, x->path), crate_view_string(&b->view, y->path)) &&
+           !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
+}
+
+/* Makes module `i` of the patch the active version, and no other. */
+static void activate_module(struct loaded_crate *patch, uint32_t i)
+{
+    const struct versions *versions = base_of(patch)->versions;
+    for (size_t n = 0; n < versions->patches.count; n++) {
+        struct loaded_crate *other = versions->patches.at[n];
+        for (uint32_t k = 0; k < crate_view_count(&other->view, CRATE_TABLE_MODULES); k++)
+            if (is_same_module(patch, i, other, k))
+                other->is_active_module[k] = false;
+    }
+    patch->is_active_module[i] = true;
+}
+
+/* Enters the patches into their bases' records, the latest last, with nothing of the new ones active. */
+static struct crateld_error *enter_patches(const struct commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++) {
+        struct loaded_crate *patch = commit->patches[i];
+        struct versions *versions = NULL;
+        TRY(versions_of(base_of(patch), &versions));
+        size_t n = 0;
+        while (n < versions->patches.count && versions->patches.at[n] != patch)
+            n++;
+        if (n == versions->patches.count && !VEC_PUSH(&versions->patches, patch))
+            return error_memory();
+        memmove(&versions->patches.at[n], &versions->patches.at[n + 1],
+                (versions->patches.count - n - 1) * sizeof(struct loaded_crate *));
+        versions->patches.at[versions->patches.count - 1] = patch;
+    }
+    return NULL;
+}
+
+static void activate_modules(const struct commit *commit)
+{
+    if (commit->target)
+        version_set_restore(commit->target);
+    for (size_t i = 0; i < commit->count; i++)
+        for (uint32_t k = 0; k < crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MODULES); k++) {
+            activate_module(commit->patches[i], k);
+            commit->report->modules++;
+        }
+}
+
+/* References from the base. */
+
+/* The place of the base that the site's subject is known by. */
+static uint32_t site_subject(const struct loaded_crate *patch, const struct crate_site *site, bool *is_function)
+{
+    uint32_t moves = crate_view_count(&patch->view, CRATE_TABLE_MOVES);
+    *is_function = site->subject < moves;
+    return *is_function ? patch->view.moves[site->subject].old_rva : patch->view.grown[site->subject - moves].base_rva;
+}
+
+/* Whether a word of the program's data is still what the loader made it. */
+static bool is_ours(const struct commit *commit, const struct loaded_crate *base, const struct crate_site *site,
+                    uint32_t subject)
+{
+    uint64_t word = 0, before = initial_address_before(&commit->values, base, subject) + (uint64_t)site->addend;
+    if (!crate_segment_has(&base->view.header, CRATE_SEGMENT_DATA, site->place_rva, 8, false))
+        return true;
+    memcpy(&word, base->base + site->place_rva, site->kind == CRATE_FIXUP_ABS64 ? 8 : 4);
+    return word == before;
+}
+
+static struct crateld_error *fix_site(struct commit *commit, struct loaded_crate *patch, uint32_t i)
+{
+    struct crate_site site;
+    struct loaded_crate *base = base_of(patch);
+    bool is_function = false;
+    TRY(crate_view_site(&patch->view, i, &site));
+    uint32_t subject = site_subject(patch, &site, &is_function);
+    bool is_superseded = is_function && versions_is_superseded(base, site.place_rva);
+    patch->has_stale_sites |= is_superseded;
+    if (is_superseded || (!is_function && !is_ours(commit, base, &site, subject)))
         return NULL;
-    TRY(image_open_text(base, true));
-    struct crateld_error *error = NULL;
-    for (uint32_t i = 0; i < count && !error; i++)
-        error = apply_move(patch, i);
-    return error_join(error, image_open_text(base, false));
+    return change_fix(&commit->change, base, site.place_rva, site.kind,
+                      versions_address(base, subject) + (uint64_t)site.addend);
 }
 
-struct crateld_error *patch_apply(struct loaded_crate *patch)
+/* Whether the patch is active, or was before the commit, or has sites that were left alone then. */
+static bool is_concerned(const struct commit *commit, const struct loaded_crate *patch)
 {
-    TRY(activate_crate(patch->needed[0].crate));
-    TRY(activate_crate(patch));
-    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_INITS); i++)
-        TRY(apply_init(patch, i));
-    return apply_moves(patch);
+    if (patch->has_stale_sites || versions_is_active(patch))
+        return true;
+    for (size_t i = 0; i < commit->before->active.count; i++)
+        if (commit->before->active.at[i].patch == patch)
+            return true;
+    return false;
+}
+
+static struct crateld_error *fix_base(struct commit *commit, struct loaded_crate *base)
+{
+    for (size_t n = 0; n < base->versions->patches.count; n++) {
+        struct loaded_crate *patch = base->versions->patches.at[n];
+        if (!is_concerned(commit, patch))
+            continue;
+        patch->has_stale_sites = false;
+        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_SITES); i++)
+            TRY(fix_site(commit, patch, i));
+    }
+    return NULL;
+}
+
+/* References from other crates, and from patches. */
+
+/* Whether the import names a place of `base`, or of a variable that patches brought, and which. Superseded patches stay
+ * with the functions that they have. */
+static struct crateld_error *imported_place(const struct loaded_crate *user, const struct crate_import *import,
+                                            const struct loaded_crate *base, uint32_t *ret)
+{
+    *ret = CRATE_NONE;
+    if (import->needed == CRATE_NONE || user->needed[import->needed].crate != base ||
+        import->kind > CRATE_IMPORT_ADDRESS || import->flags & CRATE_IMPORT_FLAG_VAGUE)
+        return NULL;
+    if (import->flags & CRATE_IMPORT_FLAG_FRESH) {
+        *ret = versions_is_active(user) ? import->fallback_rva : CRATE_NONE;
+        return NULL;
+    }
+    if (import->flags & CRATE_IMPORT_FLAG_BASE) {
+        if (versions_is_active(user) || versions_variable(base, import->fallback_rva))
+            *ret = import->fallback_rva;
+        return NULL;
+    }
+    uint32_t i = crate_view_find_export(&base->view, import->hash, crate_view_string(&user->view, import->name));
+    struct crate_export export;
+    if (i == CRATE_NONE)
+        return NULL;
+    TRY(crate_view_export(&base->view, i, &export));
+    bool is_call = import->kind <= CRATE_IMPORT_CALL_TOC;
+    bool is_preserving = export.kind == CRATE_EXPORT_FUNCTION_TOC && import->kind != CRATE_IMPORT_CALL_TOC;
+    if (export.kind == CRATE_EXPORT_FUNCTION_PLAIN || export.kind == CRATE_EXPORT_FUNCTION_TOC)
+        *ret = is_call && !is_preserving ? export.rva : export.canonical_rva;
+    else if (export.kind == CRATE_EXPORT_DATA)
+        *ret = export.rva;
+    return NULL;
+}
+
+/* Whether the function slot is not bound yet: it leads to a stub of its own crate. */
+static bool is_lazy(const struct loaded_crate *user, uint64_t entry)
+{
+    return entry - loaded_address(user, 0) < user->view.header.image_size;
+}
+
+static uint32_t slot_rva(const struct loaded_crate *crate, const void *slot)
+{
+    return (uint32_t)((const uint8_t *)slot - crate->base);
+}
+
+/* Places of the user that hold the address in the import's slot. */
+static struct crateld_error *fix_places(struct commit *commit, struct loaded_crate *user, uint32_t import,
+                                        uint64_t address)
+{
+    for (uint32_t i = 0; i < crate_view_count(&user->view, CRATE_TABLE_DATA_RELOCS); i++) {
+        struct crate_data_reloc reloc;
+        TRY(crate_view_data_reloc(&user->view, i, &reloc));
+        if (reloc.import == import)
+            TRY(change_word(&commit->change, user, reloc.place_rva, address + (uint64_t)reloc.addend));
+    }
+    for (uint32_t i = 0; i < crate_view_count(&user->view, CRATE_TABLE_FIXUPS); i++) {
+        struct crate_fixup fixup;
+        TRY(crate_view_fixup(&user->view, i, &fixup));
+        if (fixup.import == import)
+            TRY(change_fix(&commit->change, user, fixup.place_rva, fixup.kind, address + (uint64_t)fixup.addend));
+    }
+    return NULL;
+}
+
+static struct crateld_error *fix_import(struct commit *commit, struct loaded_crate *user, uint32_t i,
+                                        const struct loaded_crate *base)
+{
+    struct crate_import import;
+    uint32_t rva = CRATE_NONE;
+    TRY(crate_view_import(&user->view, i, &import));
+    TRY(imported_place(user, &import, base, &rva));
+    if (rva == CRATE_NONE)
+        return NULL;
+    uint64_t address = versions_address(base, rva);
+    if (import.flags & CRATE_IMPORT_FLAG_FRESH)
+        TRY(versions_fresh_address(user, rva, &address));
+    if (import.kind != CRATE_IMPORT_ADDRESS) {
+        const struct crateld_function *slot = &loaded_function_slots(user)[import.slot];
+        return is_lazy(user, slot->entry) ? NULL
+                                          : change_word(&commit->change, user, slot_rva(user, &slot->entry), address);
+    }
+    const uint64_t *slot = &loaded_global_slots(user)[import.slot];
+    if (*slot == address)
+        return NULL;
+    TRY(change_word(&commit->change, user, slot_rva(user, slot), address));
+    return fix_places(commit, user, i, address);
+}
+
+static struct crateld_error *fix_user(struct commit *commit, struct loaded_crate *user, const struct loaded_crate *base)
+{
+    size_t before = commit->change.writes.count;
+    for (uint32_t i = 0; i < crate_view_count(&user->view, CRATE_TABLE_IMPORTS); i++)
+        TRY(fix_import(commit, user, i, base));
+    bool is_patch = user->view.header.flags & CRATE_FLAG_PATCH && base_of(user) == base;
+    commit->report->users += !is_patch && commit->change.writes.count > before;
+    return NULL;
+}
+
+static struct crateld_error *fix_users(struct commit *commit, struct loaded_crate *base)
+{
+    uint64_t head = __atomic_load_n(&base->toc->users, __ATOMIC_ACQUIRE);
+    for (const struct loaded_user *use = (const struct loaded_user *)(uintptr_t)head; use; use = use->next)
+        if (loaded_is_active(use->user))
+            TRY(fix_user(commit, use->user, base));
+    return NULL;
+}
+
+/* The commit. */
+
+static struct crateld_error *activate_patches(const struct commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++) {
+        TRY(activate_crate(base_of(commit->patches[i])));
+        TRY(activate_crate(commit->patches[i]));
+        commit->report->functions += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES);
+        commit->report->relocations += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_FIXUPS) +
+                                       crate_view_count(&commit->patches[i]->view, CRATE_TABLE_DATA_RELOCS);
+    }
+    return NULL;
+}
+
+static struct crateld_error *note_values(struct commit *commit, struct loaded_crate *base)
+{
+    return initial_note(&commit->values, base);
+}
+
+static struct crateld_error *plan_values(struct commit *commit, struct loaded_crate *base)
+{
+    return initial_plan(&commit->values, base);
+}
+
+static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
+{
+    return VEC_PUSH(&commit->fresh_counts, base->versions->fresh.count) ? NULL : error_memory();
+}
+
+static struct crateld_error *enter_fresh(struct commit *commit)
+{
+    TRY(for_each_base(commit, note_fresh));
+    for (size_t i = 0; i < commit->count; i++)
+        TRY(versions_add_fresh(commit->patches[i]));
+    return NULL;
+}
+
+/* While the program runs, whoever has a function's address must get to the new version by it. */
+static struct crateld_error *check_leaked(const struct commit *commit)
+{
+    for (size_t i = 0; i < commit->count; i++)
+        for (uint32_t k = 0; k < crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES); k++) {
+            const struct crate_view *view = &commit->patches[i]->view;
+            const struct crate_move *move = &view->moves[k];
+            if (move->flags & CRATE_MOVE_FLAG_LEAKED)
+                return error_create(
+                    CRATELD_ERROR_UNSUPPORTED,
+                    "%s: function '%s' of %s: its address is in the module's code without a relocation, "
+                    "so who has it can not be told: compile with -ffunction-sections",
+                    commit->patches[i]->path, crate_view_string(view, move->name),
+                    crate_view_string(view, view->modules[move->module].path));
+        }
+    return NULL;
+}
+
+static struct crateld_error *plan(struct commit *commit)
+{
+    if (is_running())
+        TRY(check_leaked(commit));
+    TRY(enter_patches(commit));
+    TRY(note_active(commit));
+    TRY(for_each_base(commit, note_values)); /* of the state before */
+    activate_modules(commit);
+    TRY(enter_fresh(commit));
+    TRY(initial_grow(&commit->values, commit->patches, commit->count));
+    TRY(activate_patches(commit));
+    TRY(for_each_base(commit, plan_values));
+    TRY(for_each_base(commit, fix_base));
+    TRY(for_each_base(commit, fix_users));
+    commit->report->relocations += (uint32_t)commit->change.writes.count;
+    TRY(change_prepare(&commit->change));
+    commit->report->pages = (uint32_t)commit->change.pages.list.count;
+    return NULL;
+}
+
+/* All at once: first values, since new code counts on them. Where variables move, no thread runs, and the pointers to
+ * them that are initial values come first. */
+static struct crateld_error *make(struct commit *commit)
+{
+    bool has_growth = commit->values.growths.count;
+    initial_move(&commit->values);
+    if (!has_growth)
+        initial_set(&commit->values);
+    TRY(change_make(&commit->change));
+    if (has_growth)
+        initial_set(&commit->values);
+    return NULL;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Pointers to variables that move, but for those that the loader itself has made, and changes. */
+struct search {
+    struct holders_query query;
+    struct holders_stretch *stretches; /* owned */
+    uint64_t *known;                   /* owned */
+};
+
+static struct crateld_error *prepare_search(const struct commit *commit, struct search *ret)
+{
+    size_t count = commit->values.growths.count, known = commit->change.writes.count;
+    ret->stretches = calloc(count, sizeof *ret->stretches);
+    ret->known = calloc(known + 1, sizeof *ret->known);
+    if (!ret->stretches || !ret->known)
+        return error_memory();
+    for (size_t i = 0; i < count; i++) {
+        const struct growth *growth = &commit->values.growths.at[i];
+        ret->stretches[i] = (struct holders_stretch){growth->from_crate->base, growth->from_rva, growth->size};
+    }
+    for (size_t i = 0; i < known; i++)
+        ret->known[i] =
+            (uint64_t)(uintptr_t)(commit->change.writes.at[i].crate->base + commit->change.writes.at[i].rva);
+    qsort(ret->known, known, sizeof *ret->known, compare_addresses);
+    ret->query = (struct holders_query){ret->stretches, count, ret->known, known};
+    return NULL;
+}
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Holds all threads and makes the changes, unless somebody has a pointer to a variable that moves; *is_held then. */
+static struct crateld_error *make_held(struct commit *commit, const struct search *search, struct holder *holder,
+                                       bool *is_held)
+{
+    uint64_t start = nanoseconds();
+    struct crateld_error *error = NULL;
+    TRY(park_threads());
+    *is_held = holders_find(&search->query, holder);
+    if (!*is_held)
+        error = make(commit);
+    park_release();
+    commit->report->pause_ns = nanoseconds() - start;
+    return error;
+}
+
+/* Variables can move when nobody is about to use them where they were. Functions that are in the middle of that will
+ * have done soon, so it is tried for a while. */
+static struct crateld_error *try_to_make_held(struct commit *commit, const struct search *search)
+{
+    struct holder holder = {0};
+    for (int i = 0; i < TRIES; i++) {
+        bool is_held = false;
+        TRY(make_held(commit, search, &holder, &is_held));
+        if (!is_held)
+            return NULL;
+        if (!holder.is_fleeting && i >= TRIES / 10)
+            break;
+        usleep(PAUSE_US);
+    }
+    const struct growth *growth = &commit->values.growths.at[holder.stretch];
+    return error_create(CRATELD_ERROR_MISMATCH,
+                        "variable '%s' needs more room than the %u bytes it has, and can not move: %s points to it",
+                        growth->name, growth->size, holder.text);
+}
+
+static struct crateld_error *make_with_growth(struct commit *commit)
+{
+    struct search search = {0};
+    struct crateld_error *error = prepare_search(commit, &search);
+    if (!error)
+        error = try_to_make_held(commit, &search);
+    free(search.stretches);
+    free(search.known);
+    return error;
+}
+
+/* Keeps what was active before, for rolling back. */
+static struct crateld_error *keep_history(struct commit *commit, struct process *process)
+{
+    if (process->history.count == HISTORY_MAX) {
+        version_set_destroy(process->history.at[0]);
+        memmove(&process->history.at[0], &process->history.at[1],
+                --process->history.count * sizeof *process->history.at);
+    }
+    if (!VEC_PUSH(&process->history, commit->before))
+        return error_memory();
+    commit->before = NULL;
+    return NULL;
+}
+
+/* Takes back what plan() made of the records. */
+static void undo(struct commit *commit)
+{
+    if (commit->before)
+        version_set_restore(commit->before);
+    for (size_t i = 0; i < commit->fresh_counts.count; i++)
+        commit->before->bases.at[i]->versions->fresh.count = commit->fresh_counts.at[i];
+    initial_undo(&commit->values);
+}
+
+static void finish(struct commit *commit)
+{
+    struct patch_report *report = commit->report;
+    report->variables_set = commit->values.set;
+    report->variables_kept = commit->values.kept;
+    report->variables_grown = (uint32_t)commit->values.growths.count;
+    initial_deinit(&commit->values);
+    change_deinit(&commit->change);
+    version_set_destroy(commit->before);
+    free(commit->fresh_counts.at);
+}
+
+struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count, bool is_trial,
+                                   struct patch_report *ret)
+{
+    *ret = (struct patch_report){0};
+    struct commit commit = {.patches = patches, .count = count, .report = ret};
+    struct process *process = patches[0]->process;
+    struct crateld_error *error = VEC_RESERVE(&process->history, 1) ? plan(&commit) : error_memory();
+    if (!error && !is_trial)
+        error = commit.values.growths.count && is_running() ? make_with_growth(&commit) : make(&commit);
+    if (error || is_trial)
+        undo(&commit);
+    else
+        error = keep_history(&commit, process); /* there is room */
+    finish(&commit);
+    return error;
+}
+
+struct crateld_error *patch_rollback(struct process *process, struct patch_report *ret)
+{
+    *ret = (struct patch_report){0};
+    if (!process->history.count)
+        return error_create(CRATELD_ERROR_NOT_FOUND, "nothing was reloaded that could be rolled back");
+    struct version_set *target = process->history.at[process->history.count - 1];
+    struct commit commit = {.target = target, .report = ret};
+    struct crateld_error *error = plan(&commit);
+    if (!error)
+        error = make(&commit);
+    if (error) {
+        undo(&commit);
+    } else {
+        process->history.count--;
+        version_set_destroy(target);
+    }
+    finish(&commit);
+    return error;
 }

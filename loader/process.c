@@ -15,6 +15,7 @@
 #include "loader/current.h"
 #include "loader/image.h"
 #include "loader/log.h"
+#include "loader/versions.h"
 
 void process_init(struct process *process, const struct process_opts *opts)
 {
@@ -31,9 +32,14 @@ void process_init(struct process *process, const struct process_opts *opts)
 
 void process_deinit(struct process *process)
 {
-    for (size_t i = 0; i < process->crates.count; i++)
+    for (size_t i = 0; i < process->crates.count; i++) {
+        versions_destroy(process->crates.at[i]->versions);
         image_unmap(process->crates.at[i]);
+    }
     image_region_deinit(&process->region);
+    for (size_t i = 0; i < process->history.count; i++)
+        version_set_destroy(process->history.at[i]);
+    free(process->history.at);
     free(process->crates.at);
     free(process->libraries.at);
     free(process->folders.at);
@@ -155,10 +161,13 @@ static struct crateld_error *read_identity(struct process *process, const struct
     return copy_identity(process, &crate->view, alias, crate);
 }
 
-/* Whether a crate of that name may be entered. */
-static struct crateld_error *check_name(const struct process *process, const struct loaded_crate *crate,
-                                        const char *wanted)
+/* Whether a crate of that name may be entered. Patches that nobody wants by name get names of their own. */
+static struct crateld_error *check_name(struct process *process, struct loaded_crate *crate, const char *wanted)
 {
+    if (crate->view.header.flags & CRATE_FLAG_PATCH && !wanted)
+        crate->name = arena_printf(&process->arena, "%s~%u", crate->name, ++process->patch_count);
+    if (!crate->name)
+        return error_memory();
     const struct loaded_crate *other = process_find(process, crate->name);
     if (wanted && strcmp(crate->name, wanted) != 0)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", crate->path, crate->name,
@@ -375,8 +384,7 @@ static struct crateld_error *find_needed(struct process *process, struct loaded_
     return errors;
 }
 
-/* Forgets the crates from `count` on, none of which is in use. */
-static void drop_crates(struct process *process, size_t count)
+void process_forget(struct process *process, size_t count)
 {
     if (process->crates.count == count)
         return;
@@ -443,7 +451,7 @@ struct crateld_error *process_load(struct process *process, const char *path, st
     if (!errors)
         errors = gather_crates(process, before);
     if (errors) {
-        drop_crates(process, before);
+        process_forget(process, before);
         return errors;
     }
     *ret = crate;

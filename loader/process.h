@@ -17,6 +17,8 @@
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
+struct version_set;
+
 /* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
 struct process_opts {
     const char *const *paths; /* --path: folders to look for needed crates in */
@@ -28,6 +30,7 @@ struct process_opts {
     size_t patch_count;
     const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
+    bool is_watched;      /* `crateld watch` is started for it */
     bool binds_now;       /* all imports are bound at start */
 };
 
@@ -43,7 +46,9 @@ struct process {
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
     struct vague_table vague;
-    struct image_region region; /* where crates are mapped */
+    struct image_region region;        /* where crates are mapped */
+    VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
+    uint32_t patch_count;              /* that were loaded so far: each gets a name of its own */
 };
 
 void process_init(struct process *process, const struct process_opts *opts);
@@ -67,6 +72,9 @@ struct loaded_crate *process_find_file(const struct process *process, const char
  * *ret_path, which the caller frees, the descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
                                                    const char *file, char **ret_path, int *ret);
+
+/* Forgets the crates from number `count` on, none of which is in use. */
+void process_forget(struct process *process, size_t count);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

@@ -9,6 +9,7 @@
 #include "loader/process.h"
 #include "loader/resolve.h"
 #include "loader/tls.h"
+#include "loader/versions.h"
 
 struct crateld_error *relocate_relr(struct loaded_crate *crate)
 {
@@ -83,6 +84,10 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
         TRY(vague_definition(crate, import, &definition));
         *slot = definition.value;
         return NULL;
+    }
+    if (import->flags & CRATE_IMPORT_FLAG_FRESH) {
+        bind_record_use(&crate->needed[import->needed]);
+        return versions_fresh_address(crate, import->fallback_rva, slot);
     }
     struct resolved resolved = {0};
     TRY(resolve_import(crate, import, &resolved));
@@ -235,8 +240,7 @@ static struct crateld_error *out_of_range(const struct loaded_crate *crate, cons
                         crate->path, fixup->place_rva, name, value, flag);
 }
 
-/* Whether the value fits the place. */
-static bool fits(enum crate_fixup_kind kind, uint64_t value)
+bool relocate_fits(uint32_t kind, uint64_t value)
 {
     switch (kind) {
     case CRATE_FIXUP_ABS64:
@@ -255,7 +259,7 @@ static struct crateld_error *apply_fixup(struct loaded_crate *crate, const struc
     value += (uint64_t)fixup->addend;
     if (fixup->kind == CRATE_FIXUP_PC32)
         value -= loaded_address(crate, fixup->place_rva);
-    if (!fits(fixup->kind, value))
+    if (!relocate_fits(fixup->kind, value))
         return out_of_range(crate, fixup, value);
     size_t size = fixup->kind == CRATE_FIXUP_ABS64 ? sizeof(uint64_t) : sizeof(uint32_t);
     if (memcmp(crate->base + fixup->place_rva, &value, size) != 0) /* little-endian: the low half comes first */

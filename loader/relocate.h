@@ -20,4 +20,7 @@ MUST_CHECK struct crateld_error *relocate_data(struct loaded_crate *crate);
  * Errors: FORMAT, RANGE. */
 MUST_CHECK struct crateld_error *relocate_fixups(struct loaded_crate *crate);
 
+/* Whether the value of a fixup of kind `kind` (enum crate_fixup_kind) fits its place. */
+bool relocate_fits(uint32_t kind, uint64_t value);
+
 #endif

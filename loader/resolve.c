@@ -4,6 +4,7 @@
 
 #include "loader/elf_library.h"
 #include "loader/own_functions.h"
+#include "loader/versions.h"
 
 static struct crateld_error *undefined(const struct loaded_crate *crate, const struct crate_import *import)
 {
@@ -106,7 +107,7 @@ struct crateld_error *resolve_export_address(const struct loaded_crate *provider
                             provider->path, crate_view_string(&provider->view, export->name));
     default:
         if (export->import == CRATE_NONE) {
-            *ret = loaded_address(provider, export->canonical_rva);
+            *ret = versions_address(provider, export->canonical_rva);
             return NULL;
         }
         TRY(crate_view_import(&provider->view, export->import, &import));

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "loader/activate.h"
+#include "loader/agent.h"
 #include "loader/bind.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
@@ -187,12 +188,15 @@ static struct crateld_error *load_patches(struct process *process)
     return NULL;
 }
 
-/* Puts them into effect, in the order in which they were named. */
+/* Puts them into effect, in the order in which they were named: of a module of which several have a version, that of
+ * the last one counts. */
 static struct crateld_error *apply_patches(struct process *process)
 {
-    for (size_t i = 0; i < process->crates.count; i++)
+    for (size_t i = 0; i < process->crates.count; i++) {
+        struct patch_report report;
         if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
-            TRY(patch_apply(process->crates.at[i]));
+            TRY(patch_commit(&process->crates.at[i], 1, false, &report));
+    }
     return NULL;
 }
 
@@ -257,6 +261,9 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
+    agent_init(process);
+    if (process->opts.is_watched)
+        TRY(agent_watch());
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
     TRY(start_crate(crate, process->opts.binds_now));

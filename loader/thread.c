@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/single_threaded.h>
 
+#include "loader/agent.h"
 #include "loader/tls.h"
 
 typedef int create_fn(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -27,11 +29,17 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t *ret, const 
     static create_fn *_Atomic next;
     if (!next)
         next = (create_fn *)dlsym(RTLD_NEXT, "pthread_create");
+    bool is_first = __libc_single_threaded;
     size_t size;
-    if (!attributes || has_stack(attributes) || pthread_attr_getstacksize(attributes, &size))
-        return next(ret, attributes, start, argument);
-    pthread_attr_t larger = *attributes; /* what it points at stays the caller's */
-    if (pthread_attr_setstacksize(&larger, size + TLS_POOL_SIZE))
+    pthread_attr_t larger; /* what it points at stays the caller's */
+    const pthread_attr_t *used = attributes;
+    if (attributes && !has_stack(attributes) && !pthread_attr_getstacksize(attributes, &size)) {
         larger = *attributes;
-    return next(ret, &larger, start, argument);
+        if (!pthread_attr_setstacksize(&larger, size + TLS_POOL_SIZE))
+            used = &larger;
+    }
+    int status = next(ret, used, start, argument);
+    if (is_first)
+        agent_keep();
+    return status;
 }

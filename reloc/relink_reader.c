@@ -243,24 +243,46 @@ static bool decode_symbol(struct span bytes, uint64_t *off, uint64_t *section, s
     return true;
 }
 
-/* Decodes symbol `i` from the start of its block. */
-static struct crateld_error *read_symbol(const struct relink_view *view, uint32_t i, struct decoded_symbol *ret)
+/* Symbols in their order: those of one block follow from each other. */
+struct symbol_walk {
+    uint32_t next; /* the number of the symbol that is decoded next */
+    uint64_t off, section;
+};
+
+static struct crateld_error *next_symbol(const struct relink_view *view, struct symbol_walk *walk,
+                                         struct decoded_symbol *ret)
 {
-    uint32_t start;
+    uint32_t i = walk->next, start;
     if (i >= view->header.symbol_count ||
         !read_element(view, RELINK_PART_SYMBOL_BLOCKS, i / RELINK_SYMBOLS_PER_BLOCK, &start))
         return FAULT(view->path, "symbol %u of %u", i, view->header.symbol_count);
-    uint64_t off = start, section = 0;
-    for (uint32_t skip = 0; skip <= i % RELINK_SYMBOLS_PER_BLOCK; skip++) {
-        if (!decode_symbol(view->parts[RELINK_PART_SYMBOLS], &off, &section, ret))
-            return FAULT(view->path, "symbol %u: damaged before 0x%" PRIx64 " of the block at 0x%x", i, off, start);
+    if (i % RELINK_SYMBOLS_PER_BLOCK == 0) {
+        walk->off = start;
+        walk->section = 0;
     }
-    if (ret->symbol.where != RELINK_IN_SECTION)
-        return NULL;
-    if (ret->section >= view->section_count)
-        return FAULT(view->path, "symbol %u: section %" PRIu64 " of %u", i, ret->section, view->section_count);
-    ret->symbol.section = (uint32_t)ret->section;
+    if (!decode_symbol(view->parts[RELINK_PART_SYMBOLS], &walk->off, &walk->section, ret))
+        return FAULT(view->path, "symbol %u: damaged before 0x%" PRIx64 " of the block at 0x%x", i, walk->off, start);
+    walk->next++;
     return NULL;
+}
+
+static struct crateld_error *check_symbol(const struct relink_view *view, uint32_t i, struct decoded_symbol *symbol)
+{
+    if (symbol->symbol.where != RELINK_IN_SECTION)
+        return NULL;
+    if (symbol->section >= view->section_count)
+        return FAULT(view->path, "symbol %u: section %" PRIu64 " of %u", i, symbol->section, view->section_count);
+    symbol->symbol.section = (uint32_t)symbol->section;
+    return NULL;
+}
+
+/* Decodes symbol `i` from the start of its block. */
+static struct crateld_error *read_symbol(const struct relink_view *view, uint32_t i, struct decoded_symbol *ret)
+{
+    struct symbol_walk walk = {.next = i - i % RELINK_SYMBOLS_PER_BLOCK};
+    while (walk.next <= i)
+        TRY(next_symbol(view, &walk, ret));
+    return check_symbol(view, i, ret);
 }
 
 struct crateld_error *relink_view_symbol(const struct relink_view *view, uint32_t i, struct relink_symbol *ret)
@@ -273,32 +295,71 @@ struct crateld_error *relink_view_symbol(const struct relink_view *view, uint32_
     return NULL;
 }
 
-/* Reads entry `i` of the names: the symbol's number, and its name's order against `name` with the hash
- * `hash`. */
-static struct crateld_error *compare_name(const struct relink_view *view, uint32_t i, uint64_t hash, uint32_t *symbol,
-                                          bool *is_below)
+struct crateld_error *relink_view_symbols(const struct relink_view *view, uint32_t first, uint32_t count,
+                                          struct relink_symbol *ret)
+{
+    struct symbol_walk walk = {.next = first - first % RELINK_SYMBOLS_PER_BLOCK};
+    struct decoded_symbol decoded = {0};
+    uint32_t module =
+        count ? owner_of(view, RELINK_PART_MODULES, offsetof(struct relink_module_record, first_symbol), first) : 0;
+    while (walk.next < first)
+        TRY(next_symbol(view, &walk, &decoded));
+    for (uint32_t i = 0; i < count; i++) {
+        TRY(next_symbol(view, &walk, &decoded));
+        TRY(check_symbol(view, first + i, &decoded));
+        TRY(get_string(view, decoded.name, &decoded.symbol.name));
+        decoded.symbol.module = module;
+        ret[i] = decoded.symbol;
+    }
+    return NULL;
+}
+
+/* Reads entry `i` of the names: the symbol's number, and the hash of its name. */
+static struct crateld_error *read_name(const struct relink_view *view, uint32_t i, uint32_t *symbol, uint64_t *hash)
 {
     struct relink_symbol named = {0};
     if (!read_element(view, RELINK_PART_NAMES, i, symbol))
         return FAULT(view->path, "name %u of %u", i, view->name_count);
     TRY(relink_view_symbol(view, *symbol, &named));
-    *is_below = hash_string(named.name) < hash;
+    *hash = hash_string(named.name);
+    return NULL;
+}
+
+/* Where in [low, high), whose hashes are from `first` to `last`, `hash` is likely to be: hashes are spread evenly. */
+static uint32_t guess(uint32_t low, uint32_t high, uint64_t first, uint64_t last, uint64_t hash)
+{
+    double part = last > first ? (double)(hash - first) / (double)(last - first) : 0.5;
+    uint32_t step = (uint32_t)(part * (double)(high - low));
+    return low + (step < high - low ? step : high - low - 1);
+}
+
+/* Sets *ret to the first name whose hash is not below `hash`. Of a file that is not hostile, a few are looked at; of
+ * any, a logarithmic number, for every other step halves what is left. */
+static struct crateld_error *find_hash(const struct relink_view *view, uint64_t hash, uint32_t *ret)
+{
+    uint32_t low = 0, high = view->name_count, symbol = 0;
+    uint64_t first = 0, last = UINT64_MAX, found = 0;
+    for (bool is_guess = true; low < high; is_guess = !is_guess) {
+        uint32_t middle =
+            is_guess && hash >= first && hash <= last ? guess(low, high, first, last, hash) : low + (high - low) / 2;
+        TRY(read_name(view, middle, &symbol, &found));
+        if (found < hash) {
+            low = middle + 1;
+            first = found;
+        } else {
+            high = middle;
+            last = found;
+        }
+    }
+    *ret = low;
     return NULL;
 }
 
 struct crateld_error *relink_view_find(const struct relink_view *view, const char *name, uint32_t *ret)
 {
     uint64_t hash = hash_string(name);
-    uint32_t low = 0, high = view->name_count, symbol = 0, previous = 0;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        bool is_below = false;
-        TRY(compare_name(view, middle, hash, &symbol, &is_below));
-        if (is_below)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    uint32_t low = 0, symbol = 0, previous = 0;
+    TRY(find_hash(view, hash, &low));
     /* Names with one hash: few, in any file that is not hostile. */
     for (uint32_t i = low; i < view->name_count; i++) {
         struct relink_symbol named = {0};

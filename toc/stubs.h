@@ -36,7 +36,8 @@ struct toc_stub_ops {
     uint32_t lazy_head_size;
     uint32_t entry_plain_size;
     uint32_t gate_size;
-    uint32_t gate_call_size; /* from a gate's start to where its call returns to */
+    uint32_t gate_call_size;        /* from a gate's start to where its call returns to */
+    uint32_t entry_plain_field_off; /* of the 4 bytes in it that say where it jumps to, as a branch's operand */
 
     /* Import stub of plain code: jumps to slot->entry. */
     void (*write_import_plain)(uint8_t *at, uint64_t place, uint64_t slot);
@@ -58,13 +59,9 @@ struct toc_stub_ops {
     void (*write_gate)(uint8_t *at, uint64_t slot);
 
     /* Entry stub of a function of plain code: jumps to the function, directly, since a jump through func_ref
-     * would make each call through a pointer cost a cycle more. Its address is the function's. A function that
-     * moves has the stub written anew: only the jump's distance changes, within one aligned word of 8 bytes,
-     * so that threads may be in the stub. */
+     * would make each call through a pointer cost a cycle more. Its address is the function's. When a function
+     * moves only the jump's distance changes. */
     void (*write_entry_plain)(uint8_t *at, uint64_t place, uint64_t function);
-
-    /* A jump to `target`, of CRATE_MOVE_SIZE bytes and no more. */
-    void (*write_jump)(uint8_t *at, uint64_t place, uint64_t target);
 
     /* Bytes of write_entry_toc()'s stub: a multiple of TOC_ENTRY_TOC_ALIGN. */
     uint32_t (*entry_toc_size)(uint32_t stack_arguments, bool is_varargs);

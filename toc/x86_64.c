@@ -229,12 +229,6 @@ static void write_entry_plain(uint8_t *at, uint64_t place, uint64_t function)
     emit_padding(&e, ENTRY_PLAIN_SIZE);
 }
 
-static void write_jump(uint8_t *at, uint64_t place, uint64_t target)
-{
-    struct emitter e = {.code = at, .place = place};
-    emit_rel32(&e, jmp_rel32, sizeof jmp_rel32, target);
-}
-
 /* Bytes from the copy of the stack arguments up to the caller's: room for the copy, the saved %r15 and the
  * return address, and as much more as keeps the alignment that the caller gave an argument (none is aligned
  * to more than its size, all together have `stack_arguments` bytes). */
@@ -360,13 +354,13 @@ const struct toc_stub_ops toc_stubs_x86_64 = {
     .entry_plain_size = ENTRY_PLAIN_SIZE,
     .gate_size = GATE_SIZE,
     .gate_call_size = sizeof call_abs + 4,
+    .entry_plain_field_off = 1,
     .write_import_plain = write_import_plain,
     .write_import_toc = write_import_toc,
     .write_lazy = write_lazy,
     .write_lazy_head = write_lazy_head,
     .write_gate = write_gate,
     .write_entry_plain = write_entry_plain,
-    .write_jump = write_jump,
     .entry_toc_size = entry_toc_size,
     .write_entry_toc = write_entry_toc,
     .init_frame = init_frame,

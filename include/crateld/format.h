@@ -48,7 +48,11 @@ enum crate_table_kind {
     CRATE_TABLE_FIXUPS,      /* struct crate_fixup */
     CRATE_TABLE_MODULES,     /* struct crate_module; of a patch */
     CRATE_TABLE_MOVES,       /* struct crate_move; of a patch, sorted by old_rva */
+    CRATE_TABLE_UNITS,       /* struct crate_unit; of a patch, sorted by rva */
     CRATE_TABLE_INITS,       /* struct crate_init; of a patch, sorted by base_rva */
+    CRATE_TABLE_GROWN,       /* struct crate_grown; of a patch, sorted by base_rva */
+    CRATE_TABLE_FRESH,       /* struct crate_fresh; of a patch, sorted by rva */
+    CRATE_TABLE_SITES,       /* struct crate_site; of a patch */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
     CRATE_TABLE_COUNT,
 };
@@ -159,6 +163,8 @@ enum crate_import_flags {
                                          with an empty name and TLS_INDEX: the block itself (local-dynamic) */
     CRATE_IMPORT_FLAG_BASE = 1 << 3,  /* of a patch, needed 0: the base's own place fallback_rva, exported or not (for
                                          thread-locals: offset in its block); the name is for messages */
+    CRATE_IMPORT_FLAG_FRESH = 1 << 4, /* of a patch, needed 0: a place of this patch's own data, fallback_rva, within an
+                                         entry of CRATE_TABLE_FRESH; the same place of the first patch that had that */
 };
 
 struct crate_import {
@@ -230,24 +236,64 @@ struct crate_module {
     uint32_t member; /* string: of the archive; "": an object of its own */
 };
 
-/* A function of the base that a patch replaces. */
+/* A function of the base that a patch replaces. Its address, for all who hold it, stays that of its entry stub. */
 struct crate_move {
-    uint32_t name;     /* string */
-    uint32_t old_rva;  /* its first instruction in the base, where at least CRATE_MOVE_SIZE bytes are its own */
-    uint32_t stub_rva; /* its entry stub in the base, which is its address for all who hold it; 0: none */
-    uint32_t func_ref; /* its index in the base's TOC; CRATE_NONE: none */
-    uint32_t new_rva;  /* its first instruction in the patch */
+    uint32_t name;    /* string */
+    uint32_t module;  /* index into CRATE_TABLE_MODULES */
+    uint32_t old_rva; /* its first instruction in the base */
+    uint32_t new_rva; /* its first instruction in the patch */
+    uint32_t flags;   /* enum crate_move_flags */
     uint32_t reserved;
 };
 
-enum { CRATE_MOVE_SIZE = 5 }; /* bytes at a function's start that may be overwritten by a jump */
+enum crate_move_flags {
+    CRATE_MOVE_FLAG_LEAKED = 1 << 0, /* code of the base has its address without a relocation: who got it stays with the
+                                        old version */
+};
+
+/* Text of the base that is superseded: who is in it stays in it, and what it refers to is not changed. */
+struct crate_unit {
+    uint32_t module;
+    uint32_t rva;
+    uint32_t size; /* bytes */
+    uint32_t reserved;
+};
 
 /* A variable of the base whose initial value is another in a patch. */
 struct crate_init {
-    uint32_t name;      /* string */
+    uint32_t name; /* string */
+    uint32_t module;
     uint32_t base_rva;  /* in the base's data */
     uint32_t size;      /* bytes */
     uint32_t image_rva; /* the new initial value, in the patch's data, where it is relocated as any */
+    uint32_t reserved;
+};
+
+/* A variable of the base that is larger in a patch, and so has to be elsewhere: in the patch. */
+struct crate_grown {
+    uint32_t name; /* string */
+    uint32_t module;
+    uint32_t base_rva; /* in the base's data */
+    uint32_t old_size; /* bytes */
+    uint32_t new_size;
+    uint32_t image_rva; /* its new storage, with the new initial value, in the patch's data */
+};
+
+/* A variable that the base does not have. Later patches with one of the same name use the first one's. */
+struct crate_fresh {
+    uint32_t name; /* string: unique among the base's new variables */
+    uint32_t module;
+    uint32_t rva;  /* in the patch's data */
+    uint32_t size; /* bytes */
+};
+
+/* A place of the base that refers to what a patch moves. With T the address of that, it holds T + addend - place (PC32)
+ * or T + addend. */
+struct crate_site {
+    uint32_t place_rva; /* in the base's text or data */
+    uint32_t subject;   /* index into CRATE_TABLE_MOVES, or, less the number of those, CRATE_TABLE_GROWN */
+    int32_t addend;
+    uint32_t kind; /* enum crate_fixup_kind, but TPOFF32 */
 };
 
 #endif

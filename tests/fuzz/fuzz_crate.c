@@ -43,6 +43,18 @@ static void read_entries(const struct crate_view *view)
         crateld_error_destroy(crate_view_move(view, i, &move));
     for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_INITS)); i++)
         crateld_error_destroy(crate_view_init_value(view, i, &init));
+    struct crate_unit unit;
+    struct crate_grown grown;
+    struct crate_fresh fresh;
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_FRESH)); i++)
+        crateld_error_destroy(crate_view_fresh(view, i, &fresh));
+    struct crate_site site;
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_UNITS)); i++)
+        crateld_error_destroy(crate_view_unit(view, i, &unit));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_GROWN)); i++)
+        crateld_error_destroy(crate_view_grown(view, i, &grown));
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_SITES)); i++)
+        crateld_error_destroy(crate_view_site(view, i, &site));
 }
 
 static void strip_and_open(struct span file, unsigned what)

@@ -25,9 +25,13 @@ need() {
     done
 }
 
-# need_libc_first: no sanitizer's library in crateld, whose functions would be found before libc's.
+# has_sanitizer: a sanitizer's library is in crateld, whose functions are found before libc's.
+has_sanitizer() {
+    ldd "$(command -v crateld)" | grep -q libasan
+}
+
 need_libc_first() {
-    ! ldd "$(command -v crateld)" | grep -q libasan || skip "crateld has a sanitizer, which stands before libc"
+    ! has_sanitizer || skip "crateld has a sanitizer, which stands before libc"
 }
 
 # status WANTED COMMAND...: runs it, with its output in out and err; its status must be as wanted.

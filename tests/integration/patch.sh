@@ -94,6 +94,11 @@ for flags in "-O2 -fPIC -ffunction-sections -fdata-sections" -O0 "-O2 -g" "-O3 -
             edited module.c "$edit"
             same new.c "$flags"
         done
+        case $flags in *-fdata-sections*)
+            edited module.c 's/table\[4\] = \{1, 2, 3, 4\}/table[64] = {5, 6, 7, 8, 9}/; s/case 4: return table\[0\]/case 4: return table[5] + table[63]/; s/&table\[1\]/\&table[61]/'
+            same new.c "$flags"
+            ;;
+        esac
     done
 done
 
@@ -212,7 +217,8 @@ refused() { # SED TEXT [FLAGS]
     has err "$2"
     [ ! -e bad.patch ] || fail "a refused patch was written"
 }
-refused 's/table\[4\] = \{1, 2, 3, 4\}/table[64] = {1}/' "new.o: variable 'table': 256 bytes, but 16 in app.crate"
+refused 's/table\[4\] = \{1, 2, 3, 4\}/table[2] = {1}/' "new.o: variable 'table': 8 bytes, but 16 in app.crate"
+refused 's/ own = 2/ own[2] = {2}/; s/own\+\+/own[0]++/' "variable 'own': 8 bytes, but 4 in app.crate"
 refused 's/return lib/return nowhere(1) + lib/; s/^int lib/int nowhere(int), lib/' "undefined symbol 'nowhere'"
 refused 's/^__thread int local/int local/' "variable 'local': it was something else"
 refused 's/^int same/__attribute__((constructor)) static void begin(void) { hidden++; }\nint same/' "initialisers changed"
@@ -220,6 +226,7 @@ refused 's/ own = 2/ own = 4/' "variable 'own': a thread-local's initial value c
 # shellcheck disable=SC2086
 $CC -O2 -fPIC -c module.c main.c
 crateld link -o app.crate module.o main.o
+refused 's/table\[4\] = \{1, 2, 3, 4\}/table[64] = {1}/' "compile with -fdata-sections" "-O2 -fPIC"
 refused 's/hidden = 5/hidden = 5, another = 6/; s/\+ hidden/+ hidden + another++/' "compile with -fdata-sections" "-O2 -fPIC"
 crateld cc -O2 -c module.c main.c
 crateld link -o app.crate module.o main.o

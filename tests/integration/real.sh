@@ -18,6 +18,7 @@ gmp) archives=$libraries/libgmp.a ;;
 cxx) source=$here/programs/cxx.cc flags=-std=c++17 others=-lm ;;
 cxx-static) source=$here/programs/cxx.cc flags=-std=c++17 archives=$(gcc -print-file-name=libstdc++.a) others=-lm ;;
 esac
+case $1 in cxx*) need_libc_first ;; esac # its allocations that must fail end a program that has a sanitizer
 for archive in $archives; do
     [ -e "$archive" ] || skip "no $archive"
 done

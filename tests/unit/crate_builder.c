@@ -149,16 +149,30 @@ static void add_relocs(struct image *image)
     add_table(image, CRATE_TABLE_FIXUPS, fixups, 2, sizeof *fixups);
     struct crate_module module = {add_string(image, "libx.a"), add_string(image, "y.o")};
     struct crate_move moves[] = {
-        {.name = add_string(image, "moved"), .old_rva = 0x100, .func_ref = CRATE_NONE, .new_rva = TEXT_RVA + 0x110},
-        {.name = add_string(image, "moved_too"), .old_rva = 0x200, .func_ref = 1, .new_rva = TEXT_RVA + 0x120},
+        {.name = add_string(image, "moved"), .old_rva = 0x100, .new_rva = TEXT_RVA + 0x110},
+        {.name = add_string(image, "moved_too"), .old_rva = 0x200, .new_rva = TEXT_RVA + 0x120},
     };
+    struct crate_unit units[] = {{0, 0x100, 0x20, 0}, {0, 0x200, 0x10, 0}};
     struct crate_init inits[] = {
-        {add_string(image, "variable"), 0x300, 8, DATA_RVA + 0x340},
-        {add_string(image, "other"), 0x400, 4, DATA_RVA + 0x348},
+        {add_string(image, "variable"), 0, 0x300, 8, DATA_RVA + 0x340, 0},
+        {add_string(image, "other"), 0, 0x400, 4, DATA_RVA + 0x348, 0},
     };
+    struct crate_grown grown[] = {
+        {add_string(image, "array"), 0, 0x500, 8, 16, DATA_RVA + 0x350},
+        {add_string(image, "list"), 0, 0x508, 4, 8, DATA_RVA + 0x360},
+    };
+    struct crate_fresh fresh[] = {
+        {add_string(image, "new"), 0, DATA_RVA + 0x348, 8},
+        {add_string(image, "newer"), 0, DATA_RVA + 0x350, 4},
+    };
+    struct crate_site sites[] = {{0x600, 1, -4, CRATE_FIXUP_PC32}, {0x700, 2, 0, CRATE_FIXUP_ABS64}};
     add_table(image, CRATE_TABLE_MODULES, &module, 1, sizeof module);
     add_table(image, CRATE_TABLE_MOVES, moves, 2, sizeof *moves);
+    add_table(image, CRATE_TABLE_UNITS, units, 2, sizeof *units);
     add_table(image, CRATE_TABLE_INITS, inits, 2, sizeof *inits);
+    add_table(image, CRATE_TABLE_GROWN, grown, 2, sizeof *grown);
+    add_table(image, CRATE_TABLE_FRESH, fresh, 2, sizeof *fresh);
+    add_table(image, CRATE_TABLE_SITES, sites, 2, sizeof *sites);
 }
 
 static void fill_header(struct image *image)

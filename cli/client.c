@@ -1,0 +1,258 @@
+#define _GNU_SOURCE
+#include "cli/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "loader/park.h"
+
+enum {
+    ASK_MS = 1,         /* between two signals that ask for the socket */
+    GIVE_UP_MS = 10000, /* for the process to be at a place where it can make it */
+    ANSWER_S = 60,
+    ENVIRONMENT_MAX = 1 << 20,
+};
+
+void client_crates_deinit(struct client_crates *crates)
+{
+    for (size_t i = 0; i < crates->list.count; i++) {
+        free(crates->list.at[i].name);
+        free(crates->list.at[i].path);
+        if (crates->list.at[i].fd >= 0)
+            close(crates->list.at[i].fd);
+    }
+    free(crates->list.at);
+    *crates = (struct client_crates){0};
+}
+
+/* Whether the process has a handler for the signal that asks for a socket: one without it would die of it. */
+static bool has_handler(pid_t id)
+{
+    char path[64], *line AUTO_FREE = NULL;
+    size_t size = 0;
+    unsigned long long caught = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)id);
+    FILE *file = fopen(path, "re");
+    while (file && getline(&line, &size, file) >= 0)
+        if (!strncmp(line, "SigCgt:", 7))
+            caught = strtoull(line + 7, NULL, 16);
+    if (file)
+        fclose(file);
+    return caught >> (PARK_SIGNAL - 1) & 1;
+}
+
+bool client_is_crateld(pid_t id)
+{
+    char path[64], target[PATH_MAX];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)id);
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0)
+        return false;
+    target[length] = 0;
+    static const char deleted[] = " (deleted)";
+    char *end = strstr(target, deleted);
+    if (end && !end[sizeof deleted - 1])
+        *end = 0;
+    const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target;
+    return (!strcmp(name, "crateld") || !strcmp(name, "crateld-low")) && has_handler(id);
+}
+
+static struct crateld_error *no_process(pid_t id)
+{
+    if (kill(id, 0) != 0 && errno == ESRCH)
+        return error_create(CRATELD_ERROR_NOT_FOUND, "there is no process %d", (int)id);
+    return error_create(CRATELD_ERROR_NOT_FOUND, "process %d does not run crates (crateld run), or is another user's",
+                        (int)id);
+}
+
+/* The value of `name` in the environment that the process began with; NULL if it has none. The caller frees it. */
+static struct crateld_error *read_environment(pid_t id, const char *name, char **ret)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)id);
+    *ret = NULL;
+    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
+    char *text AUTO_FREE = malloc(ENVIRONMENT_MAX + 1);
+    if (!text)
+        return error_memory();
+    size_t size = 0, length = strlen(name);
+    for (ssize_t got = 1; fd >= 0 && got > 0 && size<ENVIRONMENT_MAX; size += got> 0 ? (size_t)got : 0)
+        got = read(fd, text + size, ENVIRONMENT_MAX - size);
+    text[size] = 0;
+    for (const char *entry = text; entry < text + size; entry += strlen(entry) + 1) {
+        if (strncmp(entry, name, length) != 0 || entry[length] != '=')
+            continue;
+        *ret = strdup(entry + length + 1);
+        return *ret ? NULL : error_memory();
+    }
+    return NULL;
+}
+
+struct crateld_error *client_open(pid_t id, struct client *ret)
+{
+    char process[64], *folder AUTO_FREE = NULL;
+    struct stat status;
+    ret->id = id;
+    snprintf(process, sizeof process, "/proc/%d", (int)id);
+    if (stat(process, &status) != 0 || !client_is_crateld(id))
+        return no_process(id);
+    TRY(read_environment(id, "XDG_RUNTIME_DIR", &folder));
+    if (!control_path(folder, status.st_uid, id, ret->socket, &ret->folder_length))
+        return error_create(CRATELD_ERROR_RANGE, "process %d: its XDG_RUNTIME_DIR is too long for a socket's path",
+                            (int)id);
+    return NULL;
+}
+
+static void sleep_ms(long milliseconds)
+{
+    struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* Connects; asks the process for its socket first, until it is there. */
+static struct crateld_error *connect_to(const struct client *client, int *ret)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    pid_t id = client->id;
+    memcpy(address.sun_path, client->socket, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_errno(errno, "cannot make a socket");
+    *ret = fd;
+    for (int waited = 0; connect(fd, (const struct sockaddr *)&address, sizeof address) != 0; waited += ASK_MS) {
+        if (errno != ENOENT && errno != ECONNREFUSED)
+            return error_errno(errno, "%s: cannot connect", address.sun_path);
+        if (waited >= GIVE_UP_MS)
+            return error_create(CRATELD_ERROR_IO,
+                                "process %d does not answer: it is stopped, or has been in a library for %d seconds",
+                                (int)id, GIVE_UP_MS / 1000);
+        if (!client_is_crateld(id))
+            return no_process(id);
+        if (sigqueue(id, PARK_SIGNAL, (union sigval){0}) != 0)
+            return error_errno(errno, "process %d: cannot ask for its socket", (int)id);
+        sleep_ms(ASK_MS);
+    }
+    return NULL;
+}
+
+/* One packet of the answer. */
+struct packet {
+    struct control_header header;
+    char payload[CONTROL_MAX_SIZE];
+    size_t size;
+    int fd; /* owned; -1: none came */
+};
+
+static struct crateld_error *receive(pid_t id, int fd, struct packet *ret)
+{
+    struct iovec parts[] = {{&ret->header, sizeof ret->header}, {ret->payload, sizeof ret->payload}};
+    _Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof ret->fd)];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2, .msg_control = space, .msg_controllen = sizeof space};
+    ret->fd = -1;
+    ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *rights = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
+        memcpy(&ret->fd, CMSG_DATA(rights), sizeof ret->fd);
+    if (got < 0)
+        return error_errno(errno, "process %d: no answer", (int)id);
+    if (!got)
+        return error_create(CRATELD_ERROR_IO, "process %d: has ended, or does not talk to this user", (int)id);
+    if ((size_t)got < sizeof ret->header || ret->header.magic != CONTROL_MAGIC)
+        return error_create(CRATELD_ERROR_FORMAT, "process %d: an answer that is none", (int)id);
+    ret->size = (size_t)got - sizeof ret->header;
+    if (ret->header.kind == CONTROL_ERROR)
+        return error_create(CRATELD_ERROR_MISMATCH, "%.*s", (int)ret->size, ret->payload);
+    if (ret->header.version != CONTROL_VERSION)
+        return error_create(CRATELD_ERROR_MISMATCH, "process %d: speaks version %u of the control protocol, wanted %d",
+                            (int)id, ret->header.version, CONTROL_VERSION);
+    return NULL;
+}
+
+static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct client_crates *crates)
+{
+    struct client_crate crate = {.fd = packet->fd};
+    packet->fd = -1;
+    size_t first = sizeof(struct control_crate);
+    const char *name = packet->payload + first;
+    size_t left = packet->size > first ? packet->size - first : 0, name_size = strnlen(name, left) + 1;
+    bool is_good = name_size < left && !packet->payload[packet->size - 1];
+    if (is_good) {
+        memcpy(crate.build_id, packet->payload, sizeof crate.build_id);
+        crate.name = strdup(name);
+        crate.path = strdup(name + name_size);
+    }
+    if (crate.name && crate.path && VEC_PUSH(&crates->list, crate))
+        return NULL;
+    free(crate.name);
+    free(crate.path);
+    if (crate.fd >= 0)
+        close(crate.fd);
+    return is_good
+               ? error_memory()
+               : error_create(CRATELD_ERROR_FORMAT, "process %d: says something unintelligible of a crate", (int)id);
+}
+
+/* Takes the whole answer. */
+static struct crateld_error *receive_all(pid_t id, int fd, struct client_crates *crates, struct control_report *ret)
+{
+    struct packet *packet AUTO_FREE = malloc(sizeof *packet);
+    if (!packet)
+        return error_memory();
+    for (;;) {
+        struct crateld_error *error = receive(id, fd, packet);
+        if (!error && packet->header.kind == CONTROL_CRATE && crates)
+            error = add_crate(id, packet, crates);
+        if (packet->fd >= 0)
+            close(packet->fd);
+        if (error)
+            return error;
+        if (packet->header.kind != CONTROL_DONE)
+            continue;
+        memset(ret, 0, sizeof *ret);
+        memcpy(ret, packet->payload, packet->size < sizeof *ret ? packet->size : sizeof *ret);
+        return NULL;
+    }
+}
+
+static struct crateld_error *talk(const struct client *client, enum control_kind kind, const void *payload, size_t size,
+                                  struct client_crates *crates, struct control_report *ret)
+{
+    struct control_header header = {CONTROL_MAGIC, CONTROL_VERSION, (uint16_t)kind};
+    struct iovec parts[] = {{&header, sizeof header}, {(void *)payload, size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    struct timeval timeout = {.tv_sec = ANSWER_S};
+    int fd AUTO_CLOSE = -1;
+    TRY(connect_to(client, &fd));
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
+        return error_errno(errno, "process %d: cannot ask", (int)client->id);
+    return receive_all(client->id, fd, crates, ret);
+}
+
+struct crateld_error *client_list(const struct client *client, struct client_crates *ret)
+{
+    struct control_report report;
+    *ret = (struct client_crates){0};
+    struct crateld_error *error = talk(client, CONTROL_LIST, NULL, 0, ret, &report);
+    if (error)
+        client_crates_deinit(ret);
+    return error;
+}
+
+struct crateld_error *client_request(const struct client *client, enum control_kind kind, const void *payload,
+                                     size_t size, struct control_report *ret)
+{
+    return talk(client, kind, payload, size, NULL, ret);
+}

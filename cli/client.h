@@ -1,0 +1,46 @@
+/* Asking something of a process that runs crates: the other side of loader/control.h. */
+#ifndef CLI_CLIENT_H
+#define CLI_CLIENT_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/vec.h"
+#include "loader/control_format.h"
+
+/* A crate of the process. */
+struct client_crate {
+    char *name; /* owned */
+    char *path; /* owned; as the process opened it */
+    int fd;     /* owned; of the very file, whatever has become of its name; -1: the crate has no relink section */
+    uint8_t build_id[16];
+};
+
+struct client_crates {
+    VEC(struct client_crate) list;
+};
+
+void client_crates_deinit(struct client_crates *crates);
+
+/* Whether process `id` runs crates. */
+bool client_is_crateld(pid_t id);
+
+/* A process that runs crates. */
+struct client {
+    pid_t id;
+    char socket[CONTROL_PATH_SIZE]; /* the path of its socket */
+    size_t folder_length;           /* of that: bytes of the folder's path */
+};
+
+/* Finds out where the process's socket is, or will be. Errors: NOT_FOUND (there is no such process, or it runs no
+ * crates), RANGE. */
+MUST_CHECK struct crateld_error *client_open(pid_t id, struct client *ret);
+
+/* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
+MUST_CHECK struct crateld_error *client_list(const struct client *client, struct client_crates *ret);
+
+/* Makes a request: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
+MUST_CHECK struct crateld_error *client_request(const struct client *client, enum control_kind kind,
+                                                const void *payload, size_t size, struct control_report *ret);
+
+#endif

@@ -1,0 +1,195 @@
+#define _GNU_SOURCE
+#include "cli/replace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/diff.h"
+
+struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
+{
+    *ret = (struct replace_target){0};
+    TRY(client_open(id, &ret->client));
+    TRY(client_list(&ret->client, &ret->crates));
+    ret->bases = calloc(ret->crates.list.count + 1, sizeof *ret->bases);
+    if (!ret->bases)
+        return error_memory();
+    for (size_t i = 0; i < ret->crates.list.count; i++) {
+        const struct client_crate *crate = &ret->crates.list.at[i];
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", crate->fd);
+        if (crate->fd >= 0)
+            TRY(link_base_open(path, crate->path, &ret->bases[i]));
+    }
+    return NULL;
+}
+
+void replace_close(struct replace_target *target)
+{
+    for (size_t i = 0; target->bases && i < target->crates.list.count; i++)
+        link_base_close(&target->bases[i]);
+    free(target->bases);
+    client_crates_deinit(&target->crates);
+}
+
+/* Patches being made. */
+struct replacement {
+    const struct replace_target *target;
+    VEC(char *) patches; /* owned; paths */
+};
+
+/* The crate that has the module. */
+static struct crateld_error *find_crate(const struct replace_target *target, const char *module, size_t *ret)
+{
+    size_t found = SIZE_MAX, stripped = 0;
+    for (size_t i = 0; i < target->crates.list.count; i++) {
+        uint32_t count = 0;
+        if (target->crates.list.at[i].fd >= 0)
+            TRY(link_patch_count_modules(&target->bases[i].relink, module, &count));
+        else
+            stripped++;
+        if (count && found != SIZE_MAX)
+            return error_create(CRATELD_ERROR_NOT_FOUND, "%s: both %s and %s have such a module: say which as OLD=%s",
+                                module, target->crates.list.at[found].path, target->crates.list.at[i].path, module);
+        if (count)
+            found = i;
+    }
+    *ret = found;
+    if (found != SIZE_MAX)
+        return NULL;
+    return error_create(CRATELD_ERROR_NOT_FOUND,
+                        "%s: no crate of process %d was linked from it%s: say of which module it is a new version: "
+                        "OLD=%s",
+                        module, (int)target->client.id,
+                        stripped
+                            ? " (and of some crates nothing can be told: they have no relink section, or are not in "
+                              "use)"
+                            : "",
+                        module);
+}
+
+/* Makes the patch of the crate from those of the modules that are its own. */
+static struct crateld_error *make_patch(struct replacement *replacement, size_t index, char *const *modules)
+{
+    static unsigned number; /* of patches made by this process */
+    char *path = NULL;
+    if (asprintf(&path, "%s-%d-%u.patch", replacement->target->client.socket, (int)getpid(), ++number) < 0)
+        return error_memory();
+    int fd AUTO_CLOSE = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        struct crateld_error *error = error_errno(errno, "%s: cannot create", path);
+        free(path);
+        return error;
+    }
+    if (!VEC_PUSH(&replacement->patches, path)) {
+        (void)unlink(path);
+        free(path);
+        return error_memory();
+    }
+    struct link_options link = {
+        .collect_garbage = true,
+        .opened_base = &replacement->target->bases[index],
+        .output = path,
+        .output_fd = fd,
+        .name = replacement->target->crates.list.at[index].name,
+    };
+    return diff_modules(&link, modules);
+}
+
+/* Sorts the modules by their crates, and makes a patch for each. */
+static struct crateld_error *make_patches(struct replacement *replacement, char *const *modules)
+{
+    size_t count = 0, crates = replacement->target->crates.list.count;
+    while (modules[count])
+        count++;
+    size_t *crate_of AUTO_FREE = calloc(count + 1, sizeof *crate_of);
+    char **own AUTO_FREE = calloc(count + 1, sizeof *own);
+    if (!crate_of || !own)
+        return error_memory();
+    for (size_t i = 0; i < count; i++)
+        TRY(find_crate(replacement->target, modules[i], &crate_of[i]));
+    for (size_t k = 0; k < crates; k++) {
+        size_t own_count = 0;
+        for (size_t i = 0; i < count; i++)
+            if (crate_of[i] == k)
+                own[own_count++] = modules[i];
+        own[own_count] = NULL;
+        if (own_count)
+            TRY(make_patch(replacement, k, own));
+    }
+    return NULL;
+}
+
+/* Has the process put the patches into effect. */
+static struct crateld_error *hand_over(const struct replacement *replacement, bool is_trial, struct control_report *ret)
+{
+    VEC(char) payload = {0};
+    for (size_t i = 0; i < replacement->patches.count; i++) {
+        const char *path = replacement->patches.at[i];
+        size_t size = strlen(path) + 1;
+        if (!VEC_RESERVE(&payload, size)) {
+            free(payload.at);
+            return error_memory();
+        }
+        memcpy(payload.at + payload.count, path, size);
+        payload.count += size;
+    }
+    struct crateld_error *error = client_request(
+        &replacement->target->client, is_trial ? CONTROL_CHECK : CONTROL_RELOAD, payload.at, payload.count, ret);
+    free(payload.at);
+    return error;
+}
+
+struct crateld_error *replace_modules(const struct replace_target *target, char *const *modules, bool is_trial,
+                                      struct control_report *ret)
+{
+    struct replacement replacement = {.target = target};
+    struct crateld_error *error = make_patches(&replacement, modules);
+    if (!error)
+        error = hand_over(&replacement, is_trial, ret);
+    for (size_t i = 0; i < replacement.patches.count; i++) {
+        if (error || is_trial)
+            (void)unlink(replacement.patches.at[i]);
+        free(replacement.patches.at[i]);
+    }
+    free(replacement.patches.at);
+    return error;
+}
+
+void replace_print(const char *what, const struct control_report *report, uint64_t total_ns)
+{
+    printf(
+        "%s: %u modules, %u functions, variables: %u set, %u kept, %u grown; %u relocations, %u pages, %u users; plan "
+        "%.3f ms, pause %.3f ms, all %.3f ms\n",
+        what, report->modules, report->functions, report->variables_set, report->variables_kept,
+        report->variables_grown, report->relocations, report->pages, report->users, (double)report->plan_ns / 1e6,
+        (double)report->pause_ns / 1e6, (double)total_ns / 1e6);
+}
+
+void replace_clean(const struct client *client)
+{
+    char folder[CONTROL_PATH_SIZE];
+    snprintf(folder, sizeof folder, "%.*s", (int)client->folder_length, client->socket);
+    DIR *entries = opendir(folder);
+    const struct dirent *entry;
+    while (entries && (entry = readdir(entries))) {
+        char *end, path[PATH_MAX];
+        long id = strtol(entry->d_name, &end, 10);
+        if (end == entry->d_name || (kill((pid_t)id, 0) == 0 || errno != ESRCH))
+            continue;
+        if (snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < (int)sizeof path)
+            (void)unlink(path);
+    }
+    if (entries)
+        closedir(entries);
+}

@@ -1,0 +1,32 @@
+/* Replacing modules of a running process. */
+#ifndef CLI_REPLACE_H
+#define CLI_REPLACE_H
+
+#include "cli/client.h"
+#include "linker/patch.h"
+
+/* A process whose crates are known, so that modules can be replaced one after the other. */
+struct replace_target {
+    struct client client;
+    struct client_crates crates; /* owned */
+    struct link_base *bases;     /* owned; the crates, opened; those without a relink section have no file */
+};
+
+/* Asks the process for its crates, and opens them. Close it in any case. Errors: those of client_list(), and of opening
+ * crates. */
+MUST_CHECK struct crateld_error *replace_open(pid_t id, struct replace_target *ret);
+void replace_close(struct replace_target *target);
+
+/* Makes patches of `modules` (as diff_modules() takes them), one for each crate that has any, and has the process put
+ * them into effect together; with `is_trial` only asks whether it could. Errors: those of making patches; NOT_FOUND (no
+ * crate, or several, have such a module); what the process says. */
+MUST_CHECK struct crateld_error *replace_modules(const struct replace_target *target, char *const *modules,
+                                                 bool is_trial, struct control_report *ret);
+
+/* Prints the report of a reload of `modules`, a line. `what` is what was done: "reloaded". */
+void replace_print(const char *what, const struct control_report *report, uint64_t total_ns);
+
+/* Removes what processes of the same user left that have ended. */
+void replace_clean(const struct client *client);
+
+#endif

@@ -1,0 +1,241 @@
+/* crateld watch: replaces modules of a running process as soon as their objects are there. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/hash_index.h"
+#include "cli/commands.h"
+#include "cli/replace.h"
+
+static const char usage[] = "usage: crateld watch PID\n"
+                            "Watches the objects from which the process's crates were linked, and has it take each "
+                            "that changes, until it ends.\n"
+                            "  -h, --help  show this\n";
+
+static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+
+/* An object that a crate was linked from. */
+struct watched {
+    char *path;       /* owned; where the file is */
+    const char *file; /* in it: its name */
+    char *module;     /* owned; "path=file" as replace_modules() takes it */
+    int folder;       /* inotify's number */
+    uint64_t hash;    /* of the contents that the process has */
+    uint64_t seen;    /* of those that the file had when it was last looked at */
+    bool is_changed;  /* and not reloaded yet */
+};
+
+struct watch {
+    struct replace_target target;
+    VEC(struct watched) objects;
+    struct hash_index names; /* of the files' names */
+    int inotify;
+    int process; /* a descriptor that tells when it has ended */
+};
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* What to watch. */
+
+static int watch_folder(const struct watch *watch, const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    return inotify_add_watch(watch->inotify, folder, IN_CLOSE_WRITE | IN_MOVED_TO);
+}
+
+/* Objects are where they were linked from, seen from here. */
+static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module)
+{
+    struct watched object = {.hash = module->hash, .folder = watch_folder(watch, module->path)};
+    if (object.folder < 0)
+        return NULL; /* its folder is gone: nothing will happen there */
+    object.path = strdup(module->path);
+    if (!object.path || asprintf(&object.module, "%s=%s", module->path, module->path) < 0) {
+        free(object.path);
+        return error_memory();
+    }
+    const char *slash = strrchr(object.path, '/');
+    object.file = slash ? slash + 1 : object.path;
+    if (hash_index_add(&watch->names, hash_string(object.file)) && VEC_PUSH(&watch->objects, object))
+        return NULL;
+    free(object.path);
+    free(object.module);
+    return error_memory();
+}
+
+static struct crateld_error *add_modules(struct watch *watch, const struct relink_view *relink)
+{
+    for (uint32_t i = 0; i < relink->module_count; i++) {
+        struct relink_module module;
+        TRY(relink_view_module(relink, i, &module));
+        if (*module.path && !*module.member)
+            TRY(add_object(watch, &module));
+    }
+    return NULL;
+}
+
+static struct crateld_error *open_watch(pid_t id, struct watch *ret)
+{
+    *ret = (struct watch){.inotify = -1, .process = -1};
+    hash_index_init(&ret->names);
+    ret->process = (int)syscall(SYS_pidfd_open, id, 0);
+    if (ret->process < 0)
+        return error_errno(errno, "process %d", (int)id);
+    ret->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (ret->inotify < 0)
+        return error_errno(errno, "cannot watch files");
+    TRY(replace_open(id, &ret->target));
+    for (size_t i = 0; i < ret->target.crates.list.count; i++)
+        if (ret->target.crates.list.at[i].fd >= 0)
+            TRY(add_modules(ret, &ret->target.bases[i].relink));
+    if (!ret->objects.count)
+        return error_create(CRATELD_ERROR_NOT_FOUND,
+                            "process %d: none of its crates says from which objects it was linked", (int)id);
+    return NULL;
+}
+
+static void close_watch(struct watch *watch)
+{
+    for (size_t i = 0; i < watch->objects.count; i++) {
+        free(watch->objects.at[i].path);
+        free(watch->objects.at[i].module);
+    }
+    free(watch->objects.at);
+    hash_index_deinit(&watch->names);
+    replace_close(&watch->target);
+    if (watch->inotify >= 0)
+        close(watch->inotify);
+    if (watch->process >= 0)
+        close(watch->process);
+}
+
+/* What happens. */
+
+/* Whether the object's file has other contents than the process has. */
+static bool has_changed(struct watched *object)
+{
+    struct file file;
+    struct crateld_error *error = file_open(object->path, &file);
+    if (error) { /* it is being replaced, and there will be another event */
+        crateld_error_destroy(error);
+        return false;
+    }
+    object->seen = hash_bytes(file.data.data, file.data.size);
+    file_close(&file);
+    return object->seen != object->hash;
+}
+
+/* Notes which objects the events speak of. */
+static bool take_event(struct watch *watch, const struct inotify_event *event)
+{
+    bool is_any = false;
+    size_t cursor = 0;
+    uint32_t i;
+    if (!event->len)
+        return false;
+    while ((i = hash_index_next(&watch->names, hash_string(event->name), &cursor)) != HASH_INDEX_NONE) {
+        struct watched *object = &watch->objects.at[i];
+        if (object->folder != event->wd || strcmp(object->file, event->name) != 0)
+            continue;
+        object->is_changed = has_changed(object);
+        is_any |= object->is_changed;
+    }
+    return is_any;
+}
+
+/* Takes all events that are there; whether any object changed. */
+static bool take_events(struct watch *watch)
+{
+    static _Alignas(struct inotify_event) char buffer[64 << 10];
+    bool is_any = false;
+    ssize_t size;
+    while ((size = read(watch->inotify, buffer, sizeof buffer)) > 0)
+        for (ssize_t at = 0; at < size;) {
+            const struct inotify_event *event = (const struct inotify_event *)(buffer + at);
+            is_any |= take_event(watch, event);
+            at += (ssize_t)(sizeof *event + event->len);
+        }
+    return is_any;
+}
+
+static void print_error(struct crateld_error *error)
+{
+    (void)command_failed(error); /* what it prints is all that is wanted */
+}
+
+/* Has the process take all that changed. What it does not take now is part of the next attempt. */
+static void reload(struct watch *watch, uint64_t start)
+{
+    size_t count = 0;
+    struct control_report report;
+    const char **modules AUTO_FREE = calloc(watch->objects.count + 1, sizeof *modules);
+    if (!modules) {
+        print_error(error_memory());
+        return;
+    }
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (watch->objects.at[i].is_changed)
+            modules[count++] = watch->objects.at[i].module;
+    struct crateld_error *error = replace_modules(&watch->target, (char *const *)modules, false, &report);
+    if (error) {
+        print_error(error);
+        return;
+    }
+    for (size_t i = 0; i < watch->objects.count; i++) {
+        struct watched *object = &watch->objects.at[i];
+        if (object->is_changed)
+            object->hash = object->seen; /* of a file that was replaced since there is another event */
+        object->is_changed = false;
+    }
+    replace_print("reloaded", &report, nanoseconds() - start);
+    fflush(stdout);
+}
+
+static void serve(struct watch *watch)
+{
+    for (;;) {
+        struct pollfd wanted[] = {{.fd = watch->inotify, .events = POLLIN}, {.fd = watch->process, .events = POLLIN}};
+        if (poll(wanted, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (wanted[1].revents)
+            return;
+        uint64_t start = nanoseconds();
+        if (wanted[0].revents && take_events(watch))
+            reload(watch, start);
+    }
+}
+
+int cmd_watch(int argc, char **argv)
+{
+    struct watch watch;
+    int option = getopt_long(argc, argv, "h", options, NULL);
+    char *end = NULL;
+    long id = option < 0 && argc - optind == 1 ? strtol(argv[optind], &end, 10) : 0;
+    if (option == 'h' || id <= 0 || *end) {
+        fputs(usage, option == 'h' ? stdout : stderr);
+        return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
+    }
+    struct crateld_error *error = open_watch((pid_t)id, &watch);
+    if (!error)
+        serve(&watch);
+    close_watch(&watch);
+    return error ? command_failed(error) : EXIT_STATUS_DONE;
+}

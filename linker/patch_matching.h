@@ -1,0 +1,48 @@
+/* What the comparison of an object with its module in the base consists of. For linker/patch_*.c only. */
+#ifndef LINKER_PATCH_MATCHING_H
+#define LINKER_PATCH_MATCHING_H
+
+#include "base/hash_index.h"
+#include "linker/patch_base.h"
+
+/* The module of the base while one object is compared with it. */
+struct matching {
+    struct link *link;
+    struct patch_object *object;
+    struct hash_index section_names;     /* of the module's sections, first to last */
+    struct hash_index own_section_names; /* of the object's sections that were looked for so far */
+    const struct link_section **own_sections;
+    struct hash_index local_names;       /* of the module's symbols, less compilers' suffixes */
+    const struct relink_symbol *symbols; /* the module's */
+    bool *is_wanted;                     /* by the object's symbol indices: the patch may refer to it */
+};
+
+/* A place of the base that a name stands for. */
+struct counterpart {
+    struct relink_symbol symbol;
+    struct relink_section section;
+    uint32_t count; /* of local symbols with the stem: more than one is ambiguous unless the names are equal */
+};
+
+/* The base's counterpart of a symbol that the object defines; ret->symbol.name is NULL if there is none. Error: FORMAT.
+ */
+MUST_CHECK struct crateld_error *patch_find_counterpart(struct matching *m, const struct link_symbol *symbol,
+                                                        struct counterpart *ret);
+
+/* Variables, as opposed to constants, some of which are writable until they are relocated. */
+bool patch_is_variable(const struct link_section *section);
+
+bool patch_is_text(const struct link_section *section);
+
+/* Bytes of a name without the number that compilers put behind a static variable's ("count.0"). */
+size_t patch_stem_size(const char *name);
+bool patch_is_same_stem(const char *a, const char *b);
+
+/* The module's number in the patch. */
+uint32_t patch_module_index(const struct matching *m);
+
+/* Finds a section of variables in the base: they stay there, need more room, or are new. Errors: MISMATCH (their values
+ * can not be kept), FORMAT, MEMORY. */
+MUST_CHECK struct crateld_error *patch_place_variables(struct matching *m, struct link_section *section);
+
+#endif

@@ -1,0 +1,228 @@
+/* What becomes of variables: their storage stays where it is, so what a recompiled module has must fit it. */
+#define _GNU_SOURCE
+#include <inttypes.h>
+#include <string.h>
+
+#include "linker/patch_matching.h"
+
+static struct crateld_error *refuse(const struct link_symbol *symbol, const char *what)
+{
+    return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %s", symbol->object->path, symbol->name, what);
+}
+
+/* Whether several static variables of the object have the stem of this one's name. */
+static bool has_twin(const struct link_object *object, const struct link_symbol *symbol)
+{
+    for (uint32_t i = 1; i < object->first_global; i++) {
+        const struct link_symbol *other = object->symbols[i];
+        if (other != symbol && other->section && patch_is_variable(other->section) && other->type == symbol->type &&
+            patch_is_same_stem(other->name, symbol->name))
+            return true;
+    }
+    return false;
+}
+
+/* Where a section of variables is in the base. */
+struct storage {
+    const struct link_symbol *first;    /* the first variable that says it; NULL: none did yet */
+    uint32_t rva;                       /* of the section's start */
+    uint32_t section;                   /* of the base */
+    uint32_t known, unknown;            /* variables that the base has, and has not */
+    const struct link_symbol *stranger; /* the first that it has not */
+    uint32_t old_size;                  /* of one that has grown; 0: none has */
+};
+
+/* Takes one more variable of a section into account. */
+static struct crateld_error *place_variable(struct matching *m, const struct link_symbol *symbol,
+                                            struct storage *storage)
+{
+    struct counterpart old;
+    TRY(patch_find_counterpart(m, symbol, &old));
+    if (!old.symbol.name) {
+        storage->unknown++;
+        storage->stranger = storage->stranger ? storage->stranger : symbol;
+        return NULL;
+    }
+    if (symbol->is_local && (old.count > 1 || has_twin(symbol->object, symbol)) &&
+        patch_stem_size(symbol->name) < strlen(symbol->name))
+        return refuse(symbol, "several static variables have this name, and which is which can not be told");
+    bool was_tls = old.section.flags & RELINK_SECTION_TLS, is_tls = symbol->section->flags & SHF_TLS;
+    if (old.section.flags & RELINK_SECTION_TEXT || was_tls != is_tls)
+        return refuse(symbol, "it was something else, a function or a thread-local");
+    if (!(old.section.flags & (RELINK_SECTION_DATA | RELINK_SECTION_BSS)) && !is_tls)
+        return refuse(symbol, "it was constant, and what is to be written must be storage");
+    bool is_grown = old.symbol.size && old.symbol.size < symbol->size && !is_tls;
+    if (old.symbol.size != symbol->size && !is_grown)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
+                            symbol->object->path, symbol->name, symbol->size, old.symbol.size,
+                            patch_base_name(m->link));
+    uint32_t rva = old.section.rva + (uint32_t)old.symbol.value - (uint32_t)symbol->value;
+    if (storage->first && storage->rva != rva)
+        return refuse(symbol, "it lies elsewhere in its section than before: compile with -fdata-sections");
+    if (is_grown)
+        storage->old_size = (uint32_t)old.symbol.size;
+    storage->first = symbol;
+    storage->rva = rva;
+    storage->section = old.symbol.section;
+    storage->known++;
+    return NULL;
+}
+
+static bool is_own_variable(const struct link_symbol *symbol, const struct link_section *section)
+{
+    return symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section && symbol->type != STT_SECTION &&
+           symbol->type != STT_FILE && *symbol->name;
+}
+
+static struct crateld_error *find_storage(struct matching *m, const struct link_section *section, struct storage *ret)
+{
+    struct link_object *object = m->object->object;
+    struct relink_section base;
+    for (uint32_t i = 1; i < object->symbol_count; i++)
+        if (is_own_variable(object->symbols[i], section))
+            TRY(place_variable(m, object->symbols[i], ret));
+    if (!ret->known)
+        return NULL;
+    if (ret->unknown)
+        return refuse(ret->stranger,
+                      "it is new in a section with others, which must not move: compile with -fdata-sections");
+    TRY(relink_view_section(&m->link->patch->base->relink, ret->section, &base));
+    if (ret->old_size &&
+        (ret->known != 1 || ret->rva != base.rva || base.size != ret->old_size || section->size != ret->first->size))
+        return refuse(ret->first, "it has grown, and is not alone in its section: compile with -fdata-sections");
+    /* What has no name, which compilers make of constants, is there too. */
+    if (!ret->old_size && base.size != section->size)
+        return refuse(ret->first,
+                      "its section has another size, for variables came or went: compile with -fdata-sections");
+    return NULL;
+}
+
+/* A variable that needs more room than the base has for it. */
+static struct crateld_error *add_grown(struct matching *m, struct link_section *section, const struct storage *storage)
+{
+    struct patch_grown grown = {section,
+                                storage->first->name,
+                                storage->section,
+                                {.module = patch_module_index(m),
+                                 .base_rva = storage->rva,
+                                 .old_size = storage->old_size,
+                                 .new_size = (uint32_t)section->size}};
+    return VEC_PUSH(&m->link->patch->grown, grown) ? NULL : error_memory();
+}
+
+/* Whether the variable's initial value may differ from the base's: bytes do, or some of it is an address. */
+static bool has_other_value(const struct matching *m, const struct link_section *section,
+                            const struct link_symbol *symbol, const struct storage *storage)
+{
+    struct span new_bytes, old_bytes;
+    for (uint32_t i = 0; i < section->reloc_count; i++)
+        if (section->relocs[i].r_offset + 8 > symbol->value &&
+            section->relocs[i].r_offset < symbol->value + symbol->size)
+            return true;
+    return !span_slice(section->data, symbol->value, symbol->size, &new_bytes) ||
+           !span_slice(m->link->patch->base->file.data, storage->rva + symbol->value, symbol->size, &old_bytes) ||
+           memcmp(new_bytes.data, old_bytes.data, symbol->size) != 0;
+}
+
+static struct crateld_error *add_symbol_init(struct matching *m, struct link_section *section,
+                                             const struct link_symbol *symbol, const struct storage *storage)
+{
+    struct patch_init init = {section,
+                              symbol->value,
+                              symbol->name,
+                              {.module = patch_module_index(m),
+                               .base_rva = storage->rva + (uint32_t)symbol->value,
+                               .size = (uint32_t)symbol->size}};
+    return VEC_PUSH(&m->link->patch->inits, init) ? NULL : error_memory();
+}
+
+/* Other initial values for variables that the base has. */
+static struct crateld_error *add_init(struct matching *m, struct link_section *section, const struct storage *storage)
+{
+    const struct patch_section *matched = &m->object->sections[section->index];
+    if (matched->fate == PATCH_SAME && matched->base == storage->section)
+        return NULL;
+    struct relink_section base;
+    TRY(relink_view_section(&m->link->patch->base->relink, storage->section, &base));
+    if (section->type == SHT_NOBITS && base.flags & RELINK_SECTION_BSS)
+        return NULL;
+    if (section->flags & SHF_TLS)
+        return refuse(storage->first, "a thread-local's initial value changed, which other threads have already");
+    for (uint32_t i = 1; i < section->object->symbol_count; i++) {
+        const struct link_symbol *symbol = section->object->symbols[i];
+        if (is_own_variable(symbol, section) && symbol->size && has_other_value(m, section, symbol, storage))
+            TRY(add_symbol_init(m, section, symbol, storage));
+    }
+    return NULL;
+}
+
+/* The text that refers to the symbol or its section, the first of it: the scope of a variable that only one function
+ * knows. */
+static const char *scope_of(const struct link_section *section)
+{
+    const struct link_object *object = section->object;
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        const struct link_section *text = &object->sections[i];
+        for (uint32_t k = 0; patch_is_text(text) && k < text->reloc_count; k++)
+            if (object->symbols[ELF64_R_SYM(text->relocs[k].r_info)]->section == section)
+                return text->name;
+    }
+    return "";
+}
+
+/* What identifies new variables among all patches: a name, and where that is not enough, module and scope. */
+static const char *fresh_name(struct matching *m, const struct link_section *section, const struct link_symbol *symbol)
+{
+    const struct relink_module *module = &m->object->module;
+    if (symbol && !symbol->is_local)
+        return symbol->name;
+    const char *name = symbol ? symbol->name : section->name;
+    bool is_numbered = symbol && patch_stem_size(name) < strlen(name);
+    return arena_printf(&m->link->arena, "%.*s of %s(%s)%s", (int)(symbol ? patch_stem_size(name) : strlen(name)), name,
+                        module->path, module->member, is_numbered ? scope_of(section) : "");
+}
+
+/* Variables that the base does not have: the first patch with them has their storage. */
+static struct crateld_error *add_fresh(struct matching *m, struct link_section *section,
+                                       const struct link_symbol *symbol)
+{
+    struct link_object *object = m->object->object;
+    if (section->flags & SHF_TLS || !section->size)
+        return NULL;
+    struct patch_fresh fresh = {section, fresh_name(m, section, symbol), patch_module_index(m)};
+    if (!fresh.name || !VEC_PUSH(&m->link->patch->fresh, fresh))
+        return error_memory();
+    for (uint32_t i = 1; i < object->symbol_count; i++)
+        if (object->symbols[i]->state == LINK_SYMBOL_DEFINED && object->symbols[i]->section == section)
+            TRY(patch_use_fresh(m->link, object->symbols[i]));
+    return NULL;
+}
+
+struct crateld_error *patch_place_variables(struct matching *m, struct link_section *section)
+{
+    struct link_object *object = m->object->object;
+    const struct patch_section *matched = &m->object->sections[section->index];
+    struct storage storage = {0};
+    TRY(find_storage(m, section, &storage));
+    if (!storage.known && matched->fate == PATCH_CHANGED && !storage.unknown && section->size)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: section %s, which has no symbols, changed: what of it is state can "
+                            "not be told",
+                            object->path, section->name);
+    if (!storage.known && (matched->fate != PATCH_SAME || storage.unknown))
+        return add_fresh(m, section, storage.stranger);
+    struct relink_section base;
+    if (!storage.known) {
+        TRY(relink_view_section(&m->link->patch->base->relink, matched->base, &base));
+        storage.rva = base.rva;
+    } else {
+        TRY(storage.old_size ? add_grown(m, section, &storage) : add_init(m, section, &storage));
+    }
+    uint32_t bias = section->flags & SHF_TLS ? m->link->patch->base->view.header.tls_rva : 0;
+    for (uint32_t i = 1; i < object->symbol_count; i++) {
+        struct link_symbol *symbol = object->symbols[i];
+        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section)
+            TRY(patch_use_base(m->link, symbol, storage.rva + (uint32_t)symbol->value - bias));
+    }
+    return NULL;
+}

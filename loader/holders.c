@@ -1,0 +1,182 @@
+#define _GNU_SOURCE
+#include "loader/holders.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "loader/address_index.h"
+#include "loader/context.h"
+#include "loader/park.h"
+
+/* A walk over /proc/self/maps through a buffer of its own. */
+struct maps {
+    int fd;
+    size_t size, at;
+    char text[16 << 10];
+};
+
+struct mapping {
+    uint64_t start, end;
+    bool is_writable, is_private;
+    const char *name; /* in the walk's buffer */
+};
+
+/* The next line, without its end; NULL at the end. */
+static char *next_line(struct maps *maps)
+{
+    for (;;) {
+        char *line = maps->text + maps->at, *end = memchr(line, '\n', maps->size - maps->at);
+        if (end) {
+            *end = 0;
+            maps->at = (size_t)(end + 1 - maps->text);
+            return line;
+        }
+        memmove(maps->text, line, maps->size - maps->at);
+        maps->size -= maps->at;
+        maps->at = 0;
+        ssize_t got = read(maps->fd, maps->text + maps->size, sizeof maps->text - maps->size);
+        if (got <= 0)
+            return NULL;
+        maps->size += (size_t)got;
+    }
+}
+
+static bool next_mapping(struct maps *maps, struct mapping *ret)
+{
+    char *line = next_line(maps), *rest;
+    if (!line)
+        return false;
+    ret->start = strtoull(line, &rest, 16);
+    ret->end = strtoull(rest + (*rest == '-'), &rest, 16);
+    ret->is_writable = strlen(rest) > 4 && rest[1] == 'r' && rest[2] == 'w';
+    ret->is_private = ret->is_writable && rest[4] == 'p';
+    ret->name = strpbrk(rest, "/[");
+    return true;
+}
+
+/* The stretch into which the word points; the count if none. */
+static size_t find_stretch(const struct holders_query *query, uint64_t word)
+{
+    size_t i = 0;
+    while (i < query->count &&
+           word - (uint64_t)(uintptr_t)query->stretches[i].base - query->stretches[i].rva >= query->stretches[i].size)
+        i++;
+    return i;
+}
+
+static bool is_known(const struct holders_query *query, uint64_t address)
+{
+    size_t low = 0, high = query->known_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (query->known[middle] < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < query->known_count && query->known[low] == address;
+}
+
+/* The first word in [start, end) that counts; NULL if there is none. */
+static const uint64_t *search(const struct holders_query *query, uint64_t start, uint64_t end, size_t *stretch)
+{
+    for (uint64_t at = (start + 7) & ~UINT64_C(7); at + 8 <= end; at += 8) {
+        const uint64_t *word = (const uint64_t *)(uintptr_t)at;
+        *stretch = find_stretch(query, *word);
+        if (*stretch < query->count && !is_known(query, at))
+            return word;
+    }
+    return NULL;
+}
+
+static bool found(struct holder *ret, size_t stretch, bool is_fleeting)
+{
+    ret->stretch = stretch;
+    ret->is_fleeting = is_fleeting;
+    return true;
+}
+
+/* The thread whose stack is in the mapping; NULL if none is. */
+static const struct parked_thread *find_thread(const struct mapping *mapping)
+{
+    size_t count;
+    const struct parked_thread *threads = park_list(&count);
+    for (size_t i = 0; i < count; i++)
+        if (threads[i].context && context_sp(threads[i].context) >= mapping->start &&
+            context_sp(threads[i].context) < mapping->end)
+            return &threads[i];
+    return NULL;
+}
+
+static bool search_registers(const struct holders_query *query, struct holder *ret)
+{
+    size_t count;
+    const struct parked_thread *threads = park_list(&count);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t registers = 0;
+        const uint64_t *words = threads[i].context ? context_registers(threads[i].context, &registers) : NULL;
+        for (uint32_t k = 0; k < registers; k++) {
+            size_t stretch = find_stretch(query, words[k]);
+            if (stretch == query->count)
+                continue;
+            snprintf(ret->text, sizeof ret->text, "a register of thread %d", (int)threads[i].id);
+            return found(ret, stretch, true);
+        }
+    }
+    return false;
+}
+
+static void describe(struct holder *ret, const struct mapping *mapping, const uint64_t *word)
+{
+    const struct loaded_crate *crate = address_index_find((uint64_t)(uintptr_t)word);
+    if (crate)
+        snprintf(ret->text, sizeof ret->text, "the data of %s, at 0x%" PRIx64, crate->path,
+                 (uint64_t)((const uint8_t *)word - crate->base));
+    else
+        snprintf(ret->text, sizeof ret->text, "%s, at %p", mapping->name ? mapping->name : "memory",
+                 (const void *)word);
+}
+
+/* Of stacks only what is in use is looked at; of this thread's nothing. */
+static bool search_mapping(const struct holders_query *query, const struct mapping *mapping, struct holder *ret)
+{
+    uint64_t start = mapping->start, here = (uint64_t)(uintptr_t)&start;
+    if (!mapping->is_private || (here >= mapping->start && here < mapping->end))
+        return false;
+    const struct parked_thread *thread = find_thread(mapping);
+    if (thread)
+        start = context_sp(thread->context) - CONTEXT_RED_ZONE;
+    size_t stretch;
+    const uint64_t *word = search(query, start > mapping->start ? start : mapping->start, mapping->end, &stretch);
+    if (!word)
+        return false;
+    if (thread)
+        snprintf(ret->text, sizeof ret->text, "the stack of thread %d", (int)thread->id);
+    else
+        describe(ret, mapping, word);
+    return found(ret, stretch, thread != NULL);
+}
+
+bool holders_find(const struct holders_query *query, struct holder *ret)
+{
+    static struct maps maps; /* called by one thread at a time */
+    struct mapping mapping;
+    if (search_registers(query, ret))
+        return true;
+    int fd AUTO_CLOSE = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    maps.fd = fd;
+    maps.size = maps.at = 0;
+    if (fd < 0) {
+        snprintf(ret->text, sizeof ret->text, "memory that can not be looked at (/proc/self/maps)");
+        return found(ret, 0, false);
+    }
+    while (next_mapping(&maps, &mapping))
+        if (search_mapping(query, &mapping, ret))
+            return true;
+    return false;
+}

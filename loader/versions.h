@@ -1,0 +1,82 @@
+/* Which version of a crate's functions and variables is in effect.
+ *
+ * The patches of a crate, its base, are kept in the order in which they were loaded. Each module of a patch is active
+ * or not; of the patches with a module only one has it active, and its versions of functions are those that are
+ * entered. A variable that has grown stays where it went, whichever patch is active. Called under the process's lock.
+ */
+#ifndef LOADER_VERSIONS_H
+#define LOADER_VERSIONS_H
+
+#include "base/vec.h"
+#include "loader/loaded.h"
+
+/* A variable that is elsewhere. */
+struct moved_variable {
+    uint32_t base_rva, base_size; /* where it is in the base's image */
+    uint32_t size;                /* now */
+    struct loaded_crate *crate;   /* borrowed; the patch in whose data it is */
+    uint32_t rva;                 /* there */
+    uint8_t *image;               /* owned; its initial value, `size` bytes */
+};
+
+/* A variable that the base does not have. */
+struct fresh_variable {
+    const char *name;           /* borrowed from the patch */
+    struct loaded_crate *patch; /* borrowed; the first that had it */
+    uint32_t rva, size;         /* there */
+};
+
+struct versions {
+    VEC(struct loaded_crate *) patches; /* borrowed; those that are mapped, oldest first */
+    VEC(struct moved_variable) variables;
+    VEC(struct fresh_variable) fresh;
+};
+
+/* A module of a patch. */
+struct version {
+    struct loaded_crate *patch; /* borrowed */
+    uint32_t module;
+};
+
+/* Which modules were active at some time, of some bases. */
+struct version_set {
+    VEC(struct loaded_crate *) bases; /* borrowed */
+    VEC(struct version) active;
+};
+
+/* Adds what is active of the base. Error: MEMORY. */
+MUST_CHECK struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base);
+
+/* Makes of the set's bases just that active which is in it. */
+void version_set_restore(const struct version_set *set);
+
+/* NULL is allowed. */
+void version_set_destroy(struct version_set *set);
+
+/* The record of the crate's versions, made if it has none. Error: MEMORY. */
+MUST_CHECK struct crateld_error *versions_of(struct loaded_crate *base, struct versions **ret);
+
+/* NULL is allowed. */
+void versions_destroy(struct versions *versions);
+
+/* The address of what the place `rva` of the crate is the start of, if that is a function, or is within, if it is a
+ * variable: where it is now. */
+uint64_t versions_address(const struct loaded_crate *base, uint32_t rva);
+
+/* The variable that has grown and held the place `rva` of the crate; NULL if there is none. */
+struct moved_variable *versions_variable(const struct loaded_crate *base, uint32_t rva);
+
+/* Enters the patch's new variables, those that are not there yet. Error: MISMATCH (an earlier patch
+ * has one of another size), MEMORY. */
+MUST_CHECK struct crateld_error *versions_add_fresh(struct loaded_crate *patch);
+
+/* The address of the new variable's place that is at `rva` of the patch itself. Error: FORMAT (it is in none). */
+MUST_CHECK struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret);
+
+/* Whether the place `rva` of the base's text is superseded: whoever is there stays with what it refers to. */
+bool versions_is_superseded(const struct loaded_crate *base, uint32_t rva);
+
+/* Whether any module of the patch is active. */
+bool versions_is_active(const struct loaded_crate *patch);
+
+#endif
