@@ -193,8 +193,8 @@ static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct c
         crate.name = strdup(name);
         crate.path = strdup(name + name_size);
     }
-    if (crate.name && crate.path && VEC_PUSH(&crates->list, crate))
-        return NULL;
+    if (crate.name && crate.path && VEC_PUSH(&crates->list, crate)) // cppcheck-suppress memleak; the list owns them
+        return NULL;                                                // cppcheck-suppress memleak
     free(crate.name);
     free(crate.path);
     if (crate.fd >= 0)

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/runtime_folder.h"
 #include "base/vec.h"
 #include "loader/control_format.h"
 

@@ -145,7 +145,7 @@ static uint64_t find_restorer(void)
 /* Whether the thread may be in a signal handler, that may have interrupted anything. */
 static bool is_in_handler(const ucontext_t *context)
 {
-    uint64_t restorer = find_restorer(), sp = context_sp(context) & ~UINT64_C(7), words[512];
+    uint64_t restorer = find_restorer(), sp = context_sp(context) & ~UINT64_C(7), words[512] = {0};
     for (uint64_t done = 0; restorer && done < SCANNED; done += sizeof words) {
         struct iovec here = {words, sizeof words}, there = {(void *)(uintptr_t)(sp + done), sizeof words};
         ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "base/runtime_folder.h"
 #include "base/vec.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"

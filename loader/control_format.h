@@ -3,11 +3,7 @@
 #ifndef LOADER_CONTROL_FORMAT_H
 #define LOADER_CONTROL_FORMAT_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <sys/statvfs.h>
 
 #define CONTROL_MAGIC UINT32_C(0x6c727463) /* "ctrl" */
 
@@ -44,32 +40,5 @@ struct control_report {
     uint32_t modules, functions, variables_set, variables_kept, variables_grown, relocations, users, pages;
     uint64_t plan_ns, pause_ns;
 };
-
-enum { CONTROL_PATH_SIZE = 108 }; /* of struct sockaddr_un */
-
-/* A folder for what lives as long as a process, patches among it: in memory, where programs may be run from it. */
-static inline const char *control_temporary_folder(void)
-{
-    static const char memory[] = "/dev/shm";
-    struct statvfs status;
-    bool is_good = statvfs(memory, &status) == 0 && !(status.f_flag & (ST_NOEXEC | ST_RDONLY));
-    return is_good ? memory : "/tmp";
-}
-
-/* Writes the path of the socket of process `id`, run by user `user` with `runtime_folder` as $XDG_RUNTIME_DIR (NULL:
- * unset), into `path`, and the length of its folder's path into *folder_length; false if it is too long. */
-static inline bool control_path(const char *runtime_folder, unsigned user, int id, char path[CONTROL_PATH_SIZE],
-                                size_t *folder_length)
-{
-    char folder[CONTROL_PATH_SIZE];
-    bool has_folder = runtime_folder && *runtime_folder == '/';
-    int length = has_folder ? snprintf(folder, sizeof folder, "%s/crateld", runtime_folder)
-                            : snprintf(folder, sizeof folder, "%s/crateld-%u", control_temporary_folder(), user);
-    if (length < 0 || length >= CONTROL_PATH_SIZE)
-        return false;
-    *folder_length = (size_t)length;
-    length = snprintf(path, CONTROL_PATH_SIZE, "%s/%d", folder, id);
-    return length > 0 && length < CONTROL_PATH_SIZE;
-}
 
 #endif

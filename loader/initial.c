@@ -16,7 +16,7 @@ static bool is_active(const struct loaded_crate *patch, uint32_t module)
 /* Calls `visit` for each initial value that an active module of the base's patches has. */
 static struct crateld_error *for_each_value(struct initial_values *values, struct loaded_crate *base,
                                             struct crateld_error *(*visit)(struct initial_values *values,
-                                                                           const struct initial_value *value))
+                                                                           struct initial_value value))
 {
     for (size_t n = 0; n < base->versions->patches.count; n++) {
         const struct loaded_crate *patch = base->versions->patches.at[n];
@@ -24,21 +24,21 @@ static struct crateld_error *for_each_value(struct initial_values *values, struc
             const struct crate_init *init = &patch->view.inits[i];
             struct initial_value value = {base, init->base_rva, init->size, init->name, patch, init->image_rva};
             if (is_active(patch, init->module))
-                TRY(visit(values, &value));
+                TRY(visit(values, value));
         }
         for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_GROWN); i++) {
             const struct crate_grown *grown = &patch->view.grown[i];
             struct initial_value value = {base, grown->base_rva, grown->new_size, grown->name, patch, grown->image_rva};
             if (is_active(patch, grown->module))
-                TRY(visit(values, &value));
+                TRY(visit(values, value));
         }
     }
     return NULL;
 }
 
-static struct crateld_error *note(struct initial_values *values, const struct initial_value *value)
+static struct crateld_error *note(struct initial_values *values, struct initial_value value)
 {
-    return VEC_PUSH(&values->noted, *value) ? NULL : error_memory();
+    return VEC_PUSH(&values->noted, value) ? NULL : error_memory();
 }
 
 struct crateld_error *initial_note(struct initial_values *values, struct loaded_crate *base)
@@ -263,12 +263,12 @@ static const struct initial_value *find_noted(const struct initial_values *value
     return NULL;
 }
 
-static struct crateld_error *plan_after(struct initial_values *values, const struct initial_value *value)
+static struct crateld_error *plan_after(struct initial_values *values, struct initial_value value)
 {
-    const struct initial_value *before = find_noted(values, value);
-    if (before && before->patch == value->patch && before->image_rva == value->image_rva)
+    const struct initial_value *before = find_noted(values, &value);
+    if (before && before->patch == value.patch && before->image_rva == value.image_rva)
         return NULL;
-    return add_change(values, before, value);
+    return add_change(values, before, &value);
 }
 
 /* Of the values before: those that no active patch has any more. */
