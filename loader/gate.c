@@ -65,13 +65,25 @@ static bool make_gates(const struct toc_stub_ops *stubs)
 
 /* Whether the crate may be entered by gates at all. Code of one with initialisers, ifuncs or fixups in its text is in
  * use before all of it is ready. */
-static bool may_have_gates(const struct loaded_crate *crate)
+static bool is_fit(const struct loaded_crate *crate)
 {
     static const uint32_t unfit = CRATE_FLAG_EAGER | CRATE_FLAG_TEXT_FIXUPS | CRATE_FLAG_PATCH;
-    return atomic_load_explicit(&((struct loaded_crate *)crate)->state, memory_order_relaxed) == LOADED_MAPPED &&
-           !(crate->view.header.flags & unfit) && !crate->process->opts.binds_now && !valgrind_is_running() &&
+    return !(crate->view.header.flags & unfit) && !crate->process->opts.binds_now && !valgrind_is_running() &&
            !debugger_is_watching() &&
            activate_first_import(crate, CRATE_IMPORT_IFUNC) == activate_first_import(crate, CRATE_IMPORT_ADDRESS);
+}
+
+/* The same, found out once, for a crate that is not active yet. */
+static struct crateld_error *may_have_gates(struct loaded_crate *crate, bool *ret)
+{
+    *ret = false;
+    if (atomic_load_explicit(&crate->state, memory_order_relaxed) != LOADED_MAPPED)
+        return NULL;
+    TRY(activate_check_meta(crate));
+    if (crate->gate_fitness == LOADED_FITNESS_UNKNOWN)
+        crate->gate_fitness = is_fit(crate) ? LOADED_FIT : LOADED_UNFIT;
+    *ret = crate->gate_fitness == LOADED_FIT;
+    return NULL;
 }
 
 /* Whether a gate can stand at the function's address. */
@@ -138,9 +150,12 @@ struct crateld_error *gate_close(struct loaded_crate *provider, const struct cra
                                  bool *ret)
 {
     *ret = false;
-    if (!may_have_gates(provider) || import->flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_BASE))
+    bool is_possible = false;
+    if (import->flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_BASE))
         return NULL;
-    TRY(activate_check_meta(provider));
+    TRY(may_have_gates(provider, &is_possible));
+    if (!is_possible)
+        return NULL;
     uint32_t i = crate_view_find_export(&provider->view, import->hash, name);
     struct crate_export export;
     if (i == CRATE_NONE)

@@ -27,6 +27,13 @@ enum loaded_state {
     LOADED_FAILED,     /* activation failed: never to be tried again */
 };
 
+/* Whether a crate may have gates. */
+enum loaded_fitness {
+    LOADED_FITNESS_UNKNOWN,
+    LOADED_FIT,
+    LOADED_UNFIT,
+};
+
 /* One crate that uses another; a node of the list at the other's toc->users. */
 struct loaded_user {
     struct loaded_crate *user; /* borrowed */
@@ -54,6 +61,7 @@ struct loaded_crate {
     uint8_t *base;                  /* address of rva 0; owned mapping */
     size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
     uint32_t gates_rva, gates_end;  /* pages of gates in place of its text: loader/gate.h; end 0: none */
+    uint8_t gate_fitness;           /* enum loaded_fitness */
     uint64_t early_users;           /* toc->users while the crate is not active */
     size_t reserve_used;            /* bytes at the end of the reserve that patches have */
     struct crateld_toc *toc;        /* in the image */
