@@ -173,15 +173,15 @@ int main(void)
     pthread_join(thread, 0);
 }
 """
-PAUSE_WORK = """int table[SIZE] = {1};
-static volatile int sum;
-int work(int n) { int all = 0; for (int i = 0; i < n; i++) all += i ^ n; table[n % 4]++; sum = all; return all; }
+PAUSE_WORK = """static volatile int sum;
+int work(int n) { int all = 0; for (int i = 0; i < n; i++) all += i ^ (n + VERSION); sum = all; return all; }
 """
 PAUSE_ROUNDS = 20
 
 
 def pauses(at):
-    """The pauses, in ms, of reloads that hold all threads: a variable grows each time."""
+    """The pauses, in ms, of reloads of a function that all threads are in: the time in which pages and words are changed, and
+    threads that come to them may wait."""
     process = subprocess.Popen(["crateld", "run", "app.crate"], cwd=at, stdout=subprocess.PIPE, text=True, preexec_fn=on_all_processors)
     try:
         read_line(process)
@@ -202,8 +202,8 @@ def pause_8_threads():
     (at / "work.c").write_text(PAUSE_WORK)
     compile_all((*GCC, "-pthread"), ["main.c"], at)
     for i in range(PAUSE_ROUNDS):
-        run(*GCC, f"-DSIZE={64 * (i + 2)}", "-c", "work.c", "-o", f"work.{i}.o", cwd=at)
-    run(*GCC, "-DSIZE=64", "-c", "work.c", "-o", "work.o", cwd=at)
+        run(*GCC, f"-DVERSION={i + 2}", "-c", "work.c", "-o", f"work.{i}.o", cwd=at)
+    run(*GCC, "-DVERSION=1", "-c", "work.c", "-o", "work.o", cwd=at)
     crate(["main.o", "work.o"], "app.crate", "-lpthread", cwd=at)
     run("gcc", "-O2", "-pthread", SOURCES / "bench_protect.c", "-o", "protect", cwd=at)
     ours = pauses(at)
@@ -222,7 +222,7 @@ def steady_call():
     return loops_against(crates(folder("steady")), crates(folder("steady-peer"), "--no-relink"))
 
 
-REQUESTS = 4000
+REQUESTS = 20000
 CLIENTS = 4
 
 
@@ -276,7 +276,7 @@ def server_p99():
 
             def reload():
                 version = 0
-                while not is_over.wait(0.01):
+                while not is_over.wait(0.02):
                     version = 1 - version
                     (at / "handler.next").write_bytes((at / f"handler.{version}.o").read_bytes())
                     os.rename(at / "handler.next", at / "handler.o")

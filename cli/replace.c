@@ -55,7 +55,7 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
     for (size_t i = 0; i < target->crates.list.count; i++) {
         uint32_t count = 0;
         if (target->crates.list.at[i].fd >= 0)
-            TRY(link_patch_count_modules(&target->bases[i].relink, module, &count));
+            TRY(link_patch_count_modules(&target->bases[i], module, &count));
         else
             stripped++;
         if (count && found != SIZE_MAX)
@@ -137,7 +137,7 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
     for (size_t i = 0; i < replacement->patches.count; i++) {
         const char *path = replacement->patches.at[i];
         size_t size = strlen(path) + 1;
-        if (!VEC_RESERVE(&payload, size)) {
+        if (!VEC_RESERVE(&payload, size) || !payload.at) {
             free(payload.at);
             return error_memory();
         }

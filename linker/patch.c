@@ -17,6 +17,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
 {
     struct span relink;
     *ret = (struct link_base){.path = name};
+    hash_index_init(&ret->file_names);
     TRY(file_open(path, &ret->file));
     TRY(crate_view_open(name, ret->file.data, &ret->view));
     TRY(crate_check_meta(name, ret->file.data, &ret->view.header));
@@ -29,12 +30,14 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
             "%s: has no relink section (it was stripped, or linked with --no-relink): no patch can be made "
             "for it",
             name);
-    return relink_view_open(name, relink, &ret->relink);
+    TRY(relink_view_open(name, relink, &ret->relink));
+    return patch_index_modules(ret);
 }
 
 void link_base_close(struct link_base *base)
 {
     file_close(&base->file);
+    hash_index_deinit(&base->file_names);
 }
 
 /* The base comes first, then what it needs, in its order: provider i + 1 is needed i. */

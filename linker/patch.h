@@ -10,6 +10,7 @@
 #define LINKER_PATCH_H
 
 #include "base/file.h"
+#include "base/hash_index.h"
 #include "crate/reader.h"
 #include "crate/writer.h"
 #include "linker/link.h"
@@ -22,6 +23,7 @@ struct link_base {
     struct file file; /* owned */
     struct crate_view view;
     struct relink_view relink;
+    struct hash_index file_names; /* of the modules' files */
 };
 
 /* Opens the crate in the file at `path`, which is called `name`. Close it in any case. Errors: those of opening crates;
@@ -55,7 +57,7 @@ MUST_CHECK struct crateld_error *link_patch_match(struct link *link);
 
 /* Sets *ret to how many modules of a crate `module`, "new.o" or "old.o=new.o", can be a new version of. Error: FORMAT.
  */
-MUST_CHECK struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module,
+MUST_CHECK struct crateld_error *link_patch_count_modules(const struct link_base *base, const char *module,
                                                           uint32_t *ret);
 
 /* What a relocation of a patch that names `symbol`, in section `from`, refers to: `symbol`, or what stands for a

@@ -91,6 +91,9 @@ static inline const char *patch_file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* Enters the base's modules into its index, by the names of their files. Errors: FORMAT, MEMORY. */
+MUST_CHECK struct crateld_error *patch_index_modules(struct link_base *base);
+
 /* The symbols of a module of the base, decoded once; in the link's arena. Errors: FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
                                                       const struct relink_symbol **ret);

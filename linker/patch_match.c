@@ -41,15 +41,43 @@ static bool is_name_of(const struct relink_module *module, const char *text, siz
            text[path_length] == '(' && !memcmp(text + path_length + 1, module->member, member_length);
 }
 
+struct crateld_error *patch_index_modules(struct link_base *base)
+{
+    for (uint32_t i = 0; i < base->relink.module_count; i++) {
+        struct relink_module module;
+        TRY(relink_view_module(&base->relink, i, &module));
+        if (!hash_index_add(&base->file_names,
+                            hash_string(patch_file_name(*module.member ? module.member : module.path))))
+            return error_memory();
+    }
+    return NULL;
+}
+
+/* The name of the file that is named by "path" or "path(member)", with its length. */
+static const char *file_of(const char *text, size_t length, size_t *ret_length)
+{
+    const char *end = text + length, *open = length && end[-1] == ')' ? memrchr(text, '(', length) : NULL;
+    const char *start = open ? open + 1 : text, *stop = open ? end - 1 : end;
+    const char *slash = memrchr(start, '/', (size_t)(stop - start));
+    start = slash ? slash + 1 : start;
+    *ret_length = (size_t)(stop - start);
+    return start;
+}
+
 /* Sets *ret to the only module called so; *count is how many there are. */
-static struct crateld_error *find_named(const struct relink_view *relink, const char *text, size_t length, bool by_file,
+static struct crateld_error *find_named(const struct link_base *base, const char *text, size_t length, bool by_file,
                                         struct relink_module *ret, uint32_t *count)
 {
+    size_t file_length, cursor = 0;
+    const char *file = file_of(text, length, &file_length);
+    uint64_t hash = hash_bytes(file, file_length);
+    uint32_t i;
     *count = 0;
-    for (uint32_t i = 0; i < relink->module_count; i++) {
+    while ((i = hash_index_next(&base->file_names, hash, &cursor)) != HASH_INDEX_NONE) {
         struct relink_module module;
-        TRY(relink_view_module(relink, i, &module));
-        if (!*module.path || !is_name_of(&module, text, length, by_file))
+        TRY(relink_view_module(&base->relink, i, &module));
+        bool is_it = by_file ? is_name_of(&module, file, file_length, true) : is_name_of(&module, text, length, false);
+        if (!*module.path || !is_it)
             continue;
         *ret = module;
         ++*count;
@@ -58,27 +86,25 @@ static struct crateld_error *find_named(const struct relink_view *relink, const 
 }
 
 /* Sets *ret to the module that `name`, of `length` bytes, is: one called so, else one whose file is. */
-static struct crateld_error *find_known(const struct relink_view *relink, const char *name, size_t length,
+static struct crateld_error *find_known(const struct link_base *base, const char *name, size_t length,
                                         struct relink_module *ret, uint32_t *count)
 {
-    const char *slash = memrchr(name, '/', length), *file = slash ? slash + 1 : name;
-    TRY(find_named(relink, name, length, false, ret, count));
-    return *count ? NULL : find_named(relink, file, length - (size_t)(file - name), true, ret, count);
+    TRY(find_named(base, name, length, false, ret, count));
+    return *count ? NULL : find_named(base, name, length, true, ret, count);
 }
 
-struct crateld_error *link_patch_count_modules(const struct relink_view *relink, const char *module, uint32_t *ret)
+struct crateld_error *link_patch_count_modules(const struct link_base *base, const char *module, uint32_t *ret)
 {
     struct relink_module found;
-    return find_known(relink, module, strcspn(module, "="), &found, ret);
+    return find_known(base, module, strcspn(module, "="), &found, ret);
 }
 
 static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
 {
-    const struct relink_view *relink = &link->patch->base->relink;
     const char *name = renamed(link, path);
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
-    TRY(find_known(relink, name, length, ret, &count));
+    TRY(find_known(link->patch->base, name, length, ret, &count));
     if (count == 1)
         return NULL;
     return error_create(CRATELD_ERROR_NOT_FOUND,
@@ -390,6 +416,16 @@ static struct crateld_error *add_unit(struct matching *m, const struct patch_sec
     return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
+/* Whether the function is, and alone in its section, the one that g++ or clang makes of a file's objects that are
+ * constructed before main. */
+static bool constructs_objects(const struct link_symbol *symbol)
+{
+    return (has_prefix(symbol->name, "_GLOBAL__sub_I_") ||
+            strstr(symbol->name, "__static_initialization_and_destruction_") ||
+            has_prefix(symbol->name, "__cxx_global_var_init")) &&
+           symbol->size == symbol->section->size;
+}
+
 /* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
  */
 static struct crateld_error *place_code(struct matching *m, struct link_symbol *symbol)
@@ -410,6 +446,10 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
         return NULL;
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
+    if (constructs_objects(symbol))
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: objects with constructors came, went or changed ('%s'): constructors have run already",
+                            symbol->object->path, symbol->name);
     return add_move(m, symbol, &old);
 }
 

@@ -455,6 +455,22 @@ static struct crateld_error *make(struct commit *commit)
     return NULL;
 }
 
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* While threads run: those that come to a page that is being replaced wait for that. */
+static struct crateld_error *make_running(struct commit *commit)
+{
+    uint64_t start = nanoseconds();
+    struct crateld_error *error = make(commit);
+    commit->report->pause_ns = nanoseconds() - start;
+    return error;
+}
+
 static int compare_addresses(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -485,13 +501,6 @@ static struct crateld_error *prepare_search(const struct commit *commit, struct 
     qsort(ret->known, known, sizeof *ret->known, compare_addresses);
     ret->query = (struct holders_query){ret->stretches, count, ret->known, known};
     return NULL;
-}
-
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* Holds all threads and makes the changes, unless somebody has a pointer to a variable that moves; *is_held then. */
@@ -557,10 +566,11 @@ static struct crateld_error *keep_history(struct commit *commit, struct process 
 /* Takes back what plan() made of the records. */
 static void undo(struct commit *commit)
 {
-    if (commit->before)
-        version_set_restore(commit->before);
-    for (size_t i = 0; i < commit->fresh_counts.count; i++)
-        commit->before->bases.at[i]->versions->fresh.count = commit->fresh_counts.at[i];
+    const struct version_set *before = commit->before;
+    if (before)
+        version_set_restore(before);
+    for (size_t i = 0; before && i < commit->fresh_counts.count; i++)
+        before->bases.at[i]->versions->fresh.count = commit->fresh_counts.at[i];
     initial_undo(&commit->values);
 }
 
@@ -584,7 +594,7 @@ struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t c
     struct process *process = patches[0]->process;
     struct crateld_error *error = VEC_RESERVE(&process->history, 1) ? plan(&commit) : error_memory();
     if (!error && !is_trial)
-        error = commit.values.growths.count && is_running() ? make_with_growth(&commit) : make(&commit);
+        error = commit.values.growths.count && is_running() ? make_with_growth(&commit) : make_running(&commit);
     if (error || is_trial)
         undo(&commit);
     else
@@ -602,7 +612,7 @@ struct crateld_error *patch_rollback(struct process *process, struct patch_repor
     struct commit commit = {.target = target, .report = ret};
     struct crateld_error *error = plan(&commit);
     if (!error)
-        error = make(&commit);
+        error = make_running(&commit);
     if (error) {
         undo(&commit);
     } else {

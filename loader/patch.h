@@ -19,7 +19,7 @@ struct patch_report {
     uint32_t relocations;     /* places of the base that were changed, and those in the new modules */
     uint32_t users;           /* other crates that were informed */
     uint32_t pages;           /* of text that were replaced */
-    uint64_t pause_ns;        /* for which threads were held */
+    uint64_t pause_ns;        /* for which threads were held, or, if they were not, could at most be delayed */
 };
 
 /* Maps the patch at `path` near its base, which is loaded, and finds all that it needs; nothing of it takes effect.

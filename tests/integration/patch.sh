@@ -182,6 +182,21 @@ done
 LIBRARIES=()
 COMPILER=$CC
 
+# An object that would have to be constructed is not left without.
+echo '#include <string>
+static std::string first("one"); const char *text() { return first.c_str(); }' >objects.cc
+echo '#include <cstdio>
+const char *text(); int main() { puts(text()); return 0; }' >prints.cc
+sed 's/^static/static std::string second("two");\nstatic/; s/first.c_str/(first + second).c_str/' objects.cc >more.cc
+for COMPILER in "$CXX -std=c++17" "clang++ -std=c++17"; do
+    command -v "${COMPILER%% *}" >/dev/null || continue
+    $COMPILER -O2 -ffunction-sections -fdata-sections -c objects.cc prints.cc more.cc
+    crateld link -o app.crate objects.o prints.o -lstdc++
+    status 1 crateld diff -o bad.patch app.crate objects.o=more.o
+    has err "constructors have run already"
+done
+COMPILER=$CC
+
 # The base's users find the new version: a function that another crate calls, and one whose address it took.
 echo 'int api(int x) { return x + 1; } int (*get(void))(int) { return api; }' >lib.c
 echo '#include <stdio.h>

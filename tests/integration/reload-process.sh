@@ -220,6 +220,48 @@ status 0 crateld reload $pid module.o
 wait_for output "$pid 8"
 finish
 
+# What comes over the socket is not trusted; another version of the protocol gets a clear answer.
+start forks.crate
+for _ in $(seq 300); do [ "$(wc -l <output)" = 2 ] && break; sleep 0.01; done
+cp module.1.o module.o
+status 0 crateld reload $pid module.o
+cat >hostile.py <<'C'
+import glob, os, random, socket, struct, sys
+pid, crate = sys.argv[1:]
+folder = os.environ.get("XDG_RUNTIME_DIR", "")
+path = next(p for p in glob.glob(f"{folder}/crateld/{pid}") + glob.glob(f"/dev/shm/crateld-{os.getuid()}/{pid}") + glob.glob(f"/tmp/crateld-{os.getuid()}/{pid}"))
+assert os.stat(path).st_mode & 0o777 == 0o600 and os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+def ask(packet):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(10)
+        s.connect(path)
+        if packet is None:
+            return b""
+        s.send(packet)
+        return s.recv(1 << 16)
+def header(kind, magic=0x6C727463, version=1):
+    return struct.pack("<IHH", magic, version, kind)
+for packet, text in [(b"", None), (b"abc", b"a request of 3 bytes"), (header(0, magic=1), b"what came is no request"), (header(0, version=99), b"speaks version 1 of the control protocol, and was asked in version 99"),
+                     (header(77), b"a request of unknown kind 77"), (header(1), b"without the paths"), (header(1) + b"/x", b"without the paths"), (header(1) + b"x\0", b"is to be absolute"),
+                     (header(1) + b"/no/such\0", b"/no/such: no such file"), (header(1) + crate.encode() + b"\0", b"is no patch"), (header(1) + b"/dev/null\0", b"/dev/null"), (header(3), None), (None, None)]:
+    answer = ask(packet)
+    assert text is None or text in answer, (packet, answer)
+random.seed(int(pid))
+for i in range(500):
+    ask(header(random.choice([0, 1, 2, 5, 9])) + random.randbytes(random.randrange(64)) if i % 2 else random.randbytes(random.randrange(1, 64)))
+C
+python3 hostile.py $pid "$PWD/forks.crate" || fail "hostile requests"
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    chmod 755 .
+    ! setpriv --reuid 65534 --clear-groups crateld reload $pid module.o >out 2>err || fail "another user reloads"
+fi
+cp module.5.o module.o
+status 0 crateld reload $pid module.o
+for _ in $(seq 300); do grep -qx "$pid 5" output && break; sleep 0.01; done
+grep -qx "$pid 5" output || fail "no reload after hostile requests"
+kill -9 $pid
+wait $pid 2>/dev/null || :
+
 # A program is watched: what its build puts there is taken, the last of many versions at the end; a bad one waits for a better.
 cp module.1.o module.o
 crateld link -o watched.crate forks.o module.o
