@@ -275,7 +275,7 @@ struct crateld_error *link_add_library_file(struct link *link, const char *path)
 }
 
 /* What a compiler driver links by itself: `-lgcc --as-needed -lgcc_s --no-as-needed -lc`. */
-static void add_defaults(struct link *link)
+void link_add_default_libraries(struct link *link)
 {
     static const struct {
         const char *name;
@@ -285,8 +285,8 @@ static void add_defaults(struct link *link)
     if (link->options->support_archive)
         link_report(link, add_file(link, link->options->support_archive, (struct input_mode){0}));
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        link_report(link,
-                    add_library(link, defaults[i].name, (struct input_mode){.is_as_needed = defaults[i].is_as_needed}));
+        link_report(link, add_library(link, defaults[i].name,
+                                      (struct input_mode){.is_as_needed = link->patch || defaults[i].is_as_needed}));
 }
 
 struct crateld_error *link_read_inputs(struct link *link)
@@ -305,7 +305,7 @@ struct crateld_error *link_read_inputs(struct link *link)
             link_report(link, add_file(link, argument->value, mode));
     }
     if (options->has_default_libraries)
-        add_defaults(link);
+        link_add_default_libraries(link);
     for (size_t i = 0; i < options->declare_count; i++)
         TRY(add_declared(link, options->declares[i]));
     return NULL;

@@ -324,6 +324,7 @@ static struct crateld_error *open_sources(struct link *link)
         if (*path)
             link_report(link, link_add_library_file(link, path));
     }
+    link_add_default_libraries(link);
     return NULL;
 }
 

@@ -233,6 +233,7 @@ static struct crateld_error *make_room(void)
 struct crateld_error *park_threads(void)
 {
     thread_count = 0;
+    park_install(on_poke); /* a library may have made the first thread past our pthread_create() */
     TRY(make_room());
     int folder = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)

@@ -2,6 +2,7 @@
 # Reloading whatever a program does meanwhile: threads in the changed functions and in system calls, several crates, C++, fork, signals,
 # several clients, and a watcher.
 . "$(dirname "$0")/lib.sh"
+need_libc_first # a sanitizer's pthread_create() lets libc take our signal
 trap 'kill -9 $pid 2>/dev/null || :; rm -rf "$tmp"' EXIT
 pid=
 flags="-O2 -g -fPIC -ffunction-sections -fdata-sections"

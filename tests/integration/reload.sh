@@ -169,7 +169,8 @@ C
 }
 
 row_4() {
-    if is_fine; then
+    # A sanitizer's shadow memory is more than can be searched for pointers.
+    if is_fine && ! has_sanitizer; then
         row "an array grows, and what the program made of it stays" <<'C'
 int before = 1; int table[4] = {1, 2, 3, 4}; int after = 2; int *first = table;
 long act(const char *line) { int sum = 0; for (unsigned i = 0; i < sizeof table / sizeof *table; i++) sum += table[i]; if (line[0] == 'w') table[3]++; if (before != 1 || after != 2 || (line[0] == 'p' && first != table)) return -1; return sum; }
