@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-import call, collector, link, load, reload  # noqa: F401 -- each enters its rows
+import call, collector, interop, link, load, reload  # noqa: F401 -- each enters its rows
 from build import RESULTS
 from measure import Unavailable, rows, settle
 import report

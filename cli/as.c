@@ -77,43 +77,6 @@ static struct crateld_error *run_pass(const char *path)
     return error;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* Whether "as" at `path`, in the folder of `folder_length` bytes, is this program, or another build of it: two that
- * took each other for the real one would never end. */
-static bool is_own_as(const char *path, int folder_length)
-{
-    char *tool AUTO_FREE = NULL;
-    if (asprintf(&tool, "%.*s/crateld-tool", folder_length, path) < 0)
-        tool = NULL;
-    return is_same_file(path, "/proc/self/exe") || (tool && is_same_file(path, tool));
-}
-
-/* Sets *ret to the assembler that the compiler would have used without us: the first "as" in $PATH that is
- * another program. The caller frees it. */
-static struct crateld_error *find_assembler(char **ret)
-{
-    const char *at = getenv("PATH");
-    while (at && *at) {
-        size_t length = strcspn(at, ":");
-        char *path AUTO_FREE = NULL;
-        if (asprintf(&path, "%.*s/as", (int)length, at) < 0) {
-            path = NULL;
-            return error_memory();
-        }
-        if (!access(path, X_OK) && !is_own_as(path, (int)length)) {
-            *ret = STEAL_PTR(path);
-            return NULL;
-        }
-        at += length + (at[length] == ':');
-    }
-    return error_create(CRATELD_ERROR_NOT_FOUND, "as: no assembler in $PATH");
-}
-
 static struct crateld_error *assemble(int argc, char **argv)
 {
     int kept = 1;
@@ -130,7 +93,7 @@ static struct crateld_error *assemble(int argc, char **argv)
     }
     argv[kept] = NULL;
     char *assembler AUTO_FREE = NULL;
-    TRY(find_assembler(&assembler));
+    TRY(tool_find_other("as", &assembler));
     if (is_own_output)
         TRY(run_pass(input));
     argv[0] = assembler;

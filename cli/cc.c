@@ -107,12 +107,34 @@ static struct crateld_error *append_toc_options(struct arguments *arguments, cha
     return NULL;
 }
 
+/* Appends the user's arguments; -fuse-ld=crateld is our own, and becomes a folder in which gcc finds its linker. */
+static struct crateld_error *append_user_arguments(struct arguments *arguments, int argc, char **argv, char **folder)
+{
+    for (int i = 1; i < argc; i++) {
+        char *argument = argv[i];
+        if (!strcmp(argument, "-fuse-ld=crateld")) {
+            char *path AUTO_FREE = NULL;
+            TRY(tool_path("gcc-ld/", &path));
+            free(STEAL_PTR(*folder));
+            if (asprintf(folder, "-B%s", path) < 0) {
+                *folder = NULL;
+                return error_memory();
+            }
+            argument = *folder;
+        }
+        if (!VEC_PUSH(&arguments->list, argument))
+            return error_memory();
+    }
+    return NULL;
+}
+
 static struct crateld_error *compile(const char *variable, const char *usual, int argc, char **argv)
 {
     const char *chosen = getenv(variable);
     char *words AUTO_FREE = strdup(chosen && *chosen ? chosen : usual);
     char *folder AUTO_FREE = NULL;
     char *specs AUTO_FREE = NULL;
+    char *ld_folder AUTO_FREE = NULL;
     struct arguments command = {0};
     if (!words || !append_words(&command, words))
         return error_memory();
@@ -124,9 +146,7 @@ static struct crateld_error *compile(const char *variable, const char *usual, in
         fprintf(stderr, "crateld: note: clang can not reserve %%r15: making plain code\n");
     else
         TRY(append_toc_options(&command, &folder, &specs));
-    for (int i = 1; i < argc; i++)
-        if (!VEC_PUSH(&command.list, argv[i]))
-            return error_memory();
+    TRY(append_user_arguments(&command, argc, argv, &ld_folder));
     if (!VEC_PUSH(&command.list, NULL))
         return error_memory();
     return tool_execute(command.list.at[0], command.list.at);

@@ -13,13 +13,16 @@ int command_failed(struct crateld_error *error);
 int cmd_cc(int argc, char **argv);
 int cmd_cxx(int argc, char **argv);
 int cmd_as(int argc, char **argv); /* the assembler of cc and c++, never called by users */
+int cmd_ld(int argc, char **argv); /* the linker of compilers, also by the name ld */
 int cmd_link(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_reload(int argc, char **argv); /* and check */
 int cmd_rollback(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_stub(int argc, char **argv);
 int cmd_strip(int argc, char **argv);
 
 #endif

@@ -13,15 +13,16 @@ enum { NAME_SIZE = 512 }; /* of text made for a place; longer names are cut */
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 static const char *const segment_names[] = {"meta", "text", "rodata", "data"};
-static const char *const import_kinds[] = {"call", "call (TOC)", "ifunc", "address", "TLS offset", "TLS index"};
+static const char *const import_kinds[] = {"call",       "call (TOC)", "ifunc",  "address",
+                                           "TLS offset", "TLS index",  "forward"};
 static const char *const export_kinds[] = {"function", "function (TOC)", "data", "thread-local", "absolute"};
 static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
-static const char *const crate_flag_names[] = {"relink",     "low",      "near",  "text-fixups",
-                                               "static-tls", "toc-code", "eager", "patch"};
+static const char *const crate_flag_names[] = {"relink",   "low",   "near",  "text-fixups", "static-tls",
+                                               "toc-code", "eager", "patch", "soname"};
 static const char *const needed_flag_names[] = {"eager", "uses-exports"};
 static const char *const import_flag_names[] = {"weak", "vague", "self", "base"};
-static const char *const export_flag_names[] = {"weak", "vague"};
+static const char *const export_flag_names[] = {"weak", "vague", "forward"};
 
 /* NULL instead of the empty string. */
 static const char *text_or_null(const char *text)
@@ -39,6 +40,7 @@ static void report_initialisers(struct report *report, const struct crate_header
     report_number(report, "preinit_functions", header->preinit_array.count);
     report_number(report, "init_functions", header->init_array.count);
     report_number(report, "fini_functions", header->fini_array.count);
+    report_number(report, "collected_types", header->types.count);
     report_number(report, "tls_size", header->tls_mem_size);
     report_number(report, "tls_align", header->tls_mem_size ? header->tls_align : 0);
 }
@@ -181,7 +183,7 @@ static struct crateld_error *report_imports(struct report *report, const struct 
         report_string(report, "version", text_or_null(string_at(crate, import.version)));
         report_string(report, "kind", import_kinds[import.kind]);
         report_number(report, "import", order[i].import);
-        report_address(report, "toc_off", slot_off(crate, &import));
+        report_address(report, "toc_off", import.kind == CRATE_IMPORT_FORWARD ? 0 : slot_off(crate, &import));
         report_set(report, "flags", import.flags, import_flag_names, COUNT_OF(import_flag_names));
     }
     report_end_table(report);
@@ -285,6 +287,8 @@ static struct crateld_error *report_import_slots(struct report *report, const st
     for (uint32_t i = 0; i < crate_view_count(&crate->view, CRATE_TABLE_IMPORTS); i++) {
         struct crate_import import = {0};
         TRY(crate_view_import(&crate->view, i, &import));
+        if (import.kind == CRATE_IMPORT_FORWARD)
+            continue;
         uint32_t off = slot_off(crate, &import);
         describe_slot(crate, &import, toc_word(crate, off), text, sizeof text);
         report_row(report);

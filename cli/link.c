@@ -17,11 +17,17 @@ static const char help[] =
     "\n"
     "  -o FILE                  the crate to be written (required)\n"
     "  --name NAME              the crate's identity (default: from the file name)\n"
+    "  --soname NAME            the crate's identity, and the file that those who need it look for\n"
+    "  --rpath FOLDERS          where it looks for what it needs, with $ORIGIN for its own folder\n"
+    "  --no-entry               make a library, whatever it defines\n"
     "  -e, --entry SYMBOL       what `crateld run` calls (default: main, if there is one)\n"
     "  -l NAME, -L FOLDER       library to link with, folder to look for libraries in\n"
     "  -Bstatic, -Bdynamic      take archives only, or shared libraries too, for the -l that follow\n"
     "  --whole-archive, --no-whole-archive   take every member of the archives that follow\n"
     "  --as-needed, --no-as-needed           need the libraries that follow only if they are used\n"
+    "  --push-state, --pop-state             keep these choices, and return to them\n"
+    "  --exclude-libs NAMES     export nothing of these archives (ALL: of any)\n"
+    "  --wrap SYMBOL            let references to SYMBOL mean __wrap_SYMBOL, and __real_SYMBOL mean SYMBOL\n"
     "  -u SYMBOL                look for SYMBOL in archives as if it were referred to\n"
     "  --defsym NAME=VALUE      define a symbol: a number, or another symbol\n"
     "  --declare CRATE:SYMBOL   SYMBOL will come from a crate that does not exist yet\n"
@@ -33,6 +39,7 @@ static const char help[] =
     "  --no-relink              leave out the relink section: the crate can not be reloaded\n"
     "  -s, -S                   leave out symbols and debug information, or debug information\n"
     "  --nodefaultlibs          do not add libc, libgcc and libgcc_s\n"
+    "  --interpreter PATH       what the kernel runs the crate with (default: the crateld-exec beside this program)\n"
     "  --map FILE               write what went where (- is standard output)\n"
     "  --fatal-warnings         treat warnings as errors\n"
     "  -v                       say which files and archive members are taken\n"
@@ -43,16 +50,24 @@ static const char help[] =
 struct gathering {
     struct link_options options;
     VEC(struct link_argument) arguments;
-    VEC(const char *) library_dirs, version_scripts, dynamic_lists, exports, declares, undefined, defsyms;
-    struct link_argument mode; /* flags for the inputs that follow */
+    VEC(const char *)
+    library_dirs, version_scripts, dynamic_lists, exports, declares, undefined, defsyms, wraps, excluded;
+    struct arena arena;              /* of strings that no argument holds */
+    struct link_argument mode;       /* flags for the inputs that follow */
+    VEC(struct link_argument) modes; /* --push-state */
 };
 
 enum option_kind {
     OPTION_HELP,
     OPTION_OUTPUT,
     OPTION_NAME,
+    OPTION_SONAME,
+    OPTION_RUNPATH,
+    OPTION_WRAP,
+    OPTION_EXCLUDE,
     OPTION_ENTRY,
     OPTION_MAP,
+    OPTION_INTERPRETER,
     OPTION_LIBRARY,
     OPTION_LIBRARY_DIR,
     OPTION_UNDEFINED,
@@ -71,6 +86,9 @@ enum option_kind {
     OPTION_GC,
     OPTION_NO_GC,
     OPTION_NO_RELINK,
+    OPTION_NO_ENTRY,
+    OPTION_PUSH_STATE,
+    OPTION_POP_STATE,
     OPTION_NO_DEFAULTS,
     OPTION_STRIP_ALL,
     OPTION_STRIP_DEBUG,
@@ -95,8 +113,16 @@ static const struct {
     {"-h", OPTION_HELP, VALUE_NONE},
     {"--output", OPTION_OUTPUT, VALUE_SEPARATE},
     {"--name", OPTION_NAME, VALUE_SEPARATE},
+    {"--soname", OPTION_SONAME, VALUE_SEPARATE},
+    {"--rpath", OPTION_RUNPATH, VALUE_SEPARATE},
+    {"--wrap", OPTION_WRAP, VALUE_SEPARATE},
+    {"--exclude-libs", OPTION_EXCLUDE, VALUE_SEPARATE},
+    {"--no-entry", OPTION_NO_ENTRY, VALUE_NONE},
+    {"--push-state", OPTION_PUSH_STATE, VALUE_NONE},
+    {"--pop-state", OPTION_POP_STATE, VALUE_NONE},
     {"--entry", OPTION_ENTRY, VALUE_SEPARATE},
     {"--map", OPTION_MAP, VALUE_SEPARATE},
+    {"--interpreter", OPTION_INTERPRETER, VALUE_SEPARATE},
     {"--library", OPTION_LIBRARY, VALUE_SEPARATE},
     {"--library-path", OPTION_LIBRARY_DIR, VALUE_SEPARATE},
     {"--undefined", OPTION_UNDEFINED, VALUE_SEPARATE},
@@ -190,6 +216,26 @@ static struct crateld_error *take_z(struct gathering *g, const char *keyword)
     return usage("unknown keyword '-z %s'", keyword);
 }
 
+/* --rpath: each one's folders behind those before. */
+static struct crateld_error *add_runpath(struct gathering *g, const char *folders)
+{
+    const char *before = g->options.runpath;
+    g->options.runpath = before ? arena_printf(&g->arena, "%s:%s", before, folders) : folders;
+    return g->options.runpath ? NULL : error_memory();
+}
+
+/* --exclude-libs: names, separated by commas or colons. */
+static struct crateld_error *add_excluded(struct gathering *g, const char *names)
+{
+    for (size_t length; *names; names += length + (names[length] != 0)) {
+        length = strcspn(names, ",:");
+        const char *name = arena_strndup(&g->arena, names, length);
+        if (!name || !VEC_PUSH(&g->excluded, name))
+            return error_memory();
+    }
+    return NULL;
+}
+
 static struct crateld_error *take_valued(struct gathering *g, enum option_kind kind, const char *value)
 {
     switch (kind) {
@@ -199,12 +245,25 @@ static struct crateld_error *take_valued(struct gathering *g, enum option_kind k
     case OPTION_NAME:
         g->options.name = value;
         return NULL;
+    case OPTION_SONAME:
+        g->options.name = value;
+        g->options.has_soname = true;
+        return NULL;
+    case OPTION_RUNPATH:
+        return add_runpath(g, value);
+    case OPTION_WRAP:
+        return push(VEC_PUSH(&g->wraps, value));
+    case OPTION_EXCLUDE:
+        return add_excluded(g, value);
     case OPTION_ENTRY:
         g->options.entry = value;
         g->options.is_entry_required = true;
         return NULL;
     case OPTION_MAP:
         g->options.map_path = value;
+        return NULL;
+    case OPTION_INTERPRETER:
+        g->options.interpreter = value;
         return NULL;
     case OPTION_LIBRARY:
         return add_input(g, LINK_ARGUMENT_LIBRARY, value);
@@ -227,9 +286,23 @@ static struct crateld_error *take_valued(struct gathering *g, enum option_kind k
     }
 }
 
+/* --push-state, --pop-state: what applies to the inputs that follow. */
+static struct crateld_error *change_state(struct gathering *g, enum option_kind kind)
+{
+    if (kind == OPTION_PUSH_STATE)
+        return push(VEC_PUSH(&g->modes, g->mode));
+    if (!g->modes.count)
+        return usage("%s", "--pop-state without --push-state");
+    g->mode = g->modes.at[--g->modes.count];
+    return NULL;
+}
+
 static void take_flag(struct gathering *g, enum option_kind kind)
 {
     switch (kind) {
+    case OPTION_NO_ENTRY:
+        g->options.has_no_entry = true;
+        break;
     case OPTION_WHOLE_ARCHIVE:
     case OPTION_NO_WHOLE_ARCHIVE:
         g->mode.is_whole_archive = kind == OPTION_WHOLE_ARCHIVE;
@@ -305,6 +378,8 @@ static struct crateld_error *take_argument(struct gathering *g, int argc, char *
             *is_help = true;
             return NULL;
         }
+        if (option_rows[row].kind == OPTION_PUSH_STATE || option_rows[row].kind == OPTION_POP_STATE)
+            return change_state(g, option_rows[row].kind);
         if (option_rows[row].value == VALUE_NONE) {
             take_flag(g, option_rows[row].kind);
             return NULL;
@@ -348,45 +423,56 @@ static struct crateld_error *gather(struct gathering *g, struct arguments *argum
     options->undefined_count = g->undefined.count;
     options->defsyms = g->defsyms.at;
     options->defsym_count = g->defsyms.count;
+    options->wraps = g->wraps.at;
+    options->wrap_count = g->wraps.count;
+    options->excluded_archives = g->excluded.at;
+    options->excluded_archive_count = g->excluded.count;
     return NULL;
 }
 
 static void release(struct gathering *g)
 {
-    void *owned[] = {g->arguments.at, g->library_dirs.at, g->version_scripts.at, g->dynamic_lists.at,
-                     g->exports.at,   g->declares.at,     g->undefined.at,       g->defsyms.at};
+    void *owned[] = {g->arguments.at, g->library_dirs.at, g->version_scripts.at, g->dynamic_lists.at, g->exports.at,
+                     g->declares.at,  g->undefined.at,    g->defsyms.at,         g->wraps.at,         g->excluded.at,
+                     g->modes.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
+    arena_deinit(&g->arena);
 }
 
 /* What a link needs that stands beside this program. */
-static struct crateld_error *find_own_files(char **support, char **self)
+static struct crateld_error *find_own_files(char **support, char **self, char **interpreter)
 {
     TRY(tool_path("libcrateld_cc.a", support));
+    TRY(tool_path("crateld-exec", interpreter));
     return tool_path("crateld-tool", self);
 }
 
 int cmd_link(int argc, char **argv)
 {
     struct gathering g = {0};
+    arena_init(&g.arena);
     struct arguments expanded;
     bool is_help = false;
     struct crateld_error *error = arguments_expand(argc, argv, &expanded);
     if (error)
         return command_failed(error);
-    char *support = NULL, *self = NULL;
+    char *support = NULL, *self = NULL, *interpreter = NULL;
     error = gather(&g, &expanded, &is_help);
     if (!error && !is_help)
-        error = find_own_files(&support, &self);
+        error = find_own_files(&support, &self, &interpreter);
     char *toc_compiler[] = {self, (char[]){"cc"}, NULL};
     g.options.support_archive = support;
     g.options.toc_compiler = toc_compiler;
+    if (!g.options.interpreter)
+        g.options.interpreter = interpreter;
     if (!error && is_help)
         fputs(help, stdout);
     else if (!error)
         error = link_run(&g.options);
     free(support);
     free(self);
+    free(interpreter);
     release(&g);
     arguments_deinit(&expanded);
     return error ? command_failed(error) : 0;

@@ -17,6 +17,7 @@ static const struct {
 } tool_commands[] = {
     {"cc", "compile C: gcc, making TOC code; use it as CC"},
     {"c++", "compile C++: g++, making TOC code; use it as CXX"},
+    {"ld", "link with the command line of ld; compilers and build systems use it"},
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
     {"reload", "replace modules of a running process"},
@@ -24,7 +25,9 @@ static const struct {
     {"check", "tell whether a reload would be possible"},
     {"rollback", "take back a running process's last reload"},
     {"ps", "list the processes that run crates"},
+    {"export", "make an ELF library of what a crate exports"},
     {"inspect", "print what a crate, or a running process, holds"},
+    {"stub", "make a crate that stands for an ELF library"},
     {"strip", "remove a crate's relink section and symbols"},
 };
 

@@ -122,6 +122,7 @@ int run_command(int argc, char **argv, int index, char **envp)
     }
     log_init();
     options.process.env_path = secure_getenv("CRATELD_PATH");
+    options.process.env_library_path = secure_getenv("LD_LIBRARY_PATH");
     process_init(&process, &options.process);
     struct start_args args = {
         .argc = argc - options.crate,

@@ -18,10 +18,20 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
-    {"cc", cmd_cc, true},        {"c++", cmd_cxx, true},          {"check", cmd_reload, false},
-    {"diff", cmd_diff, false},   {"inspect", cmd_inspect, false}, {"link", cmd_link, false},
-    {"ps", cmd_ps, false},       {"reload", cmd_reload, false},   {"rollback", cmd_rollback, false},
-    {"strip", cmd_strip, false}, {"watch", cmd_watch, false},
+    {"cc", cmd_cc, true},
+    {"c++", cmd_cxx, true},
+    {"check", cmd_reload, false},
+    {"diff", cmd_diff, false},
+    {"export", cmd_export, false},
+    {"inspect", cmd_inspect, false},
+    {"ld", cmd_ld, false},
+    {"link", cmd_link, false},
+    {"ps", cmd_ps, false},
+    {"reload", cmd_reload, false},
+    {"rollback", cmd_rollback, false},
+    {"strip", cmd_strip, false},
+    {"stub", cmd_stub, false},
+    {"watch", cmd_watch, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.
@@ -57,7 +67,11 @@ int main(int argc, char **argv)
 {
     if (argc < 1 || !open_standard_files())
         return EXIT_STATUS_USAGE;
-    /* The compiler calls its assembler by name: a link to this program. */
+    /* Compilers call their assembler and linker by name: links to this program. */
+    if (!strcmp(basename(argv[0]), "ld")) {
+        prepare_signals();
+        return finish(cmd_ld(argc, argv));
+    }
     if (!strcmp(basename(argv[0]), "as"))
         return cmd_as(argc, argv);
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++) {

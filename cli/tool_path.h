@@ -12,4 +12,8 @@ MUST_CHECK struct crateld_error *tool_path(const char *name, char **ret);
  * searched. Error: NOT_FOUND, IO. */
 MUST_CHECK struct crateld_error *tool_execute(const char *path, char *const *argv);
 
+/* Sets *ret to the path (malloc'ed) of the first program `name` in $PATH that is not this one under another name: the
+ * one that would be used without us. Errors: NOT_FOUND, MEMORY. */
+MUST_CHECK struct crateld_error *tool_find_other(const char *name, char **ret);
+
 #endif

@@ -7,7 +7,7 @@ enum {
     KNOWN_NEEDED_FLAGS = CRATE_NEEDED_FLAG_EAGER | CRATE_NEEDED_FLAG_USES_EXPORTS,
     KNOWN_IMPORT_FLAGS = CRATE_IMPORT_FLAG_WEAK | CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF |
                          CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH,
-    KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE,
+    KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE | CRATE_EXPORT_FLAG_FORWARD,
 };
 
 /* A FORMAT error about entry `i` of the table called `table`. */
@@ -42,6 +42,7 @@ struct crateld_error *crate_view_needed(const struct crate_view *view, uint32_t 
     struct crate_needed needed = view->needed[i];
     TRY(check_string(view, "needed", i, "name", needed.name));
     TRY(check_string(view, "needed", i, "path", needed.path));
+    TRY(check_string(view, "needed", i, "runpath", needed.runpath));
     if (!*crate_view_string(view, needed.name))
         return ENTRY_FAULT(view, "needed", i, "it has no name");
     if (needed.kind > CRATE_NEEDED_ELF || needed.flags & ~KNOWN_NEEDED_FLAGS)
@@ -58,6 +59,15 @@ static struct crateld_error *check_slot(const struct crate_view *view, uint32_t 
         if (import->slot != i || i >= header->imported_functions)
             return ENTRY_FAULT(view, "imports", i, "function slot %u of %u, wanted the import's index", import->slot,
                                header->imported_functions);
+        return NULL;
+    }
+    if (import->kind == CRATE_IMPORT_FORWARD) {
+        bool is_library = import->needed != CRATE_NONE && view->needed[import->needed].kind == CRATE_NEEDED_ELF;
+        if (import->slot != CRATE_NONE || import->flags || !is_library)
+            return ENTRY_FAULT(
+                view, "imports", i,
+                "slot %u and flags 0x%x, wanted none, and a symbol of an ELF library: it is to be handed on",
+                import->slot, import->flags);
         return NULL;
     }
     uint32_t slot_count = import->kind == CRATE_IMPORT_TLS_INDEX ? 2 : 1;
@@ -90,7 +100,7 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
     struct crate_import import = view->imports[i];
     TRY(check_string(view, "imports", i, "name", import.name));
     TRY(check_string(view, "imports", i, "version", import.version));
-    if (import.kind > CRATE_IMPORT_TLS_INDEX || import.flags & ~KNOWN_IMPORT_FLAGS)
+    if (import.kind > CRATE_IMPORT_FORWARD || import.flags & ~KNOWN_IMPORT_FLAGS)
         return ENTRY_FAULT(view, "imports", i, "unknown kind %u or flags 0x%x", import.kind, import.flags);
     if (import.needed != CRATE_NONE && import.needed >= crate_view_count(view, CRATE_TABLE_NEEDED))
         return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
@@ -113,10 +123,26 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
     return NULL;
 }
 
+static struct crateld_error *check_import_ref(const struct crate_view *view, const char *table, uint32_t i,
+                                              uint32_t import, enum crate_import_kind kind);
+
+/* An export that stands for a symbol of an ELF library has no place of its own. */
+static struct crateld_error *check_forward(const struct crate_view *view, uint32_t i, const struct crate_export *export)
+{
+    bool has_kind = export->kind == CRATE_EXPORT_FUNCTION_PLAIN || export->kind == CRATE_EXPORT_DATA ||
+                    export->kind == CRATE_EXPORT_TLS;
+    if (!has_kind || export->rva || export->canonical_rva || export->flags & CRATE_EXPORT_FLAG_VAGUE)
+        return ENTRY_FAULT(view, "exports", i, "kind %u at 0x%x with flags 0x%x stands for a symbol of a library",
+                           export->kind, export->rva, export->flags);
+    return check_import_ref(view, "exports", i, export->import, CRATE_IMPORT_FORWARD);
+}
+
 /* An export's address is where its kind says. */
 static struct crateld_error *check_export_place(const struct crate_view *view, uint32_t i,
                                                 const struct crate_export *export)
 {
+    if (export->flags & CRATE_EXPORT_FLAG_FORWARD)
+        return check_forward(view, i, export);
     const struct crate_header *header = &view->header;
     bool is_good = true;
     switch (export->kind) {
@@ -152,8 +178,8 @@ struct crateld_error *crate_view_export(const struct crate_view *view, uint32_t 
     if (export.flags & ~KNOWN_EXPORT_FLAGS)
         return ENTRY_FAULT(view, "exports", i, "unknown flags 0x%x", export.flags);
     TRY(check_export_place(view, i, &export));
-    if (export.import != CRATE_NONE &&
-        (!(export.flags & CRATE_EXPORT_FLAG_VAGUE) || export.import >= crate_view_count(view, CRATE_TABLE_IMPORTS)))
+    if (export.import != CRATE_NONE && (!(export.flags & (CRATE_EXPORT_FLAG_VAGUE | CRATE_EXPORT_FLAG_FORWARD)) ||
+                                        export.import >= crate_view_count(view, CRATE_TABLE_IMPORTS)))
         return ENTRY_FAULT(view, "exports", i, "import %u of %u says which copy won, with flags 0x%x", export.import,
                            crate_view_count(view, CRATE_TABLE_IMPORTS), export.flags);
     *ret = export;

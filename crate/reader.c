@@ -9,7 +9,7 @@
 enum {
     MAX_PHNUM = 64, /* program headers that fit into the file's start anyway */
     KNOWN_FLAGS = CRATE_FLAG_HAS_RELINK | CRATE_FLAG_LOW | CRATE_FLAG_NEAR | CRATE_FLAG_TEXT_FIXUPS |
-                  CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER | CRATE_FLAG_PATCH,
+                  CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER | CRATE_FLAG_PATCH | CRATE_FLAG_SONAME,
 };
 
 static const char *const segment_names[CRATE_SEGMENT_COUNT] = {
@@ -291,6 +291,10 @@ struct crateld_error *crate_header_read(const char *path, struct span start, uin
     TRY(check_array(path, &header, header.preinit_array, "preinit_array"));
     TRY(check_array(path, &header, header.init_array, "init_array"));
     TRY(check_array(path, &header, header.fini_array, "fini_array"));
+    TRY(check_array(path, &header, header.types, "types"));
+    if (header.types.count > header.type_ids)
+        return FAULT(path, "crate header", "types: %u, but room for the numbers of %u", header.types.count,
+                     header.type_ids);
     TRY(check_tls(path, &header));
     TRY(check_unwind(path, &header));
     TRY(check_relink(path, &header, file_size));

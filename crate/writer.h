@@ -11,7 +11,7 @@
 #include "base/vec.h"
 #include "crateld/format.h"
 
-enum { CRATE_HEADER_RVA = 512 }; /* behind the ELF header and up to 8 program headers */
+enum { CRATE_HEADER_RVA = 640 }; /* behind the ELF header and up to 10 program headers */
 
 struct crate_tables {
     VEC(struct crate_needed) needed;

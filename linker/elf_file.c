@@ -9,7 +9,7 @@
 #include "linker/symtab.h"
 #include "linker/tables.h"
 
-enum { MAX_PROGRAM_HEADERS = 8 };
+enum { MAX_PROGRAM_HEADERS = 9 };
 
 /* What follows the loaded part of the file. */
 struct file_tail {
@@ -105,11 +105,21 @@ static struct crateld_error *place_tail(struct link *link, const struct link_ima
     return NULL;
 }
 
+/* PT_INTERP: one of the crate's strings, with its NUL. */
+static Elf64_Phdr interpreter_header(const struct link *link, const struct link_image *image)
+{
+    uint64_t rva = image->header.tables[CRATE_TABLE_STRINGS].rva + image->interpreter;
+    uint64_t size = strlen(link->options->interpreter) + 1;
+    return (Elf64_Phdr){PT_INTERP, PF_R, rva, link->preferred_base + rva, link->preferred_base + rva, size, size, 1};
+}
+
 static uint32_t write_program_headers(const struct link *link, const struct link_image *image, uint8_t *file)
 {
     static const uint32_t protections[CRATE_SEGMENT_COUNT] = {PF_R, PF_R | PF_X, PF_R, PF_R | PF_W};
     Elf64_Phdr headers[MAX_PROGRAM_HEADERS] = {0};
     uint32_t count = 0;
+    if (image->interpreter) /* before any PT_LOAD: gABI, chapter 5 */
+        headers[count++] = interpreter_header(link, image);
     for (int i = 0; i < CRATE_SEGMENT_COUNT; i++) {
         const struct crate_segment *segment = &image->header.segments[i];
         uint64_t vaddr = link->preferred_base + segment->rva;
@@ -208,7 +218,7 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
                                  : output_file_create(link->options->output, tail->size, &file));
     struct crateld_error *error = write_contents(link, image, tail, file.data);
     if (!error)
-        error = output_file_commit(&file, 0666);
+        error = output_file_commit(&file, image->interpreter ? 0777 : 0666);
     output_file_discard(&file);
     return error;
 }

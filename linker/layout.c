@@ -19,10 +19,12 @@ enum {
     HASH_GRAIN_LOG2 = 24, /* preferred bases are multiples of 16 MiB */
 };
 
-/* Preferred bases: far from where Linux puts programs, libraries and stacks, and above what the address sanitizer
- * reserves; for position-dependent input below 2 GiB, and above a non-PIE program. */
-#define PREFERRED_FIRST     UINT64_C(0x200000000000)
-#define PREFERRED_COUNT     (UINT64_C(0x300000000000) >> HASH_GRAIN_LOG2)
+/* Preferred bases: far from where Linux puts programs, libraries and stacks, and within the 16 TiB that Valgrind gives
+ * a program; for position-dependent input below 2 GiB, and above a non-PIE program. The address sanitizer reserves some
+ * of that: in its processes crates lie elsewhere. */
+#define PREFERRED_FIRST     UINT64_C(0x020000000000) /* 2 to 14 TiB */
+#define PREFERRED_COUNT     (UINT64_C(0x0c0000000000) >> HASH_GRAIN_LOG2)
+#define PREFERRED_NEAR      UINT64_C(0x1000000)
 #define PREFERRED_LOW_FIRST UINT64_C(0x10000000)
 #define PREFERRED_LOW_COUNT (UINT64_C(0x30000000) >> HASH_GRAIN_LOG2)
 
@@ -225,12 +227,24 @@ static struct crateld_error *add_stub_sections(struct link *link)
                          place_entry_stubs(link));
 }
 
+/* The number of pointers to types of collected objects. */
+static uint32_t type_count(const struct link *link)
+{
+    const struct link_output *types = link_find_output(link, LINK_TYPES_SECTION);
+    uint64_t size = 0;
+    for (size_t i = 0; types && i < types->sections.count; i++)
+        size += types->sections.at[i]->size;
+    return (uint32_t)(size / 8);
+}
+
 static struct crateld_error *add_synthetics(struct link *link)
 {
+    link->type_count = type_count(link);
     struct toc_counts counts = {
         .imported_functions = (uint32_t)link->function_imports.count,
         .imported_globals = link->global_slot_count,
         .func_refs = (uint32_t)link->func_refs.count,
+        .type_ids = link->type_count,
     };
     TRY(toc_shape_for_crate(&counts, &link->toc));
     TRY(add_stub_sections(link));
@@ -364,6 +378,12 @@ static void choose_base(struct link *link)
 {
     uint64_t hash = hash_string(link->name);
     bool is_low = link->flags & CRATE_FLAG_LOW;
+    if (!is_low && link->flags & CRATE_FLAG_NEAR) {
+        /* It lies where the libraries do. Valgrind, which can not do with files that lie below what their headers say,
+         * puts those very low. */
+        link->preferred_base = PREFERRED_NEAR;
+        return;
+    }
     link->preferred_base = (is_low ? PREFERRED_LOW_FIRST : PREFERRED_FIRST) +
                            ((hash % (is_low ? PREFERRED_LOW_COUNT : PREFERRED_COUNT)) << HASH_GRAIN_LOG2);
 }

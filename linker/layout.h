@@ -9,6 +9,7 @@
 struct link_image {
     struct crate_header header;
     struct crate_tables tables; /* owned */
+    uint32_t interpreter;       /* string: path of the program that executes the crate; 0: none */
     uint64_t header_end;        /* rva behind the tables */
     uint64_t loaded_size;       /* bytes of the file that segments take */
 };

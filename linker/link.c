@@ -21,6 +21,7 @@
 #include "linker/patch.h"
 #include "linker/resolve.h"
 #include "linker/scan.h"
+#include "linker/stub.h"
 #include "linker/undefined.h"
 #include "linker/wanted.h"
 
@@ -198,7 +199,7 @@ static struct crateld_error *read_options(struct link *link)
  * referred to: it is taken from archives, and never imported. */
 static struct crateld_error *request_symbols(struct link *link)
 {
-    if (!link->patch) {
+    if (!link->patch && !link->options->has_no_entry) {
         link->entry = link_symbol_table_enter(&link->symbols, &link->arena, link->options->entry, NULL);
         if (!link->entry)
             return error_memory();
@@ -219,6 +220,10 @@ static struct crateld_error *check_entry(struct link *link)
     struct link_symbol *entry = link->entry;
     if (link->patch)
         return NULL;
+    if (link->options->has_no_entry) {
+        link->entry = NULL;
+        return NULL;
+    }
     if (entry->state == LINK_SYMBOL_DEFINED && link_section_is_loaded(entry->section) &&
         (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;
@@ -275,6 +280,7 @@ static const struct pass passes[] = {
     {"request symbols", request_symbols, GO_ON},
     {"add compiled objects", link_add_compiled_objects, GO_ON},
     {"read inputs", link_read_inputs, IF_COMPLETE},
+    {"check input of stub", link_stub_check, GO_ON},
     {"resolve", resolve, IF_COMPLETE},
     {"settle symbols", link_settle_symbols, GO_ON},
     {"refuse allocators", link_refuse_allocators, IF_COMPLETE},

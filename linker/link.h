@@ -121,6 +121,7 @@ enum link_place {
     LINK_PLACE_BSS_START,
     LINK_PLACE_IMAGE_END,
     LINK_PLACE_TOC,
+    LINK_PLACE_TOC_CRATE, /* its field of that name: the same nowhere else in the process, address and contents */
     LINK_PLACE_TLS_START,
     LINK_PLACE_PREINIT_START,
     LINK_PLACE_PREINIT_END,
@@ -227,6 +228,7 @@ struct link {
     VEC(struct link_function *) func_refs; /* by index */
     VEC(struct link_undefined) undefined;
     uint32_t global_slot_count;
+    uint32_t type_count;     /* pointers to types of collected objects; known with the layout */
     uint32_t tls_block_slot; /* index + 1 of the local-dynamic pair's first slot */
     uint32_t flags;          /* enum crate_flags */
     struct link_eh_frame *eh_frame;

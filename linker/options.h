@@ -23,13 +23,14 @@ struct link_argument {
 };
 
 struct link_options {
-    const char *output;                  /* path of the crate */
-    const char *name;                    /* the crate's identity; NULL: from `output` */
-    const char *entry;                   /* symbol; "main" by default; absent is allowed unless is_entry_required */
-    char *const *toc_compiler;           /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
-    const char *support_archive;         /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
-    const char *map_path;                /* NULL: no map */
-    const char *base;                    /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
+    const char *output;          /* path of the crate */
+    const char *name;            /* the crate's identity; NULL: from `output` */
+    const char *entry;           /* symbol; "main" by default; absent is allowed unless is_entry_required */
+    char *const *toc_compiler;   /* command that compiles TOC code, NULL-terminated; NULL: gcc, as it is */
+    const char *support_archive; /* what TOC code needs of the runtime, searched before libgcc; NULL: none */
+    const char *interpreter; /* path of crateld-exec: crates with an entry are executable files; NULL: no crate is */
+    const char *map_path;    /* NULL: no map */
+    const char *base;        /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
     const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
     int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
     const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
@@ -50,6 +51,14 @@ struct link_options {
     size_t undefined_count;
     const char *const *defsyms; /* --defsym: "name=value" with value a number or another symbol */
     size_t defsym_count;
+    const char *const *wraps; /* --wrap: references to x mean __wrap_x, those to __real_x mean x */
+    size_t wrap_count;
+    const char *const *excluded_archives; /* --exclude-libs: names of files, or ALL: nothing of theirs is exported */
+    size_t excluded_archive_count;
+    const char *runpath;    /* folders in which what is needed is looked for at run time; NULL: none */
+    bool has_soname;        /* the name is also that of the file */
+    bool is_stub;           /* the crate's exports are those of the one input, an ELF library */
+    bool has_no_entry;      /* a library, though it may define the entry's symbol */
     bool is_entry_required; /* --entry was given: its absence is an error */
     bool collect_garbage;
     bool keep_relink;

@@ -26,6 +26,9 @@ enum link_rank {
     LINK_RANK_DEBUG,
 };
 
+/* Where pointers to the types of collected objects are: include/crateld/gc_crate.h. */
+#define LINK_TYPES_SECTION "crateld_gc_types"
+
 /* The name of the output section that `section` goes to (gcc's and clang's suffixes dropped: .text.f is .text). */
 const char *link_output_name(const struct link_section *section);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crateld/toc.h"
 #include "linker/output.h"
 #include "linker/resolve.h"
 #include "toc/stubs.h"
@@ -15,7 +16,7 @@ static const struct {
 } own_symbols[] = {
     {"_TOC_", LINK_PLACE_TOC},
     {"_GLOBAL_OFFSET_TABLE_", LINK_PLACE_TOC},
-    {"__dso_handle", LINK_PLACE_TOC},
+    {"__dso_handle", LINK_PLACE_TOC_CRATE},
     {"_TLS_MODULE_BASE_", LINK_PLACE_TLS_START}, /* of local-dynamic code that uses TLS descriptors */
     {"__ehdr_start", LINK_PLACE_IMAGE_START},
     {"__executable_start", LINK_PLACE_IMAGE_START},
@@ -361,6 +362,10 @@ static void place_marker(const struct link *link, struct link_marker *marker)
     }
     case LINK_PLACE_TOC:
         bind_to(section, link_find_output(link, ".toc"), false);
+        break;
+    case LINK_PLACE_TOC_CRATE:
+        bind_to(section, link_find_output(link, ".toc"), false);
+        section->out_off += offsetof(struct crateld_toc, crate);
         break;
     case LINK_PLACE_TLS_START:
         bind_to(section, first_tls(link), false);

@@ -153,13 +153,33 @@ struct crateld_error *link_add_symbol(struct link *link, const struct link_symbo
     return merge_global(link, symbol, seen, visibility, is_weak_reference);
 }
 
+/* The name that a global symbol of an object means in the end: ld's manual, --wrap. */
+static struct crateld_error *wrapped_name(struct link *link, const char *name, bool is_reference, const char **ret)
+{
+    static const char real[] = "__real_";
+    *ret = name;
+    for (size_t i = 0; is_reference && i < link->options->wrap_count; i++) {
+        const char *wrap = link->options->wraps[i];
+        if (!strcmp(name, wrap))
+            *ret = arena_printf(&link->arena, "__wrap_%s", wrap);
+        else if (!strncmp(name, real, sizeof real - 1) && !strcmp(name + sizeof real - 1, wrap))
+            *ret = name + sizeof real - 1;
+        else
+            continue;
+        return *ret ? NULL : error_memory();
+    }
+    return NULL;
+}
+
 static struct crateld_error *add_global(struct link *link, struct link_object *object, uint32_t i)
 {
     struct link_versioned_name versioned;
     struct link_symbol seen = {0};
-    if (!link_versioned_name_read(&link->arena, link_object_symbol_name(object, i), &versioned))
-        return error_memory();
     describe_definition(object, i, &seen);
+    const char *name;
+    TRY(wrapped_name(link, link_object_symbol_name(object, i), object->elf_symbols[i].st_shndx == SHN_UNDEF, &name));
+    if (!link_versioned_name_read(&link->arena, name, &versioned))
+        return error_memory();
     bool is_bound = versioned.version && (!versioned.is_default || seen.state == LINK_SYMBOL_UNDEFINED);
     struct link_symbol *symbol =
         link_symbol_table_enter(&link->symbols, &link->arena, versioned.name, is_bound ? versioned.version : NULL);
@@ -220,6 +240,23 @@ static bool is_vague(const struct link_symbol *symbol)
     return symbol->binding == STB_WEAK || symbol->binding == STB_GNU_UNIQUE || symbol->section->in_group;
 }
 
+/* Whether the object is a member of an archive of which nothing is exported: --exclude-libs. */
+static bool is_excluded(const struct link *link, const struct link_object *object)
+{
+    const char *end = object && object->path ? strrchr(object->path, '(') : NULL;
+    if (!end)
+        return false;
+    const char *name = end;
+    while (name > object->path && name[-1] != '/')
+        name--;
+    for (size_t i = 0; i < link->options->excluded_archive_count; i++) {
+        const char *excluded = link->options->excluded_archives[i];
+        if (!strcmp(excluded, "ALL") || (!strncmp(excluded, name, (size_t)(end - name)) && !excluded[end - name]))
+            return true;
+    }
+    return false;
+}
+
 /* Whether a defined symbol can be imported by others. */
 static bool is_exported(const struct link *link, const struct link_symbol *symbol)
 {
@@ -230,6 +267,8 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
         return false;
     if (symbol->state == LINK_SYMBOL_DEFINED &&
         (symbol->section->object == &link->own || !link_section_is_loaded(symbol->section)))
+        return false;
+    if (link->options->excluded_archive_count && is_excluded(link, symbol->object))
         return false;
     enum version_scope scope = version_script_scope(link->scripts, symbol->name);
     return scope == VERSION_GLOBAL || (scope == VERSION_UNSPECIFIED && !link->options->export_count);

@@ -655,12 +655,23 @@ bool shared_library_next_alias(const struct shared_library *library, const struc
     return false;
 }
 
-bool shared_library_is_writable(const struct shared_library *library, uint64_t vaddr)
+/* Whether the segment that has the vaddr has `flag`, PF_*. */
+static bool has_flag(const struct shared_library *library, uint64_t vaddr, uint32_t flag)
 {
     for (uint32_t i = 0; i < library->segment_count; i++) {
         const struct shared_segment *segment = &library->segments[i];
         if (vaddr >= segment->vaddr && vaddr - segment->vaddr < segment->mem_size)
-            return segment->flags & PF_W;
+            return segment->flags & flag;
     }
     return false;
+}
+
+bool shared_library_is_writable(const struct shared_library *library, uint64_t vaddr)
+{
+    return has_flag(library, vaddr, PF_W);
+}
+
+bool shared_library_is_executable(const struct shared_library *library, uint64_t vaddr)
+{
+    return has_flag(library, vaddr, PF_X);
 }

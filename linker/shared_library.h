@@ -103,4 +103,7 @@ bool shared_library_next_alias(const struct shared_library *library, const struc
  */
 bool shared_library_is_writable(const struct shared_library *library, uint64_t vaddr);
 
+/* Whether they are mapped executable: code. */
+bool shared_library_is_executable(const struct shared_library *library, uint64_t vaddr);
+
 #endif

@@ -10,6 +10,7 @@
 #include "linker/patch.h"
 #include "linker/scan.h"
 #include "linker/shared_closure.h"
+#include "linker/stub.h"
 #include "toc/stubs.h"
 
 /* Needed. */
@@ -60,8 +61,11 @@ static struct crateld_error *add_needed(struct link *link, struct crate_tables *
         path = provider->path;
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
         memcpy(needed.build_id, provider->crate.header.build_id, sizeof needed.build_id);
-        path = base_name(provider->path);
+        bool has_soname = provider->crate.header.flags & CRATE_FLAG_SONAME;
+        path = has_soname ? provider->name : base_name(provider->path);
     }
+    if (link->options->runpath)
+        TRY(crate_tables_string(tables, link->options->runpath, &needed.runpath));
     TRY(crate_tables_string(tables, path, &needed.path));
     if (!VEC_PUSH(&tables->needed, needed))
         return error_memory();
@@ -153,6 +157,8 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
     struct crate_tables *tables = &image->tables;
     TRY(crate_tables_string(tables, link->name, &image->header.name));
     TRY(add_all_needed(link, tables));
+    if (link->entry && link->options->interpreter)
+        TRY(crate_tables_string(tables, link->options->interpreter, &image->interpreter));
     if (link->patch)
         TRY(link_patch_count(link, tables));
     for (size_t i = 0; i < link->function_imports.count; i++)
@@ -168,6 +174,8 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
     for (size_t i = 0; i < link->symbols.count; i++)
         if (is_export(link->symbols.at[i]))
             TRY(add_export(link, tables, (uint32_t)i));
+    if (link->options->is_stub)
+        TRY(link_stub_tables(link, tables));
     if (!VEC_PUSH(&tables->strings, '\0'))
         return error_memory();
     return crate_tables_seal(tables, &image->header);
@@ -306,11 +314,14 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->flags = link->flags | (link->patch ? CRATE_FLAG_PATCH : 0);
     if (link->options->keep_relink)
         header->flags |= CRATE_FLAG_HAS_RELINK;
+    if (link->options->has_soname)
+        header->flags |= CRATE_FLAG_SONAME;
     header->preferred_base = link->preferred_base;
     header->toc_rva = (uint32_t)link->toc_rva;
     header->imported_functions = (uint32_t)link->function_imports.count;
     header->imported_globals = link->global_slot_count;
     header->func_refs = (uint32_t)link->func_refs.count;
+    header->type_ids = link->type_count;
     if (link->lazy_count)
         header->lazy_stubs_rva = (uint32_t)link->lazy_rva + link->machine->stubs->lazy_head_size;
     else if (link->function_imports.count)
@@ -318,6 +329,7 @@ static void fill_header(const struct link *link, struct crate_header *header)
     header->preinit_array = array_of(link, ".preinit_array");
     header->init_array = array_of(link, ".init_array");
     header->fini_array = array_of(link, ".fini_array");
+    header->types = array_of(link, LINK_TYPES_SECTION);
     header->tls_rva = (uint32_t)link->tls_rva;
     header->tls_file_size = (uint32_t)link->tls_file_size;
     header->tls_mem_size = link->tls_mem_size;
@@ -340,12 +352,13 @@ struct crateld_error *link_tables_fill(struct link *link, struct link_image *ima
 {
     struct crate_tables *tables = &image->tables;
     size_t function_count = link->function_imports.count;
-    for (size_t i = 0; i < tables->imports.count; i++)
+    for (size_t i = 0; i < function_count + link->global_imports.count; i++)
         fill_import(link,
                     i < function_count ? &link->function_imports.at[i] : &link->global_imports.at[i - function_count],
                     &tables->imports.at[i]);
     for (size_t i = 0; i < tables->exports.count; i++)
-        fill_export(link, &tables->exports.at[i]);
+        if (!(tables->exports.at[i].flags & CRATE_EXPORT_FLAG_FORWARD))
+            fill_export(link, &tables->exports.at[i]);
     if (link->patch)
         link_patch_fill(link, tables);
     fill_header(link, &image->header);

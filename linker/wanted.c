@@ -123,6 +123,8 @@ struct crateld_error *link_provider_find(const struct link *link, uint32_t provi
             return NULL;
         TRY(crate_view_export(&provider->crate, i, &entry));
         *found = (struct shared_symbol){.type = export_types[entry.kind], .size = entry.size};
+        if (entry.flags & CRATE_EXPORT_FLAG_FORWARD) /* the library may have the version that is asked for */
+            found->version = symbol->bound_version;
         *ret = true;
     }
     return NULL;
@@ -134,14 +136,13 @@ static bool can_import(const struct link_symbol *symbol)
     return symbol->visibility == STV_DEFAULT && symbol->state != LINK_SYMBOL_COMMON && symbol->is_referenced;
 }
 
-static void import_from(const struct link *link, struct link_symbol *symbol, uint32_t provider,
-                        const struct shared_symbol *found)
+static void import_from(struct link_symbol *symbol, uint32_t provider, const struct shared_symbol *found)
 {
     symbol->state = LINK_SYMBOL_IMPORTED;
     symbol->provider = provider;
     symbol->type = found->type;
     symbol->size = found->size;
-    symbol->version = link->providers.at[provider]->kind == LINK_PROVIDER_ELF ? found->version : NULL;
+    symbol->version = found->version;
 }
 
 /* Looks for one symbol in the sources, in their order. */
@@ -169,7 +170,7 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
         TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
         if (!is_found)
             continue;
-        import_from(link, symbol, source.index, &found);
+        import_from(symbol, source.index, &found);
         return NULL;
     }
     return NULL;

@@ -5,7 +5,9 @@
 #include "crate/build_id.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/frames.h"
 #include "loader/gate.h"
+#include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
 #include "loader/process.h"
@@ -57,6 +59,7 @@ static void fill_toc(struct loaded_crate *crate)
     toc->crate = (uint64_t)(uintptr_t)crate;
     toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;
     toc->users = crate->early_users;
+    crate->has_toc = true;
 }
 
 struct crateld_error *activate_check_meta(struct loaded_crate *crate)
@@ -84,6 +87,9 @@ static struct crateld_error *prepare(struct loaded_crate *crate)
         TRY(tls_reserve(crate));
     if (header->flags & CRATE_FLAG_HAS_RELINK)
         (void)image_reopen_file(crate);
+#ifdef CRATELD_HOST
+    TRY(frames_register(crate));
+#endif
     return crate->is_indexed ? NULL : address_index_add(crate);
 }
 
@@ -159,6 +165,7 @@ static struct crateld_error *activate_all(struct activation *activation)
         TRY(image_finish_text(activation->crates.at[n]));
         if (activation->crates.at[n]->view.header.tls_mem_size)
             TRY(tls_publish(activation->crates.at[n]));
+        TRY(heap_enter(activation->crates.at[n]));
     }
     for (size_t n = 0; n < activation->crates.count; n++) /* from here on others may call */
         TRY(gate_open(activation->crates.at[n]));

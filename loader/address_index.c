@@ -14,7 +14,7 @@ struct entry {
 };
 
 /* Entries [0, sorted) are in order of their addresses; those behind them, in the order of their entry. Entries are
- * only appended; sorting them makes a new index. */
+ * only appended, or emptied: their end is 0 then. Sorting them makes a new index, without those that are empty. */
 struct address_index {
     uint32_t sorted;
     uint32_t capacity;
@@ -22,7 +22,7 @@ struct address_index {
     struct entry at[];
 };
 
-/* The crates in the order of their entry, likewise. */
+/* The crates in the order of their entry, likewise; NULL where one was removed. */
 struct crate_list {
     uint32_t capacity;
     struct loaded_crate *at[];
@@ -40,6 +40,7 @@ static struct {
 
 static struct address_index *_Atomic current = &first.index;
 static struct crate_list *_Atomic current_list = &first_list.list;
+static _Atomic uint32_t added_count, removed_count;
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -47,19 +48,42 @@ static int compare_entries(const void *a, const void *b)
     return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* Replaces the index by a sorted one with room for more; the old one stays for those who read it. All outgrown
- * indices together are small: they double, but for one in TAIL_MAX entries. */
-static struct crateld_error *renew(struct address_index *old, uint32_t count, struct address_index **ret)
+/* Replaces the list by one without gaps, of the same capacity. */
+static struct crateld_error *renew_list(uint32_t count)
 {
-    uint32_t capacity = count == old->capacity ? old->capacity * 2 : old->capacity;
+    const struct crate_list *old = atomic_load_explicit(&current_list, memory_order_relaxed);
+    struct crate_list *list = calloc(1, sizeof *list + old->capacity * sizeof *list->at);
+    if (!list)
+        return error_memory();
+    list->capacity = old->capacity;
+    for (uint32_t i = 0, kept = 0; i < count; i++)
+        if (old->at[i])
+            list->at[kept++] = old->at[i];
+    atomic_store_explicit(&current_list, list, memory_order_release);
+    return NULL;
+}
+
+/* Replaces the index, which is full or has a long tail, by a sorted one with room for more; the old one stays for those
+ * who read it. All outgrown indices together are small: they double, but for one in TAIL_MAX entries. The list is
+ * replaced only if there are gaps. */
+static struct crateld_error *renew(const struct address_index *old, uint32_t count, struct address_index **ret)
+{
+    uint32_t capacity = count == old->capacity ? old->capacity * 2 : old->capacity, kept = 0;
     struct address_index *index = calloc(1, sizeof *index + capacity * sizeof *index->at);
     if (!index)
         return error_memory();
-    memcpy(index->at, old->at, count * sizeof *index->at);
-    qsort(index->at, count, sizeof *index->at, compare_entries);
+    for (uint32_t i = 0; i < count; i++)
+        if (old->at[i].end)
+            index->at[kept++] = old->at[i];
+    struct crateld_error *error = kept < count ? renew_list(count) : NULL;
+    if (error) {
+        free(index);
+        return error;
+    }
+    qsort(index->at, kept, sizeof *index->at, compare_entries);
     index->capacity = capacity;
-    index->sorted = count;
-    atomic_store_explicit(&index->count, count, memory_order_relaxed);
+    index->sorted = kept;
+    atomic_store_explicit(&index->count, kept, memory_order_relaxed);
     atomic_store_explicit(&current, index, memory_order_release);
     *ret = index;
     return NULL;
@@ -85,18 +109,35 @@ struct crateld_error *address_index_add(struct loaded_crate *crate)
 {
     struct address_index *index = atomic_load_explicit(&current, memory_order_relaxed);
     uint32_t count = atomic_load_explicit(&index->count, memory_order_relaxed);
-    TRY(add_to_list(crate, count));
     if (count == index->capacity || count - index->sorted == TAIL_MAX)
         TRY(renew(index, count, &index));
+    count = atomic_load_explicit(&index->count, memory_order_relaxed);
+    TRY(add_to_list(crate, count));
     uint64_t start = (uint64_t)(uintptr_t)crate->base;
     index->at[count] = (struct entry){start, start + crate->view.header.image_size, crate};
     atomic_store_explicit(&index->count, count + 1, memory_order_release);
+    atomic_fetch_add(&added_count, 1);
     return NULL;
+}
+
+void address_index_remove(const struct loaded_crate *crate)
+{
+    struct address_index *index = atomic_load_explicit(&current, memory_order_relaxed);
+    struct crate_list *list = atomic_load_explicit(&current_list, memory_order_relaxed);
+    uint32_t count = atomic_load_explicit(&index->count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++) {
+        if (list->at[i] == crate)
+            __atomic_store_n(&list->at[i], NULL, __ATOMIC_RELEASE);
+        if (index->at[i].crate != crate || !index->at[i].end)
+            continue;
+        __atomic_store_n(&index->at[i].end, 0, __ATOMIC_RELEASE);
+        atomic_fetch_add(&removed_count, 1);
+    }
 }
 
 static bool holds(const struct entry *entry, uint64_t address)
 {
-    return address >= entry->start && address < entry->end;
+    return address >= entry->start && address < __atomic_load_n(&entry->end, __ATOMIC_ACQUIRE);
 }
 
 struct loaded_crate *address_index_find(uint64_t address)
@@ -120,10 +161,20 @@ struct loaded_crate *address_index_find(uint64_t address)
     return NULL;
 }
 
-struct loaded_crate *address_index_at(uint32_t i)
+struct loaded_crate *address_index_next(uint32_t *cursor)
 {
     const struct address_index *index = atomic_load_explicit(&current, memory_order_acquire);
-    if (i >= atomic_load_explicit(&((struct address_index *)index)->count, memory_order_acquire))
-        return NULL;
-    return atomic_load_explicit(&current_list, memory_order_acquire)->at[i];
+    uint32_t count = atomic_load_explicit(&((struct address_index *)index)->count, memory_order_acquire);
+    /* A list has room for as many as the index that was replaced before it. */
+    struct crate_list *list = atomic_load_explicit(&current_list, memory_order_acquire);
+    struct loaded_crate *crate = NULL;
+    while (!crate && *cursor < count)
+        crate = __atomic_load_n(&list->at[(*cursor)++], __ATOMIC_ACQUIRE);
+    return crate;
+}
+
+void address_index_counts(uint32_t *ret_added, uint32_t *ret_removed)
+{
+    *ret_added = atomic_load(&added_count);
+    *ret_removed = atomic_load(&removed_count);
 }

@@ -16,7 +16,14 @@ MUST_CHECK struct crateld_error *address_index_add(struct loaded_crate *crate);
 /* The crate in whose image `address` lies; NULL if there is none. Logarithmic in the number of crates. */
 struct loaded_crate *address_index_find(uint64_t address);
 
-/* The i-th crate in the order of their entry; NULL behind the last. */
-struct loaded_crate *address_index_at(uint32_t i);
+/* Removes them; a crate that was not entered is allowed. Never fails, but takes time in proportion to the number of
+ * crates. Who is reading meanwhile may still be given the crate. */
+void address_index_remove(const struct loaded_crate *crate);
+
+/* The next crate in the order of their entry, from *cursor on, which begins at 0; NULL behind the last. */
+struct loaded_crate *address_index_next(uint32_t *cursor);
+
+/* How many crates have been entered and removed so far: something has changed whenever these have. */
+void address_index_counts(uint32_t *ret_added, uint32_t *ret_removed);
 
 #endif

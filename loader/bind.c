@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "loader/activate.h"
+#include "loader/elf_library.h"
 #include "loader/gate.h"
+#include "loader/host_process.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/resolve.h"
@@ -55,16 +57,17 @@ struct crateld_error *bind_function(struct loaded_crate *crate, uint32_t i, stru
     TRY(resolve_import(crate, &import, &resolved));
     if (resolved.provider) {
         TRY(activate_crate(resolved.provider));
-        bind_record_use(&crate->needed[import.needed]);
+        if (import.needed != CRATE_NONE)
+            bind_record_use(&crate->needed[import.needed]);
     }
     TRY(function_value(crate, &import, &resolved, ret));
     bind_store(&loaded_function_slots(crate)[i], *ret);
     log_state.bound_slow++;
     LOG(LOG_BIND, "%s: '%s' is at 0x%llx in %s", crate->path, crate_view_string(&crate->view, import.name),
         (unsigned long long)ret->entry,
-        resolved.provider             ? resolved.provider->path
-        : import.needed == CRATE_NONE ? "nothing"
-                                      : crate->needed[import.needed].library->soname);
+        resolved.provider                 ? resolved.provider->path
+        : resolve_library(crate, &import) ? resolve_library(crate, &import)->soname
+                                          : "nothing");
     return NULL;
 }
 
@@ -93,12 +96,13 @@ _Noreturn static void die(struct crateld_error *error)
     _exit(127);
 }
 
-/* Whether import `i`, unchecked, is one that another crate provides. */
+/* Whether import `i`, unchecked, is one that another crate provides, or that may be found in any. */
 static bool is_from_crate(const struct loaded_crate *crate, uint32_t i)
 {
     const struct crate_import *import = crate_view_peek_import(&crate->view, i);
-    return import && import->needed < crate_view_count(&crate->view, CRATE_TABLE_NEEDED) &&
-           crate->needed[import->needed].crate;
+    return import &&
+           (import->needed == CRATE_NONE || (import->needed < crate_view_count(&crate->view, CRATE_TABLE_NEEDED) &&
+                                             crate->needed[import->needed].crate));
 }
 
 static struct crateld_error *bind_to_crate(struct loaded_crate *crate, uint32_t i, struct crateld_function *ret)
@@ -137,6 +141,10 @@ static struct crateld_error *bind_slot(struct loaded_crate *crate, const struct 
 
 struct crateld_function bind_slow(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
+#ifdef CRATELD_HOST
+    if (toc && toc->magic == CRATELD_EXPORT_MAGIC)
+        return host_bind_export((struct crateld_export *)toc, slot, toc_register);
+#endif
     struct crateld_function value = {.toc = toc_register};
     int saved_errno = errno, cancel_state;
 

@@ -62,15 +62,21 @@ static void chain(void)
 
 /* The crate's path as debuggers want it: absolute, since they may have another working folder than `folder`. No printf:
  * its code is not needed otherwise at start. */
-static char *absolute_path(const struct loaded_crate *crate, const char *folder)
+static char *absolute_path(struct loaded_crate *crate, const char *folder)
 {
     size_t folder_length = strlen(folder), length = strlen(crate->path);
-    char *path = *crate->path == '/' ? NULL : arena_alloc(&crate->process->arena, folder_length + 1 + length + 1);
+    const char *before = crate->absolute_path;
+    if (*crate->path == '/')
+        return (char *)crate->path;
+    if (before && strlen(before) == folder_length + 1 + length && !memcmp(before, folder, folder_length))
+        return (char *)before;
+    char *path = arena_alloc(&crate->process->arena, folder_length + 1 + length + 1);
     if (!path)
         return (char *)crate->path;
     memcpy(path, folder, folder_length);
     path[folder_length] = '/';
     memcpy(path + folder_length + 1, crate->path, length + 1);
+    crate->absolute_path = path;
     return path;
 }
 
@@ -105,6 +111,22 @@ void debugger_show(struct process *process)
 bool debugger_is_watching(void)
 {
     return *(const volatile unsigned char *)jit_first_byte != NOP;
+}
+
+void debugger_hide(struct loaded_crate *crate)
+{
+    struct link_map *map = &crate->link_map;
+    if (!map->l_name)
+        return;
+    if (map->l_prev)
+        map->l_prev->l_next = map->l_next;
+    else
+        ours.base.r_map = map->l_next;
+    if (map->l_next)
+        map->l_next->l_prev = map->l_prev;
+    else
+        last = map->l_prev;
+    map->l_name = NULL;
 }
 
 void debugger_notify(void)

@@ -17,6 +17,9 @@ bool debugger_is_watching(void);
 /* Tells a debugger that is watching that crates were added: it reads the list anew. Does nothing without one. */
 void debugger_notify(void);
 
+/* Takes a crate out of the list, for good. Called under the process's lock. */
+void debugger_hide(struct loaded_crate *crate);
+
 /* The crate's link map; NULL before it is shown. */
 struct link_map *debugger_link_map(const struct loaded_crate *crate);
 

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "loader/resolve.h"
 #include "loader/start.h"
 #include "loader/tls.h"
+#include "loader/unload.h"
 
 enum { MESSAGE_SIZE = 1024 };
 
@@ -68,57 +70,96 @@ static struct loaded_crate *crate_of_handle(void *handle)
     return found;
 }
 
-static bool is_crate_file(const char *file)
+static bool has_crate_suffix(const char *file)
 {
     static const char suffix[] = ".crate";
     size_t length = strlen(file);
     return length >= sizeof suffix && strcmp(file + length - (sizeof suffix - 1), suffix) == 0;
 }
 
-/* The path of a crate file: as it stands if it has a slash; else beside the entry crate or in one of the folders. */
-static struct crateld_error *find_crate_file(struct process *process, const char *file, char **ret)
+/* The path of a crate file: as it stands if it has a slash; else that of a loaded crate of this name, or where what
+ * `user` needs is found. *ret is malloc'ed; NULL: it is nowhere. */
+static struct crateld_error *find_crate_file(struct process *process, const struct loaded_crate *user, const char *file,
+                                             char **ret)
 {
-    if (strchr(file, '/')) {
-        *ret = strdup(file);
+    int fd AUTO_CLOSE = -1;
+    const struct loaded_crate *known = process_find(process, file);
+    if (strchr(file, '/') || known) {
+        *ret = strdup(known ? known->path : file);
         return *ret ? NULL : error_memory();
     }
-    int fd AUTO_CLOSE = -1;
-    TRY(process_open_file(process, current_entry(), file, ret, &fd));
-    return *ret ? NULL : error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such crate", file);
+    return process_open_file(process, user, file, process_runpath(user), ret, &fd);
 }
 
-static struct crateld_error *open_crate(const char *file, int mode, struct loaded_crate **ret)
+/* Whether the file at `path` is a crate, whatever it is called. */
+static bool is_crate_at(const char *path)
+{
+    uint8_t start[CRATE_START_SIZE];
+    uint64_t off;
+    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t size = fd < 0 ? -1 : pread(fd, start, sizeof start, 0);
+    struct crateld_error *error =
+        size < 0 ? error_memory() : crate_header_find(path, (struct span){start, (size_t)size}, &off);
+    bool is_crate = !error;
+    crateld_error_destroy(error);
+    return is_crate;
+}
+
+/* The path of the crate that a caller of dlopen() means by `file`: *ret malloc'ed; NULL: that is left to ld.so. */
+static struct crateld_error *path_of_crate(const void *caller, const char *file, char **ret)
 {
     struct process *process = current_process();
+    const struct loaded_crate *user = address_index_find((uint64_t)(uintptr_t)caller);
     char *path AUTO_FREE = NULL;
-    struct loaded_crate *crate = NULL;
-    TRY(find_crate_file(process, file, &path));
-    if (mode & RTLD_NOLOAD) {
-        crate = process_find_file(process, path);
-        if (!crate)
-            return error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
-        *ret = crate;
-        return NULL;
-    }
     process_lock(process);
-    struct crateld_error *error = process_load(process, path, &crate);
+    struct crateld_error *error = find_crate_file(process, user ? user : current_entry(), file, &path);
     process_unlock(process);
+    if (error)
+        return error;
+    if (!path && has_crate_suffix(file))
+        return error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such crate", file);
+    if (path && (has_crate_suffix(file) || is_crate_at(path)))
+        *ret = STEAL_PTR(path);
+    return NULL;
+}
+
+static struct crateld_error *open_crate(const char *path, int mode, struct loaded_crate **ret)
+{
+    struct process *process = current_process();
+    struct loaded_crate *crate = NULL;
+    process_lock(process);
+    struct crateld_error *error = NULL;
+    if (!(mode & RTLD_NOLOAD))
+        error = process_load(process, path, &crate);
+    else if (!(crate = process_find_file(process, path)))
+        error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
     if (!error)
-        error = start_crate(crate, mode & RTLD_NOW);
-    if (!error)
+        unload_hold(crate);
+    if (!error && mode & RTLD_NODELETE)
+        crate->is_kept = true;
+    process_unlock(process);
+    if (error)
+        return error;
+    error = mode & RTLD_NOLOAD ? NULL : start_crate(crate, mode & RTLD_NOW);
+    if (error)
+        unload_release(crate);
+    else
         *ret = crate;
     return error;
 }
 
-void *dl_mopen(long name_space, const char *file, int mode)
+static void *open_for(const void *caller, long name_space, const char *file, int mode)
 {
     struct loaded_crate *crate = NULL;
-    if (file && is_crate_file(file)) {
+    char *path AUTO_FREE = NULL;
+    if (file && set_error(path_of_crate(caller, file, &path)))
+        return NULL;
+    if (path) {
         if (name_space != LM_ID_BASE) {
             set_message("crates live in the base namespace");
             return NULL;
         }
-        return set_error(open_crate(file, mode, &crate)) ? NULL : crate;
+        return set_error(open_crate(path, mode, &crate)) ? NULL : crate;
     }
     /* Whatever is opened may import from the program, which ld.so does only from ELF objects. */
     if (file && name_space == LM_ID_BASE && set_error(export_object_open()))
@@ -129,15 +170,23 @@ void *dl_mopen(long name_space, const char *file, int mode)
     return handle;
 }
 
+void *dl_mopen(long name_space, const char *file, int mode)
+{
+    return open_for(__builtin_return_address(0), name_space, file, mode);
+}
+
 void *dl_open(const char *file, int mode)
 {
-    return dl_mopen(LM_ID_BASE, file, mode);
+    return open_for(__builtin_return_address(0), LM_ID_BASE, file, mode);
 }
 
 int dl_close(void *handle)
 {
-    if (crate_of_handle(handle))
+    struct loaded_crate *crate = crate_of_handle(handle);
+    if (crate) {
+        unload_release(crate);
         return 0;
+    }
     int result = dlclose(handle);
     if (result)
         set_message(dlerror());
@@ -148,12 +197,15 @@ int dl_close(void *handle)
 static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t hash, const char *name, void **ret)
 {
     struct crate_export export;
-    uint32_t i = crate_view_find_export(&crate->view, hash, name);
     uint64_t address = 0;
     *ret = NULL;
+    TRY(crate_view_check(&crate->view)); /* it may not be active */
+    uint32_t i = crate_view_find_export(&crate->view, hash, name);
     if (i == CRATE_NONE)
         return NULL;
     TRY(crate_view_export(&crate->view, i, &export));
+    if (export.flags & CRATE_EXPORT_FLAG_FORWARD && export.kind == CRATE_EXPORT_TLS)
+        return NULL; /* found in the library itself */
     TRY(activate_crate(crate));
     if (export.kind == CRATE_EXPORT_TLS) {
         struct tls_index index = tls_index_of(crate, export.rva);

@@ -4,12 +4,12 @@
 #define LOADER_DL_H
 
 /* dlopen: a path or name that ends in ".crate" is a crate's, looked for like a needed one if it has no slash; it and
- * what it needs are loaded, activated and started, and stay. Else ld.so opens the library, which finds what crates
+ * what it needs are loaded, activated and started. Else ld.so opens the library, which finds what crates
  * export. NULL is the program: the entry crate, then everything else. */
 void *dl_open(const char *file, int mode);
 void *dl_mopen(long name_space, const char *file, int mode);
 
-/* dlclose: crates stay. */
+/* dlclose: a crate that was opened as often goes, with what it needs, if nothing keeps it: loader/unload.h. */
 int dl_close(void *handle);
 
 /* dlsym: with RTLD_DEFAULT or the program's handle crates in the order in which they were found, then ELF libraries;

@@ -28,7 +28,9 @@ struct crateld_error *elf_library_open(struct elf_library *library)
     if (library->uses_exports)
         TRY(export_object_open());
     /* By soname first: that is how other libraries name it, and LD_LIBRARY_PATH and ld.so.conf apply. */
-    void *handle = dlopen(library->soname, OPEN_MODE);
+    void *handle = library->is_path_first ? dlopen(library->path, OPEN_MODE) : NULL;
+    if (!handle)
+        handle = dlopen(library->soname, OPEN_MODE);
     if (!handle) {
         const char *reason = dlerror();
         struct crateld_error *error =
@@ -58,6 +60,10 @@ static bool is_own_library(const char *path)
  * that have none, and it looks through what the library needs as well. */
 static void *preloaded_symbol(const char *name)
 {
+#ifdef CRATELD_HOST
+    (void)name; /* the libraries of somebody else's program are no preloaded ones */
+    return NULL;
+#endif
     for (const struct link_map *map = _r_debug.r_map->l_next; map && !is_own_library(map->l_name); map = map->l_next) {
         bool is_vdso = map->l_addr == getauxval(AT_SYSINFO_EHDR); /* libc calls it, programs do not */
         void *handle = is_vdso ? NULL : dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD);

@@ -17,6 +17,7 @@ struct elf_library {
     bool is_resident;     /* this program itself uses it, so it is there from the start: libc and ld.so */
     bool uses_exports;    /* it wants symbols that crates export */
     bool is_eager;        /* opened before main */
+    bool is_path_first;   /* the crate's rpath led to `path` */
 };
 
 /* Whether ld.so will find the library, as far as that can be told without opening it. Opens it where it can not.

@@ -214,7 +214,7 @@ static struct crateld_error *collect(struct process *process, struct export_symb
             struct crate_export export;
             struct export_symbol symbol = {0};
             error = crate_view_export(&crate->view, i, &export);
-            if (error || export.kind == CRATE_EXPORT_TLS)
+            if (error || export.kind == CRATE_EXPORT_TLS || export.flags & CRATE_EXPORT_FLAG_FORWARD)
                 continue;
             symbol.name = crate_view_string(&crate->view, export.name);
             symbol.size = export.size;
@@ -223,6 +223,7 @@ static struct crateld_error *collect(struct process *process, struct export_symb
             if (!error && !VEC_PUSH(&symbols, symbol))
                 error = error_memory();
         }
+        crate->is_kept = true; /* ld.so may bind libraries to it from now on */
     }
     if (error) {
         free(symbols.at);

@@ -3,7 +3,7 @@
  * The address of a function is known as soon as its crate is mapped. A crate that only holds such addresses need not
  * have the others activated: over the pages in which those functions (their entry stubs, mostly) begin, a page of gates
  * is mapped, one at each multiple of a gate's size. Whoever calls one gets the crate activated, which puts the file's
- * pages back, and goes on at the same address. */
+ * pages back, and goes on at the same address. The gates of a crate that is unloaded go with its image. */
 #ifndef LOADER_GATE_H
 #define LOADER_GATE_H
 

@@ -96,6 +96,8 @@ static enum image_place place_for(const struct crate_header *header, bool has_as
     if (header->flags & CRATE_FLAG_NEAR)
         return IMAGE_LOW;
 #endif
+    if (!(header->flags & CRATE_FLAG_NEAR) && valgrind_is_running())
+        return IMAGE_PREFERRED;
     if (header->flags & CRATE_FLAG_NEAR || has_aslr || header->tables[CRATE_TABLE_RELR].count <= FEW_RELR)
         return IMAGE_REGION;
     return IMAGE_PREFERRED;
@@ -188,6 +190,23 @@ static struct crateld_error *no_room(const struct loaded_crate *crate, size_t si
     return error_errno(errno, "%s: cannot map 0x%zx bytes%s", crate->path, size, is_low ? " below 2 GiB" : "");
 }
 
+/* Maps the image to where the caller wants it. */
+static struct crateld_error *map_into_area(struct loaded_crate *crate, int fd, const struct crate_header *header,
+                                           const struct image_area *area)
+{
+    if (header->image_size > area->size || (uintptr_t)area->start & (header->image_align - 1))
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: an image of 0x%" PRIx64 " bytes, aligned to 0x%" PRIx64
+                            ", does not fit into the 0x%" PRIx64 " at %p that were kept for it",
+                            crate->path, header->image_size, header->image_align, area->size, area->start);
+    void *base = map_file(fd, area->start, header->image_size, MAP_FIXED);
+    if (base == MAP_FAILED)
+        return no_room(crate, header->image_size, false);
+    crate->base = base;
+    crate->mapped_size = header->image_size;
+    return NULL;
+}
+
 /* Maps the image with one call, and outside the region the reserve behind it. What lies behind the end of the file must
  * not be touched yet. */
 static struct crateld_error *map_image(struct loaded_crate *crate, struct image_region *region, int fd,
@@ -219,13 +238,13 @@ static struct crateld_error *set_base(struct loaded_crate *crate, const struct c
 }
 
 struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd, bool has_aslr,
-                                struct image_start *ret_start)
+                                const struct image_area *area, struct image_start *ret_start)
 {
     struct crate_header header = {0};
     TRY(read_header(crate, fd, ret_start, &header));
     struct crateld_error *error = read_strings(crate, fd, &header, ret_start);
     if (!error)
-        error = map_image(crate, region, fd, &header, has_aslr);
+        error = area ? map_into_area(crate, fd, &header, area) : map_image(crate, region, fd, &header, has_aslr);
     if (!error)
         error = set_base(crate, &header);
     if (error) {
@@ -352,6 +371,17 @@ void image_unmap(struct loaded_crate *crate)
     crate->base = NULL;
 }
 
+void image_unload(struct loaded_crate *crate, struct image_region *region)
+{
+    if (crate->base == region->end &&
+        mmap(crate->base, crate->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+             0) != MAP_FAILED) {
+        region->end += crate->mapped_size; /* what aligned it stays */
+        crate->base = NULL;
+    }
+    image_unmap(crate);
+}
+
 static struct crateld_error *protect(struct loaded_crate *crate, uint64_t rva, uint64_t size, int protection,
                                      const char *what)
 {
@@ -409,6 +439,9 @@ static void populate(const struct loaded_crate *crate)
 static struct crateld_error *map_segments_again(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    /* Valgrind takes a file that lies below what its headers say for one that lies where they say, and aborts. */
+    if (loaded_address(crate, 0) < header->preferred_base)
+        return NULL;
     int fd AUTO_CLOSE = open_same_file(crate);
     if (fd < 0)
         return NULL;

@@ -18,6 +18,12 @@ struct image_region {
     uint8_t *end;   /* of what is free */
 };
 
+/* Address space that the caller has set aside for one image. */
+struct image_area {
+    void *start; /* a multiple of the image's alignment */
+    uint64_t size;
+};
+
 enum { IMAGE_STRINGS_SIZE = 1024 };
 
 /* What is read of a crate that may never be used, so that its mapping is not touched: the file's first bytes, and the
@@ -35,9 +41,10 @@ struct image_start {
  * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
  * it, unless `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
+ * With an `area`, which may be NULL, the crate is put there.
  * Errors: IO (also: no address space), FORMAT, MISMATCH, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
-                                           bool has_aslr, struct image_start *ret_start);
+                                           bool has_aslr, const struct image_area *area, struct image_start *ret_start);
 
 /* Gives back what is left of the region. */
 void image_region_deinit(struct image_region *region);
@@ -59,6 +66,9 @@ void image_release_file(struct loaded_crate *crate);
 
 /* Unmaps the image and closes the file; a crate that has none is allowed. */
 void image_unmap(struct loaded_crate *crate);
+
+/* Likewise, of a crate that was in use; where it was the last to be given a place in the region, that is given back. */
+void image_unload(struct loaded_crate *crate, struct image_region *region);
 
 /* Makes the data writable, and the text executable, or writable if fixups are to be applied to it first: then
  * image_finish_text() follows. Once. Best done before anything of the image is touched: pages that are entered into the

@@ -10,6 +10,7 @@
 #include "loader/address_index.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
+#include "loader/next_function.h"
 #include "loader/resolve.h"
 
 enum { STUB_REACH = 64 }; /* an address this near behind a function's entry stub is taken to be in it */
@@ -50,12 +51,6 @@ static void fill_info(const struct loaded_crate *crate, const void *address, Dl_
     };
 }
 
-/* glibc's function `name`, which ours of the same name hides. */
-static void *theirs(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
-}
-
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's have underscores */
 __attribute__((visibility("default"))) int dladdr(const void *address, Dl_info *ret)
 {
@@ -63,7 +58,7 @@ __attribute__((visibility("default"))) int dladdr(const void *address, Dl_info *
     if (!crate) {
         static int (*_Atomic next)(const void *, Dl_info *);
         if (!next)
-            next = (int (*)(const void *, Dl_info *))theirs("dladdr");
+            next = (int (*)(const void *, Dl_info *))next_function("dladdr");
         return next(address, ret);
     }
     fill_info(crate, address, ret);
@@ -89,7 +84,7 @@ __attribute__((visibility("default"))) int dladdr1(const void *address, Dl_info 
     if (!crate) {
         static int (*_Atomic next)(const void *, Dl_info *, void **, int);
         if (!next)
-            next = (int (*)(const void *, Dl_info *, void **, int))theirs("dladdr1");
+            next = (int (*)(const void *, Dl_info *, void **, int))next_function("dladdr1");
         return next(address, ret, extra, flags);
     }
     fill_info(crate, address, ret);
@@ -104,11 +99,13 @@ __attribute__((visibility("default"))) int dladdr1(const void *address, Dl_info 
 struct walk {
     int (*callback)(struct dl_phdr_info *, size_t, void *);
     void *data;
-    unsigned long long crate_count; /* added to the counters of what was loaded, by which callers notice changes */
-    bool was_program;               /* glibc's first object, this program, was met */
+    uint32_t added,
+        removed;      /* added to the counters of what was loaded and unloaded, by which callers notice changes */
+    bool was_program; /* glibc's first object, this program, was met */
 };
 
-static int visit_crate(struct walk *walk, const struct loaded_crate *crate, unsigned long long adds)
+static int visit_crate(struct walk *walk, const struct loaded_crate *crate, unsigned long long adds,
+                       unsigned long long subs)
 {
     Elf64_Ehdr header;
     memcpy(&header, crate->base, sizeof header);
@@ -117,7 +114,8 @@ static int visit_crate(struct walk *walk, const struct loaded_crate *crate, unsi
         .dlpi_name = crate == current_entry() ? "" : crate->path,
         .dlpi_phdr = (const Elf64_Phdr *)(crate->base + header.e_phoff),
         .dlpi_phnum = header.e_phnum,
-        .dlpi_adds = adds + walk->crate_count,
+        .dlpi_adds = adds + walk->added,
+        .dlpi_subs = subs + walk->removed,
     };
     return walk->callback(&info, sizeof info, walk->data);
 }
@@ -130,12 +128,13 @@ static int visit_elf(struct dl_phdr_info *info, size_t size, void *data)
     memcpy(&changed, info, size < sizeof changed ? size : sizeof changed);
     if (!walk->was_program) {
         walk->was_program = true;
-        int result = current_entry() ? visit_crate(walk, current_entry(), info->dlpi_adds) : 0;
+        int result = current_entry() ? visit_crate(walk, current_entry(), info->dlpi_adds, info->dlpi_subs) : 0;
         if (result)
             return result;
         changed.dlpi_name = current_entry() ? "/proc/self/exe" : "";
     }
-    changed.dlpi_adds += walk->crate_count;
+    changed.dlpi_adds += walk->added;
+    changed.dlpi_subs += walk->removed;
     return walk->callback(&changed, size < sizeof changed ? size : sizeof changed, walk->data);
 }
 
@@ -144,15 +143,15 @@ __attribute__((visibility("default"))) int dl_iterate_phdr(int (*callback)(struc
 {
     static int (*_Atomic next)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
     if (!next)
-        next = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))theirs("dl_iterate_phdr");
+        next = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))next_function("dl_iterate_phdr");
     struct walk walk = {.callback = callback, .data = data};
-    while (address_index_at((uint32_t)walk.crate_count))
-        walk.crate_count++;
+    address_index_counts(&walk.added, &walk.removed);
     int result = next(visit_elf, &walk);
     const struct loaded_crate *crate;
-    for (uint32_t i = 0; !result && (crate = address_index_at(i)); i++) {
+    uint32_t cursor = 0;
+    while (!result && (crate = address_index_next(&cursor))) {
         if (crate != current_entry())
-            result = visit_crate(&walk, crate, 0);
+            result = visit_crate(&walk, crate, 0, 0);
     }
     return result;
 }

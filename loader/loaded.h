@@ -1,8 +1,8 @@
 /* A crate in this OS process: mapped, and active once its TOC is filled.
  *
- * Records are made while the closure of needed crates is found, and are never freed while the process runs: its
- * code may be anywhere. What a record says about the file is immutable from then on; the rest is written under the
- * process's lock and published by `state`.
+ * Records are made while the closure of needed crates is found, and are never freed while the process runs, but used
+ * again for the same file once it was unloaded (loader/unload.h). What a record says about the file is immutable from
+ * then on; the rest is written under the process's lock and published by `state`.
  */
 #ifndef LOADER_LOADED_H
 #define LOADER_LOADED_H
@@ -34,7 +34,7 @@ enum loaded_fitness {
     LOADED_UNFIT,
 };
 
-/* One crate that uses another; a node of the list at the other's toc->users. */
+/* One crate that uses another; a node of the list that loaded_users() tells. */
 struct loaded_user {
     struct loaded_crate *user; /* borrowed */
     struct loaded_user *next;
@@ -44,9 +44,10 @@ struct loaded_user {
 struct loaded_needed {
     struct crate_needed entry;   /* a checked copy */
     const char *name, *path;     /* its strings; owned by the process's arena */
+    const char *runpath;         /* likewise; may be shared with another entry */
     struct loaded_crate *crate;  /* borrowed; NULL for an ELF library */
     struct elf_library *library; /* borrowed; NULL for a crate */
-    struct loaded_user use;      /* linked into crate->toc->users once something was bound */
+    struct loaded_user use;      /* linked into loaded_users(crate) once something was bound */
     atomic_bool is_used;         /* `use` is linked, or about to be */
 };
 
@@ -62,13 +63,16 @@ struct loaded_crate {
     size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
     uint32_t gates_rva, gates_end;  /* pages of gates in place of its text: loader/gate.h; end 0: none */
     uint8_t gate_fitness;           /* enum loaded_fitness */
-    uint64_t early_users;           /* toc->users while the crate is not active */
+    uint64_t early_users;           /* toc->users before the TOC is filled */
+    bool has_toc;                   /* the TOC is filled */
     size_t reserve_used;            /* bytes at the end of the reserve that patches have */
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
     struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */
+    uint32_t needed_capacity;       /* elements that there is room for */
     _Atomic uint32_t state;         /* enum loaded_state; ACTIVE is stored with release order */
     const char *path;               /* owned by the process's arena; as it was opened */
+    const char *absolute_path;      /* owned by the process's arena; as debuggers were shown it; NULL: they were not */
     const char *name;               /* owned by the process's arena; its identity: the one in its header, or another
                                        that was asked for */
     int fd;                         /* owned; of a crate with a relink section once active, or with gates; -1: none */
@@ -82,13 +86,23 @@ struct loaded_crate {
     bool is_protected;              /* its segments have the protection that they are to have */
     bool is_meta_checked;           /* headers and tables are as they were written */
     bool is_indexed;                /* in the address index */
+    uint32_t open_count;            /* references that crateld_crate_open() gave */
     bool is_initialised;            /* its initialisers ran or are running */
     bool is_ordered;                /* visited by the pass that finds the order of initialisation */
+    bool is_kept;                   /* others than crates may refer to it: it is never unloaded */
+    bool is_reachable;              /* visited by the pass that finds what can be unloaded */
+    size_t hold_count;              /* dlopen() less dlclose() */
 };
 
 static inline bool loaded_is_active(const struct loaded_crate *crate)
 {
     return atomic_load_explicit(&((struct loaded_crate *)crate)->state, memory_order_acquire) == LOADED_ACTIVE;
+}
+
+/* Where the list of those that use the crate begins. */
+static inline uint64_t *loaded_users(struct loaded_crate *crate)
+{
+    return crate->has_toc ? &crate->toc->users : &crate->early_users;
 }
 
 /* The address of rva `rva`. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "loader/log.h"
+#include "loader/resolve.h"
 
 #ifndef CRATELD_LOW
 
@@ -31,7 +32,7 @@ static struct crateld_error *needs_twin(const struct loaded_crate *crate, bool *
         if (fixup.import == CRATE_NONE || fixup.kind == CRATE_FIXUP_TPOFF32)
             continue;
         TRY(crate_view_import(&crate->view, fixup.import, &import));
-        *ret = import.needed != CRATE_NONE && crate->needed[import.needed].library;
+        *ret = resolve_library(crate, &import) != NULL;
     }
     return NULL;
 }

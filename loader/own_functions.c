@@ -9,6 +9,7 @@
 
 #include "loader/backtrace.h"
 #include "loader/dl.h"
+#include "loader/frames.h"
 #include "loader/introspect.h"
 #include "loader/self_exe.h"
 #include "loader/tls.h"
@@ -68,6 +69,11 @@ static int compare(const void *name, const void *own)
 
 void *own_function(const char *name)
 {
+#ifdef CRATELD_HOST
+    void *personality = frames_personality(name);
+    if (personality)
+        return personality;
+#endif
     const struct own *own = bsearch(name, functions, sizeof functions / sizeof *functions, sizeof *functions, compare);
     return own ? own->function : NULL;
 }

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "loader/activate.h"
 #include "loader/current.h"
+#include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
 #include "loader/versions.h"
@@ -108,13 +109,72 @@ static struct crateld_error *read_folders(struct process *process)
     process->has_folders = true;
     for (size_t i = 0; i < process->opts.path_count; i++)
         TRY(add_folder(process, process->opts.paths[i], strlen(process->opts.paths[i])));
-    const char *list = process->opts.env_path;
-    while (list && *list) {
-        size_t length = strcspn(list, ":");
-        TRY(add_folder(process, list, length));
-        list += length + (list[length] == ':');
+    const char *lists[] = {process->opts.env_path, process->opts.env_library_path};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (const char *list = lists[i]; list && *list;) {
+            size_t length = strcspn(list, ":");
+            TRY(add_folder(process, list, length));
+            list += length + (list[length] == ':');
+        }
     }
     return NULL;
+}
+
+/* A new record for the file at `path`, all of it zero but for what an unloaded crate of the same path leaves: its
+ * strings, and its array of needed ones. NULL without memory. */
+static struct loaded_crate *make_record(struct process *process, const char *path)
+{
+    for (struct loaded_crate **place = &process->unloaded; *place; place = &(*place)->next_late) {
+        struct loaded_crate *crate = *place;
+        if (strcmp(crate->path, path) != 0)
+            continue;
+        *place = crate->next_late;
+        *crate = (struct loaded_crate){.path = crate->path,
+                                       .absolute_path = crate->absolute_path,
+                                       .name = crate->name,
+                                       .needed = crate->needed,
+                                       .needed_capacity = crate->needed_capacity};
+        return crate;
+    }
+    struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
+    if (crate)
+        crate->path = arena_strndup(&process->arena, path, strlen(path));
+    return crate && crate->path ? crate : NULL;
+}
+
+/* Makes the crate's array of needed ones, of `count` elements, zero but for the strings that it had. */
+static bool make_needed(struct process *process, struct loaded_crate *crate, uint32_t count)
+{
+    if (crate->needed && count <= crate->needed_capacity) {
+        for (uint32_t i = 0; i < count; i++) {
+            struct loaded_needed *needed = &crate->needed[i];
+            *needed = (struct loaded_needed){.name = needed->name, .path = needed->path, .runpath = needed->runpath};
+        }
+        return true;
+    }
+    crate->needed = arena_alloc_array(&process->arena, count, sizeof *crate->needed);
+    crate->needed_capacity = count;
+    return crate->needed;
+}
+
+/* A copy of the string; `known`, which may be NULL, if that is one: who is loaded again and again takes no memory. NULL
+ * without memory. */
+static const char *copy_string(struct process *process, const char *known, const char *string)
+{
+    return known && strcmp(known, string) == 0 ? known : arena_strndup(&process->arena, string, strlen(string));
+}
+
+/* Copies entry `i`. The runpath is mostly the same in each. */
+static struct crateld_error *copy_entry(struct process *process, const struct crate_view *view, uint32_t i,
+                                        struct loaded_needed *all)
+{
+    struct loaded_needed *needed = &all[i];
+    TRY(crate_view_needed(view, i, &needed->entry));
+    const char *known_runpath = needed->entry.runpath == all->entry.runpath ? all->runpath : needed->runpath;
+    needed->name = copy_string(process, needed->name, crate_view_string(view, needed->entry.name));
+    needed->path = copy_string(process, needed->path, crate_view_string(view, needed->entry.path));
+    needed->runpath = copy_string(process, known_runpath, crate_view_string(view, needed->entry.runpath));
+    return needed->name && needed->path && needed->runpath ? NULL : error_memory();
 }
 
 /* Copies the needed table, so that a crate which is not used is not touched again. */
@@ -122,19 +182,10 @@ static struct crateld_error *copy_needed(struct process *process, const struct c
                                          struct loaded_crate *crate)
 {
     uint32_t count = crate_view_count(view, CRATE_TABLE_NEEDED);
-    crate->needed = arena_alloc_array(&process->arena, count, sizeof *crate->needed);
-    if (!crate->needed)
+    if (!make_needed(process, crate, count))
         return error_memory();
-    for (uint32_t i = 0; i < count; i++) {
-        struct loaded_needed *needed = &crate->needed[i];
-        TRY(crate_view_needed(view, i, &needed->entry));
-        const char *name = crate_view_string(view, needed->entry.name);
-        const char *path = crate_view_string(view, needed->entry.path);
-        needed->name = arena_strndup(&process->arena, name, strlen(name));
-        needed->path = arena_strndup(&process->arena, path, strlen(path));
-        if (!needed->name || !needed->path)
-            return error_memory();
-    }
+    for (uint32_t i = 0; i < count; i++)
+        TRY(copy_entry(process, view, i, crate->needed));
     return NULL;
 }
 
@@ -144,7 +195,7 @@ static struct crateld_error *copy_identity(struct process *process, const struct
 {
     TRY(crate_view_check(view));
     const char *name = alias ? alias : crate_view_name(view);
-    crate->name = arena_strndup(&process->arena, name, strlen(name));
+    crate->name = copy_string(process, crate->name, name);
     return crate->name ? copy_needed(process, view, crate) : error_memory();
 }
 
@@ -183,16 +234,16 @@ static struct crateld_error *check_name(struct process *process, struct loaded_c
 static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
                                        bool is_alias, struct loaded_crate **ret)
 {
-    struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
-    char *own_path = arena_strndup(&process->arena, path, strlen(path));
-    if (!crate || !own_path || !VEC_RESERVE(&process->crates, 1) ||
+    struct loaded_crate *crate = make_record(process, path);
+    if (!crate || !VEC_RESERVE(&process->crates, 1) ||
         !hash_index_reserve(&process->crate_names, process->crates.count + 1))
         return error_memory();
-    crate->path = own_path;
     crate->fd = -1;
     crate->process = process;
+    const struct image_area *area = process->area;
     struct image_start start;
-    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, &start));
+    process->area = NULL; /* for the first crate only */
+    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, area, &start));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
     struct crateld_error *error = read_identity(process, &start, is_alias ? wanted : NULL, crate);
@@ -215,35 +266,72 @@ static int folder_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
-struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user, const char *file,
-                                        char **ret_path, int *ret)
+/* The file `file` in the folder of `length` bytes at `folder`, which $ORIGIN starts for that of `user`; malloc'ed, NULL
+ * without memory. */
+static char *path_in_folder(const struct loaded_crate *user, const char *folder, size_t length, const char *file)
 {
-    char *path AUTO_FREE = NULL;
-    *ret = -1;
-    for (size_t i = 0; i <= process->folders.count && *ret < 0; i++) {
-        free(STEAL_PTR(path));
-        int length = i ? asprintf(&path, "%s/%s", process->folders.at[i - 1], file)
-                       : asprintf(&path, "%.*s%s", folder_length(user->path), user->path, file);
-        if (length < 0) {
-            path = NULL;
-            return error_memory();
-        }
-        *ret = open(path, O_RDONLY | O_CLOEXEC);
-        if (*ret < 0 && errno != ENOENT && errno != ENOTDIR)
-            return error_errno(errno, "%s: cannot open", path);
-        LOG(LOG_LOAD, "%s: %s", path, *ret < 0 ? "not there" : "found");
+    static const char *const origins[] = {"$ORIGIN", "${ORIGIN}"};
+    char *path;
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        size_t size = strlen(origins[i]);
+        if (length < size || strncmp(folder, origins[i], size) != 0)
+            continue;
+        return asprintf(&path, "%.*s./%.*s/%s", folder_length(user->path), user->path, (int)(length - size),
+                        folder + size, file) < 0
+                   ? NULL
+                   : path;
     }
+    return asprintf(&path, "%.*s/%s", (int)length, folder, file) < 0 ? NULL : path;
+}
+
+/* Opens `path`, taken over, unless it is not there. */
+static struct crateld_error *open_candidate(char *path, char **ret_path, int *ret)
+{
+    char *owned AUTO_FREE = path;
+    if (!path)
+        return error_memory();
+    *ret = open(path, O_RDONLY | O_CLOEXEC);
+    if (*ret < 0 && errno != ENOENT && errno != ENOTDIR)
+        return error_errno(errno, "%s: cannot open", path);
+    LOG(LOG_LOAD, "%s: %s", path, *ret < 0 ? "not there" : "found");
     if (*ret >= 0)
-        *ret_path = STEAL_PTR(path);
+        *ret_path = STEAL_PTR(owned);
     return NULL;
 }
 
+struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user, const char *file,
+                                        const char *runpath, char **ret_path, int *ret)
+{
+    char *beside;
+    if (asprintf(&beside, "%.*s%s", folder_length(user->path), user->path, file) < 0)
+        return error_memory();
+    TRY(open_candidate(beside, ret_path, ret));
+    for (size_t i = 0; i < process->folders.count && *ret < 0; i++) {
+        const char *folder = process->folders.at[i];
+        TRY(open_candidate(path_in_folder(user, folder, strlen(folder), file), ret_path, ret));
+    }
+    for (size_t length; *runpath && *ret < 0; runpath += length + (runpath[length] == ':')) {
+        length = strcspn(runpath, ":");
+        if (length)
+            TRY(open_candidate(path_in_folder(user, runpath, length, file), ret_path, ret));
+    }
+    return NULL;
+}
+
+const char *process_runpath(const struct loaded_crate *crate)
+{
+    /* It is the same in each entry. */
+    return crate_view_count(&crate->view, CRATE_TABLE_NEEDED) ? crate->needed[0].runpath : "";
+}
+
 static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user, const char *name,
-                                       const char *file)
+                                       const char *file, const char *runpath)
 {
     struct crateld_error *error =
         error_create(CRATELD_ERROR_NOT_FOUND, "%s: needs crate '%s': there is no %s beside it%s", user->path, name,
                      file, process->folders.count ? "" : " (and no --path, no CRATELD_PATH)");
+    if (*runpath)
+        error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in its rpath %s", runpath));
     for (size_t i = 0; i < process->folders.count; i++)
         error = error_join(error, error_create(CRATELD_ERROR_NOT_FOUND, "    nor in %s", process->folders.at[i]));
     return error;
@@ -322,9 +410,9 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
         if (strchr(path, '/'))
             return error_create(CRATELD_ERROR_FORMAT, "%s: needed[%u]: '%s' is not a file name", user->path, index,
                                 path);
-        TRY(process_open_file(process, user, path, &found, &fd));
+        TRY(process_open_file(process, user, path, needed->runpath, &found, &fd));
         if (fd < 0)
-            return not_found(process, user, name, path);
+            return not_found(process, user, name, path, needed->runpath);
         TRY(add_crate(process, found, fd, name, false, &crate));
     }
     needed->crate = crate;
@@ -344,6 +432,24 @@ static bool is_resident(const char *soname)
     return strcmp(soname, "libc.so.6") == 0 || strcmp(soname, "ld-linux-x86-64.so.2") == 0;
 }
 
+/* Looks for an ELF library in the folders that the crate names: those are what ld.so knows of programs' libraries. */
+static struct crateld_error *find_by_runpath(struct process *process, const struct loaded_crate *user,
+                                             const char *runpath, struct elf_library *library)
+{
+    for (size_t length; *runpath; runpath += length + (runpath[length] == ':')) {
+        length = strcspn(runpath, ":");
+        char *path AUTO_FREE = path_in_folder(user, runpath, length, library->soname);
+        if (!path)
+            return error_memory();
+        if (!length || access(path, R_OK) != 0)
+            continue;
+        library->path = arena_strndup(&process->arena, path, strlen(path));
+        library->is_path_first = true;
+        return library->path ? NULL : error_memory();
+    }
+    return NULL;
+}
+
 static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index)
 {
     struct loaded_needed *needed = &user->needed[index];
@@ -361,9 +467,13 @@ static struct crateld_error *find_library(struct process *process, struct loaded
         *library =
             (struct elf_library){.soname = soname, .path = *path ? path : NULL, .is_resident = is_resident(soname)};
     }
+    if (is_new && *needed->runpath && !library->is_resident)
+        TRY(find_by_runpath(process, user, needed->runpath, library));
     library->is_eager |= !!(needed->entry.flags & CRATE_NEEDED_FLAG_EAGER);
     library->uses_exports |= !!(needed->entry.flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
     needed->library = library;
+    if (heap_is_library(soname))
+        process->heap_library = library;
     if (!is_new)
         return NULL;
     struct crateld_error *error = elf_library_check(library);
@@ -384,19 +494,41 @@ static struct crateld_error *find_needed(struct process *process, struct loaded_
     return errors;
 }
 
+/* Enters the names of all crates anew. */
+static void index_names(struct process *process)
+{
+    hash_index_deinit(&process->crate_names);
+    hash_index_init(&process->crate_names);
+    /* Without memory crates are not found by name, and refused as duplicates of nothing: harmless. */
+    if (!hash_index_reserve(&process->crate_names, process->crates.count))
+        return;
+    for (size_t i = 0; i < process->crates.count; i++)
+        (void)!hash_index_add(&process->crate_names, hash_string(process->crates.at[i]->name));
+}
+
 void process_forget(struct process *process, size_t count)
 {
     if (process->crates.count == count)
         return;
     while (process->crates.count > count)
         image_unmap(process->crates.at[--process->crates.count]);
-    hash_index_deinit(&process->crate_names);
-    hash_index_init(&process->crate_names);
-    /* Without memory crates are not found by name, and refused as duplicates of nothing: harmless. */
-    if (!hash_index_reserve(&process->crate_names, count))
-        return;
-    for (size_t i = 0; i < count; i++)
-        (void)!hash_index_add(&process->crate_names, hash_string(process->crates.at[i]->name));
+    index_names(process);
+}
+
+void process_remove(struct process *process, const struct loaded_crate *crate)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < process->crates.count; i++)
+        if (process->crates.at[i] != crate)
+            process->crates.at[kept++] = process->crates.at[i];
+    process->crates.count = kept;
+    index_names(process);
+}
+
+void process_recycle(struct process *process, struct loaded_crate *crate)
+{
+    crate->next_late = process->unloaded;
+    process->unloaded = crate;
 }
 
 /* The crate that was loaded from the file of `status`; NULL if none was. */

@@ -28,10 +28,11 @@ struct process_opts {
     size_t alias_count;
     const char *const *patches; /* --patch: files of patches that are in effect from the start */
     size_t patch_count;
-    const char *env_path; /* CRATELD_PATH: more of them, separated by colons; NULL: none */
-    bool has_aslr;        /* crates are mapped at addresses that the kernel chooses */
-    bool is_watched;      /* `crateld watch` is started for it */
-    bool binds_now;       /* all imports are bound at start */
+    const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
+    const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
+    bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool is_watched;              /* `crateld watch` is started for it */
+    bool binds_now;               /* all imports are bound at start */
 };
 
 struct process {
@@ -42,9 +43,12 @@ struct process {
     pthread_mutex_t lock;       /* recursive; guards all below, the crates' records, and activation */
     VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
     struct hash_index crate_names;
+    struct loaded_crate *unloaded; /* records of crates that were unloaded, by next_late */
     VEC(struct elf_library *) libraries;
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
+    struct elf_library *heap_library; /* borrowed: libcrateld-gc, if a crate needs it: loader/heap.h */
+    const struct image_area *area;    /* borrowed; where the crate that process_load() is called for is to lie; NULL */
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
     VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
@@ -68,13 +72,21 @@ struct loaded_crate *process_find(const struct process *process, const char *nam
 /* The crate that was loaded from the file that is now at `path`; NULL if none was. */
 struct loaded_crate *process_find_file(const struct process *process, const char *path);
 
-/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH. Its path goes to
- * *ret_path, which the caller frees, the descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
+/* Opens the crate file called `file`, as one that `user` needs: beside it, in --path, in CRATELD_PATH, in
+ * LD_LIBRARY_PATH, and in the folders of `runpath` ("": none). Its path goes to *ret_path, which the caller frees, the
+ * descriptor to *ret; NULL and -1: it is nowhere. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *process_open_file(struct process *process, const struct loaded_crate *user,
-                                                   const char *file, char **ret_path, int *ret);
+                                                   const char *file, const char *runpath, char **ret_path, int *ret);
+
+/* What the crate says of where to look for what it needs; "" if nothing. Borrowed from the crate. */
+const char *process_runpath(const struct loaded_crate *crate);
 
 /* Forgets the crates from number `count` on, none of which is in use. */
 void process_forget(struct process *process, size_t count);
+
+/* Forgets a crate, which stays mapped; its record is to go to process_recycle() when it is not. */
+void process_remove(struct process *process, const struct loaded_crate *crate);
+void process_recycle(struct process *process, struct loaded_crate *crate);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

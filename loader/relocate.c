@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "loader/activate.h"
 #include "loader/bind.h"
 #include "loader/elf_library.h"
 #include "loader/image.h"
@@ -43,10 +44,10 @@ static struct crateld_error *vague_candidate(struct loaded_crate *crate, const s
     struct vague_definition candidate = {.name = import_name(crate, import), .crate = crate};
     bool is_address = import->kind == CRATE_IMPORT_ADDRESS;
     candidate.value = is_address ? loaded_address(crate, import->fallback_rva) : import->fallback_rva;
-    if (import->needed != CRATE_NONE && crate->needed[import->needed].library && is_address) {
+    struct elf_library *library = is_address ? resolve_library(crate, import) : NULL;
+    if (library) {
         void *address = NULL;
-        TRY(elf_library_symbol(crate->needed[import->needed].library, candidate.name,
-                               crate_view_string(&crate->view, import->version), &address));
+        TRY(elf_library_symbol(library, candidate.name, crate_view_string(&crate->view, import->version), &address));
         if (address)
             candidate = (struct vague_definition){.name = candidate.name, .value = (uint64_t)(uintptr_t)address};
     }
@@ -65,6 +66,7 @@ static struct crateld_error *vague_definition(struct loaded_crate *crate, const 
     struct crate_export export;
     struct crate_import entry_import;
     TRY(vague_candidate(crate, import, &candidate));
+    TRY(crate_view_check(&entry->view)); /* it may not be active yet */
     uint32_t i = entry == crate ? CRATE_NONE : crate_view_find_export(&entry->view, import->hash, candidate.name);
     if (i != CRATE_NONE) {
         TRY(crate_view_export(&entry->view, i, &export));
@@ -91,8 +93,10 @@ static struct crateld_error *relocate_address(struct loaded_crate *crate, const 
     }
     struct resolved resolved = {0};
     TRY(resolve_import(crate, import, &resolved));
-    if (resolved.provider)
+    if (resolved.provider && import->needed != CRATE_NONE)
         bind_record_use(&crate->needed[import->needed]);
+    else if (resolved.provider)
+        TRY(activate_crate(resolved.provider));
     struct crateld_error *error = resolve_address(&resolved, slot);
     return error ? error_prefix(error, "%s", crate->path) : NULL;
 }
@@ -119,13 +123,19 @@ static struct crateld_error *foreign_thread_local(struct loaded_crate *crate, co
         if (resolved.export.kind != CRATE_EXPORT_TLS)
             return error_create(CRATELD_ERROR_MISMATCH, "%s: '%s' of %s is used as a thread-local, and is none",
                                 crate->path, name, resolved.provider->path);
-        bind_record_use(&crate->needed[import->needed]);
+        if (import->needed != CRATE_NONE)
+            bind_record_use(&crate->needed[import->needed]);
+        if (resolved.provider->view.header.tls_mem_size)
+            TRY(tls_reserve(resolved.provider)); /* it may be activated after this one */
         *ret = own_thread_local(resolved.provider, resolved.export.rva);
         return NULL;
     }
     if (!resolved.address) /* weak: its address is not looked at */
         return NULL;
-    struct elf_library *library = crate->needed[import->needed].library;
+    struct elf_library *library = resolve_library(crate, import);
+    if (!library)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: thread-local '%s' of an ELF library: link with the library",
+                            crate->path, name);
     TRY(elf_library_open(library)); /* a resident one has no handle before */
     return tls_index_of_elf(library->handle, name, (const void *)(uintptr_t)resolved.address, &ret->index);
 }
@@ -149,13 +159,13 @@ static struct crateld_error *find_thread_local(struct loaded_crate *crate, const
 /* Whether an ELF library provides the import. */
 static bool is_from_library(const struct loaded_crate *crate, const struct crate_import *import)
 {
-    return import->needed != CRATE_NONE && crate->needed[import->needed].library;
+    return resolve_library(crate, import) != NULL;
 }
 
 static struct crateld_error *library_tp_offset(struct loaded_crate *crate, const struct crate_import *import,
                                                uint64_t *ret)
 {
-    TRY(elf_library_open(crate->needed[import->needed].library));
+    TRY(elf_library_open(resolve_library(crate, import)));
     struct crateld_error *error =
         tls_offset_of_elf(import_name(crate, import), import->flags & CRATE_IMPORT_FLAG_WEAK, ret);
     return error ? error_prefix(error, "%s", crate->path) : NULL;
@@ -163,6 +173,8 @@ static struct crateld_error *library_tp_offset(struct loaded_crate *crate, const
 
 struct crateld_error *relocate_import(struct loaded_crate *crate, const struct crate_import *import)
 {
+    if (import->kind == CRATE_IMPORT_FORWARD)
+        return NULL;
     if (import->kind == CRATE_IMPORT_ADDRESS)
         return relocate_address(crate, import);
     if (import->kind < CRATE_IMPORT_ADDRESS)

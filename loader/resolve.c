@@ -3,7 +3,9 @@
 #include <inttypes.h>
 
 #include "loader/elf_library.h"
+#include "loader/host_process.h"
 #include "loader/own_functions.h"
+#include "loader/process.h"
 #include "loader/versions.h"
 
 static struct crateld_error *undefined(const struct loaded_crate *crate, const struct crate_import *import)
@@ -17,12 +19,14 @@ static struct crateld_error *undefined(const struct loaded_crate *crate, const s
     if (needed)
         return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s'%s%s: ELF library %s does not define it",
                             crate->path, name, *version ? ", version " : "", version, needed->library->soname);
-    return error_create(CRATELD_ERROR_UNDEFINED, "%s: undefined symbol '%s': nothing in its link defined it",
-                        crate->path, name);
+    return error_create(
+        CRATELD_ERROR_UNDEFINED,
+        "%s: undefined symbol '%s': nothing in its link defined it, and no crate or library that is loaded does",
+        crate->path, name);
 }
 
 static struct crateld_error *resolve_in_library(struct loaded_crate *crate, const struct crate_import *import,
-                                                struct elf_library *library, struct resolved *ret)
+                                                struct elf_library *library, const char *version, struct resolved *ret)
 {
     const char *name = crate_view_string(&crate->view, import->name);
     void *address = NULL;
@@ -30,8 +34,7 @@ static struct crateld_error *resolve_in_library(struct loaded_crate *crate, cons
     if (!is_tls)
         address = own_function(name);
     if (!address) {
-        struct crateld_error *error =
-            elf_library_symbol(library, name, crate_view_string(&crate->view, import->version), &address);
+        struct crateld_error *error = elf_library_symbol(library, name, version, &address);
         if (error)
             return error_prefix(error, "%s: symbol '%s'", crate->path, name);
     }
@@ -66,20 +69,86 @@ static struct crateld_error *resolve_in_base(struct loaded_crate *crate, const s
     return NULL;
 }
 
+/* Export `i` of the provider, or what it stands for. */
+static struct crateld_error *resolve_export(struct loaded_crate *crate, const struct crate_import *import,
+                                            struct loaded_crate *provider, uint32_t i, struct resolved *ret)
+{
+    struct resolved resolved = {.provider = provider};
+    struct crate_import forward;
+    TRY(crate_view_export(&provider->view, i, &resolved.export));
+    if (!(resolved.export.flags & CRATE_EXPORT_FLAG_FORWARD)) {
+        *ret = resolved;
+        return NULL;
+    }
+    TRY(crate_view_import(&provider->view, resolved.export.import, &forward));
+    const char *version = crate_view_string(&crate->view, import->version);
+    if (!*version)
+        version = crate_view_string(&provider->view, forward.version);
+    return resolve_in_library(crate, import, provider->needed[forward.needed].library, version, ret);
+}
+
+struct elf_library *resolve_library(const struct loaded_crate *crate, const struct crate_import *import)
+{
+    struct crate_export export;
+    struct crate_import forward;
+    const struct loaded_needed *needed = import->needed == CRATE_NONE ? NULL : &crate->needed[import->needed];
+    if (!needed || needed->library)
+        return needed ? needed->library : NULL;
+    const struct crate_view *view = &needed->crate->view;
+    uint32_t i = CRATE_NONE;
+    struct crateld_error *error = crate_view_check(view);
+    if (!error)
+        i = crate_view_find_export(view, import->hash, crate_view_string(&crate->view, import->name));
+    if (i != CRATE_NONE)
+        error = crate_view_export(view, i, &export);
+    if (i == CRATE_NONE || error || !(export.flags & CRATE_EXPORT_FLAG_FORWARD) ||
+        (error = crate_view_import(view, export.import, &forward))) {
+        crateld_error_destroy(error); /* resolve_import() reports it */
+        return NULL;
+    }
+    return needed->crate->needed[forward.needed].library;
+}
+
+/* What the link left open (-z undefs): in all crates in the order in which they were loaded, then in the ELF libraries
+ * that crates need, as ld.so looks through the global scope. */
+static struct crateld_error *resolve_anywhere(struct loaded_crate *crate, const struct crate_import *import,
+                                              struct resolved *ret)
+{
+    struct process *process = crate->process;
+    const char *name = crate_view_string(&crate->view, import->name);
+#ifdef CRATELD_HOST
+    *ret = (struct resolved){.address = (uint64_t)(uintptr_t)host_symbol(name)};
+    if (ret->address)
+        return NULL;
+#endif
+    for (size_t i = 0; i < process->crates.count; i++) {
+        TRY(crate_view_check(&process->crates.at[i]->view));
+        uint32_t export = crate_view_find_export(&process->crates.at[i]->view, import->hash, name);
+        if (export == CRATE_NONE)
+            continue;
+        return resolve_export(crate, import, process->crates.at[i], export, ret);
+    }
+    void *address = own_function(name);
+    for (size_t i = 0; i < process->libraries.count && !address; i++)
+        TRY(elf_library_symbol(process->libraries.at[i], name, "", &address));
+    *ret = (struct resolved){.address = (uint64_t)(uintptr_t)address};
+    return address ? NULL : undefined(crate, import);
+}
+
 struct crateld_error *resolve_import(struct loaded_crate *crate, const struct crate_import *import,
                                      struct resolved *ret)
 {
     if (import->flags & CRATE_IMPORT_FLAG_BASE)
         return resolve_in_base(crate, import, ret);
     if (import->needed == CRATE_NONE) {
-        if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
-            return undefined(crate, import);
         *ret = (struct resolved){0};
-        return NULL;
+        return import->flags & CRATE_IMPORT_FLAG_WEAK ? NULL : resolve_anywhere(crate, import, ret);
     }
     struct loaded_needed *needed = &crate->needed[import->needed];
     if (needed->library)
-        return resolve_in_library(crate, import, needed->library, ret);
+        return resolve_in_library(crate, import, needed->library, crate_view_string(&crate->view, import->version),
+                                  ret);
+    TRY(crate_view_check(&needed->crate->view)); /* it may not be active */
     uint32_t i =
         crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
     if (i == CRATE_NONE) {
@@ -88,9 +157,21 @@ struct crateld_error *resolve_import(struct loaded_crate *crate, const struct cr
         *ret = (struct resolved){0};
         return NULL;
     }
-    struct resolved resolved = {.provider = needed->crate};
-    TRY(crate_view_export(&needed->crate->view, i, &resolved.export));
-    *ret = resolved;
+    return resolve_export(crate, import, needed->crate, i, ret);
+}
+
+/* The address of the library's symbol that the export stands for. */
+static struct crateld_error *forwarded_address(const struct loaded_crate *provider, const struct crate_export *export,
+                                               uint64_t *ret)
+{
+    struct crate_import forward;
+    const char *name = crate_view_string(&provider->view, export->name);
+    TRY(crate_view_import(&provider->view, export->import, &forward));
+    void *address = own_function(name);
+    if (!address)
+        TRY(elf_library_symbol(provider->needed[forward.needed].library, name,
+                               crate_view_string(&provider->view, forward.version), &address));
+    *ret = (uint64_t)(uintptr_t)address;
     return NULL;
 }
 
@@ -98,6 +179,8 @@ struct crateld_error *resolve_export_address(const struct loaded_crate *provider
                                              uint64_t *ret)
 {
     struct crate_import import;
+    if (export->flags & CRATE_EXPORT_FLAG_FORWARD)
+        return forwarded_address(provider, export, ret);
     switch (export->kind) {
     case CRATE_EXPORT_ABSOLUTE:
         *ret = export->rva | (uint64_t) export->canonical_rva << 32;

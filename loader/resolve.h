@@ -20,6 +20,9 @@ struct resolved {
 MUST_CHECK struct crateld_error *resolve_import(struct loaded_crate *crate, const struct crate_import *import,
                                                 struct resolved *ret);
 
+/* The ELF library that an import (checked) comes from, directly or because a stub crate stands for it; NULL: none. */
+struct elf_library *resolve_library(const struct loaded_crate *crate, const struct crate_import *import);
+
 /* Sets *ret to the canonical address of an export of the provider, no thread-local: what &symbol is everywhere. The
  * provider is active, or its vague imports are bound. Error: MISMATCH (a thread-local). */
 MUST_CHECK struct crateld_error *resolve_export_address(const struct loaded_crate *provider,

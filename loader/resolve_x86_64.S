@@ -16,6 +16,11 @@
     .type bind_resolver, @function
     .p2align 4
 bind_resolver:
+#ifdef CRATELD_HOST
+    .globl crateld_export_resolver      /* for libraries made by `crateld export` */
+    .type crateld_export_resolver, @function
+crateld_export_resolver:
+#endif
     .cfi_startproc
     .cfi_def_cfa_offset 16          /* return address and slot */
     endbr64

@@ -262,7 +262,9 @@ int self_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *a
                const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     char own[PATH_MAX];
-    if (!means_self(path) || !find_own_path(own))
+    /* A relative path is looked up in the folder that the child is in by then: the kernel's business. */
+    bool may_mean_another = actions && path && path[0] != '/';
+    if (may_mean_another || !means_self(path) || !find_own_path(own))
         return posix_spawn(pid, path, actions, attributes, argv, envp);
     RUN_ARGS_OF(args, own, argv);
     return posix_spawn(pid, SELF_EXE, actions, attributes, args, envp);

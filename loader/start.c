@@ -14,11 +14,13 @@
 #include "loader/bind.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
+#include "loader/heap.h"
 #include "loader/log.h"
 #include "loader/low.h"
 #include "loader/patch.h"
 
 /* glibc's; C++ ABI 3.3.6.3. */
+extern void __cxa_finalize(void *dso_handle);
 extern int __cxa_atexit(void (*function)(void *), void *argument, void *dso_handle);
 
 /* What initialisers get; also of crates that are loaded later. */
@@ -114,7 +116,7 @@ static void finish_program(void *argument)
  * finalisers and the handlers that its constructors registered. */
 static struct crateld_error *initialise(struct loaded_crate *crate)
 {
-    bool is_entry = crate == current_entry(), is_late = current_entry()->is_initialised && !is_entry;
+    bool is_entry = crate == current_entry(), is_late = current_entry() && current_entry()->is_initialised && !is_entry;
     if (crate->is_initialised)
         return NULL;
     crate->is_initialised = true;
@@ -124,11 +126,29 @@ static struct crateld_error *initialise(struct loaded_crate *crate)
     call_array(crate, crate->view.header.init_array);
     if (!crate->view.header.fini_array.count || is_entry)
         return NULL;
-    if (!is_late)
+    if (!is_late) {
+        crate->is_kept = true; /* until exit: handlers can not be taken back */
         return __cxa_atexit(finish_library, crate, NULL) == 0 ? NULL : error_memory();
+    }
     crate->next_late = late_crates;
     late_crates = crate;
     return NULL;
+}
+
+void start_end_crate(struct loaded_crate *crate)
+{
+    struct loaded_crate **place = &late_crates;
+    if (!loaded_is_active(crate))
+        return;
+    /* Its __dso_handle is the field of the TOC; C's atexit() passes what that holds, C++ its address. */
+    __cxa_finalize(crate);
+    __cxa_finalize(&crate->toc->crate);
+    while (*place && *place != crate)
+        place = &(*place)->next_late;
+    if (!*place)
+        return; /* it has no finalisers, or they never were to run */
+    *place = crate->next_late;
+    call_finalisers(crate);
 }
 
 /* Whether the item is started before its first use. */
@@ -266,6 +286,11 @@ struct crateld_error *start_program(struct process *process, const char *path, c
         TRY(agent_watch());
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
+    process_lock(process);
+    struct crateld_error *error = heap_open(process); /* it belongs to this thread, whoever uses it first */
+    process_unlock(process);
+    if (error)
+        return error;
     TRY(start_crate(crate, process->opts.binds_now));
     log_print_stats();
     int (*entry)(int, char **, char **) =

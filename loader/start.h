@@ -28,6 +28,10 @@ MUST_CHECK struct crateld_error *start_program(struct process *process, const ch
  */
 MUST_CHECK struct crateld_error *start_crate(struct loaded_crate *crate, bool binds_now);
 
+/* Runs what the crate wants to be run at its end: the handlers that it registered, then its finalisers. They will not
+ * be run at exit. The start lock is held, the process's is not. */
+void start_end_crate(struct loaded_crate *crate);
+
 /* The order in which what `crate` needs is to be started, itself last: what is needed comes first, in the order of the
  * needed tables, and cycles are cut where they close. *ret is malloc'ed; an entry is a crate or an ELF library. Called
  * under the process's lock. Error: MEMORY. */

@@ -10,6 +10,7 @@
 #include <sys/single_threaded.h>
 
 #include "loader/agent.h"
+#include "loader/next_function.h"
 #include "loader/tls.h"
 
 typedef int create_fn(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -28,7 +29,7 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t *ret, const 
 {
     static create_fn *_Atomic next;
     if (!next)
-        next = (create_fn *)dlsym(RTLD_NEXT, "pthread_create");
+        next = (create_fn *)next_function("pthread_create");
     bool is_first = __libc_single_threaded;
     size_t size;
     pthread_attr_t larger; /* what it points at stays the caller's */

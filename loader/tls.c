@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "loader/export_object.h"
+#include "loader/heap.h"
 
 /* ld.so's own, for the modules that are not ours. */
 extern void *__tls_get_addr(const struct tls_index *index);
@@ -27,6 +28,12 @@ enum {
 
 /* In .tdata, although it is zero: then the template has all of its bytes, and ld.so copies them. */
 static __thread char pool[TLS_POOL_SIZE] __attribute__((section(".tdata"), aligned(TLS_POOL_ALIGN)));
+
+#ifdef CRATELD_HOST
+enum { HAS_POOL = false };
+#else
+enum { HAS_POOL = true };
+#endif
 
 /* What is given away, under the process's lock. */
 static uint64_t pool_used;
@@ -97,7 +104,25 @@ static void *make_block(size_t number)
         die_of_memory();
     memcpy(block, crate->base + header->tls_rva, header->tls_file_size);
     memset((char *)block + header->tls_file_size, 0, header->tls_mem_size - header->tls_file_size);
+    if (heap_add_block(block, header->tls_mem_size))
+        die_of_memory();
     return blocks.at[number] = block;
+}
+
+char *tls_pool(void)
+{
+    return pool;
+}
+
+size_t tls_block_count(void)
+{
+    return blocks.count;
+}
+
+char *tls_block(size_t i, size_t *ret_size)
+{
+    *ret_size = atomic_load_explicit(&dynamic_crates, memory_order_acquire)[i]->view.header.tls_mem_size;
+    return blocks.at[i];
 }
 
 void *tls_get_address(const struct tls_index *index)
@@ -141,7 +166,7 @@ static bool has_values(const struct loaded_crate *crate)
 static bool reserve_static(struct loaded_crate *crate, uint64_t keep)
 {
     const struct crate_header *header = &crate->view.header;
-    if (header->tls_align > TLS_POOL_ALIGN)
+    if (header->tls_align > TLS_POOL_ALIGN || !HAS_POOL)
         return false;
     uint64_t start = (pool_used + header->tls_align - 1) & ~(uint64_t)(header->tls_align - 1);
     if (start + keep > TLS_POOL_SIZE || header->tls_mem_size > TLS_POOL_SIZE - keep - start)

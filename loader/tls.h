@@ -22,8 +22,12 @@ struct tls_index { /* x86-64 psABI, "ELF Handling for Thread-Local Storage" §3.
 };
 
 enum {
+#ifdef CRATELD_HOST
+    TLS_POOL_SIZE = 64, /* a library that may be opened at any time can have none that is of use */
+#else
     TLS_POOL_SIZE = 16 << 10, /* bytes of the static pool */
-    TLS_POOL_KEEP = 4 << 10,  /* kept free for crates that can not do without the pool */
+#endif
+    TLS_POOL_KEEP = TLS_POOL_SIZE / 4, /* kept free for crates that can not do without the pool */
     TLS_POOL_ALIGN = 64,
 };
 
@@ -44,6 +48,12 @@ bool tls_is_static(const struct loaded_crate *crate);
 
 /* What crates call as __tls_get_addr: the address, for the calling thread, of one of ours or of ld.so's. */
 void *tls_get_address(const struct tls_index *index);
+
+/* The calling thread's thread-locals of crates: its pool, TLS_POOL_SIZE bytes; and its blocks, of which those that it
+ * has not used yet are NULL. For the collector. */
+char *tls_pool(void);
+size_t tls_block_count(void);
+char *tls_block(size_t i, size_t *ret_size);
 
 /* Sets *ret to the pair for the thread-local of an ELF library that stands at `address` for the calling thread.
  * `handle` is dlopen's, of the library that defines it. Error: UNSUPPORTED. */

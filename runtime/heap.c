@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* pthread_getattr_np() */
+#define _GNU_SOURCE /* pthread_getattr_np(), recursive mutexes */
 #include "runtime/heap.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@ enum {
     HEAP_SIZE_MIN = 1 << 20,
     TRIGGER_MIN = 8 << 20, /* with a multiplier, no heap is collected below this */
 };
-#define HEAP_SIZE_MAX (UINT64_C(1) << 44)
+#define HEAP_SIZE_MAX (UINT64_C(1) << 42) /* counts of pages fit into 32 bits, with what is reserved in addition */
 
 void gc_fail(struct crateld_gc_heap *heap, const char *format, ...)
 {
@@ -89,7 +89,8 @@ static struct crateld_error *init(struct crateld_gc_heap *heap)
     if (heap->opts.is_stack_scanned)
         TRY(find_stack(heap));
     heap->trigger_size = initial_trigger(heap);
-    heap->mutator.public = (struct crateld_gc_mutator){.vo_base = heap->vo_base, .heap = heap};
+    heap->mutator.public = (struct crateld_gc_mutator){
+        .vo_base = heap->vo_base, .heap = heap, .thread = (uintptr_t)__builtin_thread_pointer()};
     heap->plan->init(heap);
     return NULL;
 }
@@ -102,6 +103,7 @@ struct crateld_error *gc_heap_create(const struct crateld_gc_opts *opts, const s
         return error_memory();
     heap->opts = opts ? *opts : (struct crateld_gc_opts){.is_stack_scanned = true};
     heap->owner = pthread_self();
+    heap->lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
     own_model_init(&heap->own_model);
     heap->model = model ? model : &heap->own_model.base;
     heap->stacks.next = heap->stacks.previous = &heap->stacks;
@@ -136,7 +138,10 @@ struct crateld_error *crateld_gc_type_add(struct crateld_gc_heap *heap, const st
     if (type->kind == CRATELD_GC_CONSERVATIVE && heap->plan->is_moving)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "gc type '%s': it is conservative, but plan %s moves objects",
                             type->name, heap->plan->name);
-    return own_model_add(&heap->own_model, type, ret);
+    pthread_mutex_lock(&heap->lock);
+    struct crateld_error *error = own_model_add(&heap->own_model, type, ret);
+    pthread_mutex_unlock(&heap->lock);
+    return error;
 }
 
 struct crateld_gc_mutator *crateld_gc_mutator(struct crateld_gc_heap *heap)
@@ -152,9 +157,34 @@ uint64_t gc_used_size(const struct crateld_gc_heap *heap, uint32_t more_blocks)
     return blocks + ((uint64_t)heap->large.used_pages << GC_PAGE_LOG);
 }
 
-bool gc_may_collect(const struct crateld_gc_heap *heap)
+static bool is_on_own_stack(const struct crateld_gc_heap *heap, const void *here)
 {
-    return heap->plan->can_collect && !heap->disable_count && !heap->is_collecting;
+    return here >= heap->stack_low && here < heap->stack_high;
+}
+
+/* Whether the stack that this runs on is one that will be scanned. */
+static bool is_stack_known(struct crateld_gc_heap *heap)
+{
+    const void *here = __builtin_frame_address(0);
+    if (!heap->stack_high || is_on_own_stack(heap, here))
+        return true;
+    for (const struct crateld_gc_stack *stack = heap->stacks.next; stack != &heap->stacks; stack = stack->next)
+        if (here >= stack->low && here < stack->high)
+            return true;
+    /* The main thread's may have become larger than it was allowed to be. */
+    struct crateld_error *error = find_stack(heap);
+    crateld_error_destroy(error);
+    return !error && is_on_own_stack(heap, here);
+}
+
+bool gc_may_collect(struct crateld_gc_heap *heap)
+{
+    if (!heap->plan->can_collect || heap->disable_count || heap->is_collecting)
+        return false;
+    if (is_stack_known(heap))
+        return true;
+    gc_fail(heap, "gc: no collection is possible on a stack that was not added to the heap");
+    return false;
 }
 
 static uint64_t now_ns(void)
@@ -180,15 +210,9 @@ static void set_trigger(struct crateld_gc_heap *heap)
         heap->trigger_size = wanted < (double)initial_trigger(heap) ? initial_trigger(heap) : (uint64_t)wanted;
 }
 
-void gc_collect_now(struct crateld_gc_heap *heap)
+/* Counts a collection that took `pause` nanoseconds. */
+static void note_collection(struct crateld_gc_heap *heap, uint64_t pause)
 {
-    tell(heap, CRATELD_GC_START, 0);
-    uint64_t start = now_ns();
-    heap->is_collecting = true;
-    heap->plan->collect(heap);
-    heap->mutator.public.limit = heap->mutator.limit;
-    heap->is_collecting = false;
-    uint64_t pause = now_ns() - start;
     heap->stats.collection_count++;
     heap->stats.pause_total_ns += pause;
     if (heap->stats.pause_max_ns < pause)
@@ -196,18 +220,32 @@ void gc_collect_now(struct crateld_gc_heap *heap)
     heap->stats.live_size = heap->trace.live_size;
     heap->stats.live_count = heap->trace.live_count;
     heap->stats.ambiguous_count = heap->trace.ambiguous_count;
-    set_trigger(heap);
-    if (heap->opts.is_sane_checked)
+}
+
+bool gc_collect_now(struct crateld_gc_heap *heap)
+{
+    tell(heap, CRATELD_GC_START, 0);
+    pthread_mutex_lock(&heap->lock);
+    uint64_t start = now_ns();
+    heap->is_collecting = true;
+    bool did = heap->plan->collect(heap);
+    heap->mutator.public.limit = heap->mutator.limit;
+    heap->is_collecting = false;
+    uint64_t pause = now_ns() - start;
+    if (did) {
+        note_collection(heap, pause);
+        set_trigger(heap);
+    }
+    if (did && heap->opts.is_sane_checked)
         gc_sanity_check(heap);
+    pthread_mutex_unlock(&heap->lock);
     tell(heap, CRATELD_GC_END, pause);
+    return did;
 }
 
 bool crateld_gc_collect(struct crateld_gc_heap *heap)
 {
-    if (!gc_may_collect(heap))
-        return false;
-    gc_collect_now(heap);
-    return true;
+    return gc_may_collect(heap) && gc_collect_now(heap);
 }
 
 void crateld_gc_disable(struct crateld_gc_heap *heap)
@@ -280,9 +318,17 @@ void crateld_gc_walk(struct crateld_gc_heap *heap, void (*visit)(void *object, v
     gc_walk(heap, visit_start, &(struct walking){heap->model, visit, context});
 }
 
+struct crateld_error *gc_check_object(const struct crateld_gc_heap *heap, const void *object)
+{
+    return crateld_gc_is_object(heap, object)
+               ? NULL
+               : error_create(CRATELD_ERROR_USAGE, "gc: %p is wanted to be an object, and is none", object);
+}
+
 struct crateld_error *crateld_gc_finalizer_add(struct crateld_gc_heap *heap, void *object,
                                                crateld_gc_finalizer *finalizer, void *data)
 {
+    TRY(gc_check_object(heap, object));
     /* Room on the other list too: a collection can not fail. */
     if (!VEC_RESERVE(&heap->due, heap->finalizers.count + 1) ||
         !VEC_PUSH(&heap->finalizers, (struct gc_finalizer){{(uintptr_t)object}, finalizer, data}))

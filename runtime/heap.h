@@ -82,6 +82,8 @@ struct crateld_gc_heap {
     struct crateld_gc_opts opts;
     const struct gc_plan *plan;
     pthread_t owner;
+    pthread_mutex_t lock; /* recursive; guards `roots` and own_model's types, which any thread may add to: held by
+                             collections and slow allocations */
 
     uintptr_t base, large_start, bound; /* owned: the reservation; blocks, then large objects */
     uint8_t *chunk_states;              /* owned */
@@ -107,6 +109,7 @@ struct crateld_gc_heap {
 
     struct gc_mutator mutator;
     uint64_t trigger_size; /* used bytes at which to collect */
+    uint64_t align_slack;  /* of plans that copy: what copies may waste for alignments above the granule, at most */
     unsigned disable_count;
     unsigned allocation_count; /* since the last collection that stress asked for */
     bool is_collecting;
@@ -152,16 +155,20 @@ static inline bool gc_is_published(const struct crateld_gc_heap *heap, uintptr_t
 /* Sets heap->why, printf-like. */
 void gc_fail(struct crateld_gc_heap *heap, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Whether a collection may run now; and one, unconditionally. */
-bool gc_may_collect(const struct crateld_gc_heap *heap);
-void gc_collect_now(struct crateld_gc_heap *heap);
+/* Whether a collection may run now, and here: if not for its stack, heap->why says so. */
+bool gc_may_collect(struct crateld_gc_heap *heap);
+/* One, unconditionally; false if the plan had no memory for it, and then heap->why is set. */
+bool gc_collect_now(struct crateld_gc_heap *heap);
+
+/* Error USAGE unless `object` is one of the heap's. */
+MUST_CHECK struct crateld_error *gc_check_object(const struct crateld_gc_heap *heap, const void *object);
 
 /* Bytes in use, copies' reserve included, with `more` blocks. */
 uint64_t gc_used_size(const struct crateld_gc_heap *heap, uint32_t more_blocks);
 
 /* ---- mapper.c ---- */
 
-/* Reserves address space for `limit` bytes of heap. Error MEMORY. */
+/* Reserves address space for `limit` bytes of heap, and what the plan needs in addition. Error MEMORY. */
 MUST_CHECK struct crateld_error *gc_reserve(struct crateld_gc_heap *heap, uint64_t limit);
 void gc_unreserve(struct crateld_gc_heap *heap);
 /* Makes the chunks of [at, at + size) accessible, with their metadata; false and heap->why without memory. */

@@ -38,12 +38,18 @@ static struct crateld_error *make_tables(struct crateld_gc_heap *heap)
     return gc_large_init(&heap->large, heap->bound - heap->large_start);
 }
 
+/* Half as much again as the limit, for allocation while collection is disabled. Plans that copy have two halves, each
+ * with room for copies of that, and a third more for what copies waste at blocks' ends. */
+static uint64_t blocks_size_for(const struct crateld_gc_heap *heap, uint64_t limit)
+{
+    double expansion = heap->model->worst_case_copy_expansion;
+    uint64_t half = (uint64_t)((double)limit * 2 * expansion / (1 + expansion)) + GC_CHUNK;
+    return heap->plan->is_moving ? 2 * round_up(half, GC_CHUNK) : round_up(limit + limit / 2, GC_CHUNK);
+}
+
 struct crateld_error *gc_reserve(struct crateld_gc_heap *heap, uint64_t limit)
 {
-    /* Half as much again as the limit: for allocation while collection is disabled, and for what copies waste at
-     * blocks' ends. */
-    uint64_t blocks_size = round_up(limit + limit / 2, 2 * (uint64_t)GC_CHUNK),
-             large_size = round_up(limit + limit / 2, GC_CHUNK);
+    uint64_t blocks_size = blocks_size_for(heap, limit), large_size = round_up(limit + limit / 2, GC_CHUNK);
     uint64_t size = blocks_size + large_size;
     char *base = mmap(NULL, size + GC_CHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)

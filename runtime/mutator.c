@@ -4,7 +4,7 @@
 
 #include "runtime/heap.h"
 
-#define HEAP_REQUEST_MAX (SIZE_MAX / 4) /* above this, sizes could overflow */
+#define HEAP_REQUEST_MAX (UINT64_C(60) << 30) /* sizes in granules fit into the header's 32 bits */
 
 /* One attempt, with the memory there is. */
 static uintptr_t try_alloc(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off,
@@ -57,15 +57,22 @@ static uintptr_t alloc_any(struct gc_mutator *mutator, size_t size, size_t align
     return start;
 }
 
+/* Whether this is the heap's thread. */
+static bool is_owner(struct crateld_gc_heap *heap)
+{
+    if (pthread_equal(heap->owner, pthread_self()))
+        return true;
+    gc_fail(heap, "gc: allocation in another thread than the heap's");
+    return false;
+}
+
 uintptr_t gc_alloc_storage(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off,
                            enum crateld_gc_semantics semantics, bool may_collect)
 {
     struct crateld_gc_heap *heap = mutator->public.heap;
-    heap->why[0] = 0;
-    if (!pthread_equal(heap->owner, pthread_self())) {
-        gc_fail(heap, "gc: allocation in another thread than the heap's");
+    if (!is_owner(heap))
         return 0;
-    }
+    heap->why[0] = 0;
     if (heap->is_collecting) {
         gc_fail(heap, "gc: allocation during a collection");
         return 0;
@@ -79,7 +86,9 @@ uintptr_t gc_alloc_storage(struct gc_mutator *mutator, size_t size, size_t align
     uintptr_t start = alloc_any(mutator, size, align, align_off, semantics, may_collect);
     /* Under stress, each allocation is to come here. */
     mutator->public.limit = heap->opts.stress_interval ? mutator->public.cursor : mutator->limit;
-    if (!start && !heap->why[0])
+    if (start)
+        heap->why[0] = 0;
+    else if (!heap->why[0])
         gc_fail(heap, "gc: no memory for %zu bytes: %" PRIu64 " of %zu are in use%s", size, gc_used_size(heap, 0),
                 heap->opts.heap_size, may_collect ? "" : ", and no collection is allowed");
     return start;
@@ -103,22 +112,21 @@ static bool check_request(struct crateld_gc_heap *heap, uint32_t type, size_t si
                 CRATELD_GC_WORD, GC_PAGE);
     else if ((unsigned)opts->semantics > CRATELD_GC_NONMOVING)
         gc_fail(heap, "gc: semantics are %d, wanted at most %d", (int)opts->semantics, CRATELD_GC_NONMOVING);
-    else if (size > HEAP_REQUEST_MAX)
+    else if (size > heap->opts.heap_size)
         gc_fail(heap, "gc: %zu bytes are wanted, the heap's limit is %zu", size, heap->opts.heap_size);
+    else if (size > HEAP_REQUEST_MAX)
+        gc_fail(heap, "gc: %zu bytes are wanted, an object has at most %" PRIu64, size, HEAP_REQUEST_MAX);
     else
         return true;
     return false;
 }
 
-void *crateld_gc_alloc_with(struct crateld_gc_mutator *public, uint32_t type, size_t size,
-                            const struct crateld_gc_alloc_opts *opts)
+/* Storage with a header: see crateld_gc_alloc_with(). */
+static void *alloc_object(struct gc_mutator *mutator, uint32_t type, size_t size,
+                          const struct crateld_gc_alloc_opts *opts)
 {
-    struct gc_mutator *mutator = (struct gc_mutator *)(void *)public;
-    struct crateld_gc_heap *heap = public->heap;
-    static const struct crateld_gc_alloc_opts defaults;
-    opts = opts ? opts : &defaults;
-    if (!check_request(heap, type, size, opts))
-        return NULL;
+    struct crateld_gc_heap *heap = mutator->public.heap;
+    enum crateld_gc_semantics semantics = opts->semantics;
     /* The reference is 8 behind a multiple of the granule; or 16, behind a word of padding, if that is what the
      * alignment wants. */
     bool is_padded = opts->align > CRATELD_GC_WORD && opts->align_off % GC_GRANULE == 0;
@@ -127,14 +135,33 @@ void *crateld_gc_alloc_with(struct crateld_gc_mutator *public, uint32_t type, si
     size_t total = ((size ? size : 1) + lead + GC_GRANULE - 1) & ~(size_t)(GC_GRANULE - 1);
     size_t align = opts->align < GC_GRANULE ? GC_GRANULE : opts->align;
     size_t off = opts->align > CRATELD_GC_WORD ? lead + opts->align_off : 0;
-    uintptr_t start = gc_alloc_storage(mutator, total, align, off, opts->semantics, !opts->must_not_collect);
+    /* Only padding tells a copy how to be aligned. */
+    if (heap->plan->is_moving && align > GC_GRANULE && !is_padded && semantics == CRATELD_GC_DEFAULT)
+        semantics = CRATELD_GC_NONMOVING;
+    uintptr_t start = gc_alloc_storage(mutator, total, align, off, semantics, !opts->must_not_collect);
     if (!start)
         return NULL;
-    uint64_t header = CRATELD_GC_HEADER(type, total);
-    *(uint64_t *)start = is_padded ? header | 1 << OWN_PADDING_BIT : header;
-    *(uint64_t *)(start + lead - CRATELD_GC_WORD) |= header;
+    if (is_padded)
+        *(uint64_t *)start = own_padding(opts->align, opts->align_off);
+    *(uint64_t *)(start + lead - CRATELD_GC_WORD) = CRATELD_GC_HEADER(type, total);
     gc_publish(heap, start);
     return (void *)(start + lead);
+}
+
+void *crateld_gc_alloc_with(struct crateld_gc_mutator *public, uint32_t type, size_t size,
+                            const struct crateld_gc_alloc_opts *opts)
+{
+    struct crateld_gc_heap *heap = public->heap;
+    static const struct crateld_gc_alloc_opts defaults;
+    opts = opts ? opts : &defaults;
+    if (!is_owner(heap))
+        return NULL;
+    pthread_mutex_lock(&heap->lock);
+    void *object = check_request(heap, type, size, opts)
+                       ? alloc_object((struct gc_mutator *)(void *)public, type, size, opts)
+                       : NULL;
+    pthread_mutex_unlock(&heap->lock);
+    return object;
 }
 
 void *crateld_gc_alloc_slow(struct crateld_gc_mutator *mutator, uint32_t type, size_t size)

@@ -25,15 +25,16 @@ static size_t lead_of(struct gc_ref ref)
 static size_t align_when_copied(const struct object_model *model, struct gc_ref ref)
 {
     (void)model;
-    /* Padding says that an alignment was asked for, not which: the address has at least that. */
-    size_t alignment = ref.address & -ref.address;
-    return lead_of(ref) == CRATELD_GC_WORD ? CRATELD_GC_GRANULE : alignment > 4096 ? 4096 : alignment;
+    const uint64_t *padding = (const uint64_t *)own_start(ref);
+    return lead_of(ref) == CRATELD_GC_WORD ? CRATELD_GC_GRANULE
+                                           : (size_t)1 << (*padding >> OWN_PADDING_ALIGN_SHIFT & 0xff);
 }
 
 static size_t align_off_when_copied(const struct object_model *model, struct gc_ref ref)
 {
     (void)model;
-    return lead_of(ref) == CRATELD_GC_WORD ? 0 : lead_of(ref);
+    const uint64_t *padding = (const uint64_t *)own_start(ref);
+    return lead_of(ref) == CRATELD_GC_WORD ? 0 : lead_of(ref) + (*padding >> OWN_PADDING_OFF_SHIFT);
 }
 
 static const char *type_descriptor(const struct object_model *model, struct gc_ref ref)
@@ -176,6 +177,8 @@ void own_model_init(struct own_model *model)
 
 void own_model_deinit(struct own_model *model)
 {
+    for (size_t i = 0; i < model->types.count; i++)
+        free((void *)model->types.at[i].description);
     free(model->types.at);
 }
 
@@ -207,17 +210,42 @@ static struct crateld_error *check_type(const struct crateld_gc_type *type)
     return NULL;
 }
 
+static bool is_equal(const struct crateld_gc_type *a, const struct crateld_gc_type *b)
+{
+    return a->kind == b->kind && a->size == b->size && a->pointer_count == b->pointer_count &&
+           !strcmp(a->name, b->name) &&
+           (!a->pointer_count || !memcmp(a->pointers, b->pointers, a->pointer_count * sizeof *a->pointers));
+}
+
+/* The description with all that it refers to, as one allocation; NULL without memory. */
+static struct crateld_gc_type *copy_type(const struct crateld_gc_type *type)
+{
+    size_t pointers_size = type->pointer_count * sizeof *type->pointers, name_size = strlen(type->name) + 1;
+    struct crateld_gc_type *copied = malloc(sizeof *copied + pointers_size + name_size);
+    if (!copied)
+        return NULL;
+    uint32_t *pointers = (uint32_t *)(copied + 1);
+    char *name = (char *)pointers + pointers_size;
+    *copied = *type;
+    if (pointers_size)
+        memcpy(pointers, type->pointers, pointers_size);
+    memcpy(name, type->name, name_size);
+    copied->pointers = pointers;
+    copied->name = name;
+    return copied;
+}
+
 struct crateld_error *own_model_add(struct own_model *model, const struct crateld_gc_type *type, uint32_t *ret)
 {
     TRY(check_type(type));
     for (size_t i = 0; i < model->types.count; i++)
-        if (model->types.at[i].description == type) {
+        if (is_equal(model->types.at[i].description, type)) {
             *ret = (uint32_t)i;
             return NULL;
         }
     if (model->types.count == OWN_TYPES_MAX)
         return error_create(CRATELD_ERROR_RANGE, "gc type '%s': there are %d types already", type->name, OWN_TYPES_MAX);
-    struct own_type entry = {.tail = UINT32_MAX, .kind = (uint8_t)type->kind, .description = type};
+    struct own_type entry = {.tail = UINT32_MAX, .kind = (uint8_t)type->kind};
     if (type->kind == CRATELD_GC_ARRAY)
         entry.tail = type->size / CRATELD_GC_WORD;
     for (uint32_t i = 0; i < type->pointer_count; i++) {
@@ -227,8 +255,9 @@ struct crateld_error *own_model_add(struct own_model *model, const struct cratel
         else
             entry.has_more = true;
     }
-    if (!VEC_PUSH(&model->types, entry))
+    if (!VEC_RESERVE(&model->types, 1) || !(entry.description = copy_type(type)))
         return error_memory();
+    model->types.at[model->types.count++] = entry;
     *ret = (uint32_t)model->types.count - 1;
     return NULL;
 }

@@ -20,8 +20,9 @@ struct gc_plan {
     /* Small objects: see gc_alloc_storage(). 0: the mutator's memory is used up, and the trigger reached unless
      * `is_forced`. */
     uintptr_t (*alloc)(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off, bool is_forced);
-    /* Collects: calls gc_trace_all() and what comes before and after. */
-    void (*collect)(struct crateld_gc_heap *heap);
+    /* Collects: calls gc_trace_all() and what comes before and after. False: there is no memory to do so, and nothing
+     * was done. */
+    bool (*collect)(struct crateld_gc_heap *heap);
     /* During a collection: keeps the object, which is not in the large space, and queues it if it is new; returns where
      * it is now. */
     struct gc_ref (*trace)(struct crateld_gc_heap *heap, struct gc_ref ref);

@@ -10,7 +10,7 @@
 #include "runtime/heap.h"
 #include "runtime/mark.h"
 
-enum { ZERO_PIECE = 4096 };
+enum { ZERO_PIECE = 1024 };
 
 static void init(struct crateld_gc_heap *heap)
 {
@@ -174,7 +174,7 @@ static void sweep(struct crateld_gc_heap *heap)
     }
 }
 
-static void collect(struct crateld_gc_heap *heap)
+static bool collect(struct crateld_gc_heap *heap)
 {
     struct gc_mutator *mutator = &heap->mutator;
     open_hole(mutator, 0, 0, true);
@@ -187,6 +187,7 @@ static void collect(struct crateld_gc_heap *heap)
     sweep(heap);
     gc_large_sweep(heap);
     gc_blocks_release(heap);
+    return true;
 }
 
 const struct gc_plan gc_plan_immix = {

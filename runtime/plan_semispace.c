@@ -23,14 +23,23 @@ static void init(struct crateld_gc_heap *heap)
         heap->blocks[i].is_clean = true;
 }
 
-/* The next block of the half, zeroed. */
+/* Blocks that copies of `count` blocks take at most: they may expand, waste less than a quarter of a block at its end,
+ * as nothing larger is allocated there, and waste for alignments what has been counted. */
+static uint64_t copied_block_count(const struct crateld_gc_heap *heap, uint32_t count)
+{
+    double size = count * heap->model->worst_case_copy_expansion * GC_BLOCK + (double)heap->align_slack;
+    return (uint64_t)(size * 4 / 3 / GC_BLOCK) + 2;
+}
+
+/* The next block of the half, zeroed. While collecting, it is for copies, for which there is room. */
 static uint32_t take_block(struct crateld_gc_heap *heap, bool is_forced)
 {
     uint32_t block = heap->half_start + heap->half_block_count;
     if (!is_forced && gc_used_size(heap, 1) > heap->trigger_size)
         return GC_NO_BLOCK;
-    if (heap->half_block_count == half_size(heap)) {
-        gc_fail(heap, "gc: all %u blocks of a half are in use", half_size(heap));
+    if (!heap->is_collecting && copied_block_count(heap, heap->half_block_count + 1) > half_size(heap)) {
+        gc_fail(heap, "gc: %u blocks of %u are in use, more could not be copied", heap->half_block_count,
+                half_size(heap));
         return GC_NO_BLOCK;
     }
     if (!gc_map(heap, gc_block_start(heap, block), GC_BLOCK))
@@ -44,7 +53,8 @@ static uint32_t take_block(struct crateld_gc_heap *heap, bool is_forced)
     return block;
 }
 
-static uintptr_t alloc(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off, bool is_forced)
+static uintptr_t alloc_in_blocks(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off,
+                                 bool is_forced)
 {
     struct crateld_gc_heap *heap = mutator->public.heap;
     uintptr_t start = gc_bump(&mutator->public.cursor, mutator->limit, size, align, align_off);
@@ -58,6 +68,22 @@ static uintptr_t alloc(struct gc_mutator *mutator, size_t size, size_t align, si
     mutator->public.cursor = begin;
     mutator->limit = begin + GC_BLOCK;
     return gc_bump(&mutator->public.cursor, mutator->limit, size, align, align_off);
+}
+
+static uintptr_t alloc(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off, bool is_forced)
+{
+    struct crateld_gc_heap *heap = mutator->public.heap;
+    size_t slack = align > GC_GRANULE ? align : 0;
+    heap->align_slack += slack;
+    bool has_room =
+        heap->is_collecting || !slack || copied_block_count(heap, heap->half_block_count) <= half_size(heap);
+    uintptr_t start = has_room ? alloc_in_blocks(mutator, size, align, align_off, is_forced) : 0;
+    if (!has_room)
+        gc_fail(heap, "gc: %u blocks of %u are in use, more alignment could not be copied", heap->half_block_count,
+                half_size(heap));
+    if (!start)
+        heap->align_slack -= slack;
+    return start;
 }
 
 struct copying {
@@ -124,14 +150,11 @@ static struct gc_ref current(const struct crateld_gc_heap *heap, struct gc_ref r
     return is_in_to_space(heap, ref) ? ref : forwarded(heap, ref);
 }
 
-/* Makes sure that all of the half in use could be copied: with what copies expand by, and waste at blocks' ends. */
+/* Makes sure that all of the half in use could be copied. */
 static bool prepare_room(struct crateld_gc_heap *heap)
 {
-    double expansion = heap->model->worst_case_copy_expansion;
-    /* Less than a quarter of a block is wasted, as nothing larger is allocated there. */
-    uint32_t wanted = (uint32_t)(heap->half_block_count * expansion * 4 / 3) + 1;
-    if (wanted > half_size(heap))
-        wanted = half_size(heap);
+    /* No more is in use than half_size() has room for: see take_block(). */
+    uint64_t wanted = copied_block_count(heap, heap->half_block_count);
     return gc_map(heap, gc_block_start(heap, other_half(heap)), (size_t)wanted << GC_BLOCK_LOG);
 }
 
@@ -157,13 +180,14 @@ static void release_half(struct crateld_gc_heap *heap, uint32_t half, uint32_t f
         gc_block_give_back(heap, i);
 }
 
-static void collect(struct crateld_gc_heap *heap)
+static bool collect(struct crateld_gc_heap *heap)
 {
     uint32_t from = heap->half_start, from_count = heap->half_block_count, taken = heap->taken_block_count;
     if (!prepare_room(heap))
-        return;
+        return false;
     heap->half_start = other_half(heap);
     heap->half_block_count = 0;
+    heap->align_slack = 0;
     heap->mutator.public.cursor = heap->mutator.limit = 0;
     gc_trace_all(heap);
     free_half(heap, from, from_count);
@@ -173,6 +197,7 @@ static void collect(struct crateld_gc_heap *heap)
     release_half(heap, heap->half_start, heap->half_block_count + likely);
     release_half(heap, from, likely);
     gc_chunks_release(heap);
+    return true;
 }
 
 const struct gc_plan gc_plan_semispace = {

@@ -19,20 +19,23 @@ struct crateld_error *crateld_gc_roots_add(struct crateld_gc_heap *heap, const v
 {
     for (size_t i = 0; i < count; i++)
         TRY(check_range(heap, &ranges[i]));
-    if (!VEC_RESERVE(&heap->roots, count))
-        return error_memory();
-    for (size_t i = 0; i < count; i++)
+    pthread_mutex_lock(&heap->lock);
+    bool has_room = VEC_RESERVE(&heap->roots, count);
+    for (size_t i = 0; i < count && has_room; i++)
         heap->roots.at[heap->roots.count++] = (struct gc_root){key, ranges[i]};
-    return NULL;
+    pthread_mutex_unlock(&heap->lock);
+    return has_room ? NULL : error_memory();
 }
 
 void crateld_gc_roots_withdraw(struct crateld_gc_heap *heap, const void *key)
 {
     size_t kept = 0;
+    pthread_mutex_lock(&heap->lock);
     for (size_t i = 0; i < heap->roots.count; i++)
         if (heap->roots.at[i].key != key)
             heap->roots.at[kept++] = heap->roots.at[i];
     heap->roots.count = kept;
+    pthread_mutex_unlock(&heap->lock);
 }
 
 struct crateld_error *crateld_gc_stack_add(struct crateld_gc_heap *heap, struct crateld_gc_stack *stack)
@@ -68,6 +71,7 @@ void crateld_gc_frame_pop(struct crateld_gc_heap *heap)
 struct crateld_error *crateld_gc_pin(struct crateld_gc_heap *heap, void *object)
 {
     struct gc_ref ref = {(uintptr_t)object};
+    TRY(gc_check_object(heap, object));
     if (heap->plan->is_moving && ref.address < heap->large_start)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "gc: %p cannot be pinned, plan %s moves it", object,
                             heap->plan->name);

@@ -62,7 +62,7 @@ struct crate_table {
     uint32_t count; /* elements, not bytes */
 };
 
-/* An array of pointers to functions in CRATE_SEGMENT_DATA (relocated like any data). */
+/* An array of pointers, mostly to functions, in CRATE_SEGMENT_DATA (relocated like any data). */
 struct crate_array {
     uint32_t rva; /* 8-aligned */
     uint32_t count;
@@ -77,6 +77,7 @@ enum crate_flags {
     CRATE_FLAG_TOC_CODE = 1 << 5,    /* some of its text is TOC code */
     CRATE_FLAG_EAGER = 1 << 6,       /* initialisers or thread-locals: mapped and started before main */
     CRATE_FLAG_PATCH = 1 << 7,       /* a patch: new versions of modules of the base, the crate that is needed[0] */
+    CRATE_FLAG_SONAME = 1 << 8,      /* its name is also that of the file in which those who need it look for it */
 };
 
 struct crate_header {
@@ -110,6 +111,7 @@ struct crate_header {
     struct crate_array preinit_array; /* called in order, with argc, argv, envp */
     struct crate_array init_array;    /* likewise, after it */
     struct crate_array fini_array;    /* called in reverse order */
+    struct crate_array types;         /* pointers to struct crateld_gc_type: types of collected objects */
 
     /* The initial image of the crate's thread-locals. */
     uint32_t tls_rva;
@@ -142,7 +144,7 @@ struct crate_needed {
     uint32_t path; /* string: file name the link was given (crates: no folder; ELF: where it was found); 0: none */
     uint16_t kind; /* enum crate_needed_kind */
     uint16_t flags;
-    uint32_t reserved;
+    uint32_t runpath;     /* string: folders to look in for it, separated by colons; 0: none */
     uint8_t build_id[16]; /* of the crate that was linked against; zero for ELF and for declared crates */
 };
 
@@ -153,6 +155,7 @@ enum crate_import_kind {
     CRATE_IMPORT_ADDRESS,    /* global slot: canonical address of a function or a variable; bound at start */
     CRATE_IMPORT_TLS_OFFSET, /* global slot: thread-pointer offset of a thread-local, at start */
     CRATE_IMPORT_TLS_INDEX,  /* two global slots: argument of __tls_get_addr, at start */
+    CRATE_IMPORT_FORWARD,    /* no slot: what an export stands for, a symbol of an ELF library */
 };
 
 enum crate_import_flags {
@@ -173,7 +176,7 @@ struct crate_import {
     uint32_t version; /* string: ELF symbol version; 0: none, the default version */
     uint32_t needed;  /* index into CRATE_TABLE_NEEDED; CRATE_NONE: SELF, IFUNC, VAGUE without a library that
                          defines it, or a weak symbol that nothing in the link defines */
-    uint32_t slot;    /* index into imported_functions or imported_globals, by kind */
+    uint32_t slot;    /* index into imported_functions or imported_globals, by kind; FORWARD: CRATE_NONE */
     uint32_t fallback_rva;
     uint8_t kind;  /* enum crate_import_kind */
     uint8_t flags; /* enum crate_import_flags */
@@ -190,7 +193,9 @@ enum crate_export_kind {
 
 enum crate_export_flags {
     CRATE_EXPORT_FLAG_WEAK = 1 << 0,
-    CRATE_EXPORT_FLAG_VAGUE = 1 << 1, /* enters the process-wide table */
+    CRATE_EXPORT_FLAG_VAGUE = 1 << 1,   /* enters the process-wide table */
+    CRATE_EXPORT_FLAG_FORWARD = 1 << 2, /* stands for a symbol of an ELF library, the import FORWARD at `import`; has no
+                                           rva */
 };
 
 struct crate_export {
@@ -201,7 +206,8 @@ struct crate_export {
     uint32_t size;          /* bytes of a variable or function, as in the object's symbol table; saturated */
     uint16_t kind;
     uint16_t flags;
-    uint32_t import; /* VAGUE: index of the import whose slot says which copy won; else CRATE_NONE */
+    uint32_t import; /* VAGUE: index of the import whose slot says which copy won; FORWARD: of the import that it
+                        stands for; else CRATE_NONE */
 };
 
 /* An 8-byte word of data that holds an imported address: *(place) = value of the import + addend. The import is of

@@ -1,6 +1,7 @@
 /* crateld: collected memory. docs/gc.md.
  *
- * A heap belongs to the thread that created it: all calls with it, its mutators and its objects come from there.
+ * A heap belongs to the thread that created it: all calls with it and its mutators come from there, unless they say
+ * that they are for any thread; none comes from a signal handler.
  * Functions that return an error are in the manner of crateld/error.h; allocation returns NULL, and crateld_gc_why()
  * says why.
  */
@@ -31,7 +32,7 @@ enum crateld_gc_kind {
     CRATELD_GC_EPHEMERON, /* two words, key and value: the value lives while the key does; then both become NULL */
 };
 
-/* What objects of a type look like. Constant, and valid as long as any heap knows it. */
+/* What objects of a type look like. A heap keeps a copy. */
 struct crateld_gc_type {
     const char *name;
     enum crateld_gc_kind kind;
@@ -47,8 +48,9 @@ struct crateld_gc_type {
     static const struct crateld_gc_type variable = {#type, CRATELD_GC_FIXED, sizeof(type), variable##_pointers,        \
                                                     sizeof variable##_pointers / sizeof variable##_pointers[0]}
 
-/* Makes `type` known: *ret is its number in this heap; for the same type always the same. Errors: USAGE for a
- * description that makes no sense, UNSUPPORTED for a conservative type in a plan that moves objects, MEMORY. */
+/* Makes `type` known: *ret is its number in this heap, and that of any type that is equal, its name included. For any
+ * thread. Errors: USAGE for a description that makes no sense, UNSUPPORTED for a conservative type in a plan that moves
+ * objects, MEMORY. */
 CRATELD_API struct crateld_error *crateld_gc_type_add(struct crateld_gc_heap *heap, const struct crateld_gc_type *type,
                                                       uint32_t *ret);
 
@@ -85,6 +87,12 @@ CRATELD_API struct crateld_error *crateld_gc_opts_parse(const char *text, struct
  * USAGE, MEMORY. */
 CRATELD_API struct crateld_error *crateld_gc_heap_create(const struct crateld_gc_opts *opts,
                                                          struct crateld_gc_heap **ret);
+
+/* The heap that the crates of this OS process share: the first call makes it, as the environment's CRATELD_GC says (see
+ * crateld_gc_opts_parse()), and the calling thread is its owner, whose stack is scanned unless the plan moves objects.
+ * It is never destroyed. For any thread. Errors: those of crateld_gc_opts_parse() and crateld_gc_heap_create(), again
+ * at each call. */
+CRATELD_API struct crateld_error *crateld_gc_shared_heap(struct crateld_gc_heap **ret);
 
 /* Unmaps the heap with all that is in it; finalizers do not run. NULL is allowed. */
 CRATELD_API void crateld_gc_heap_destroy(struct crateld_gc_heap *heap);
@@ -136,6 +144,7 @@ struct crateld_gc_mutator {
     uintptr_t vo_base; /* the valid-object bits: that of address a is bit a >> 4 & 63 of the word at vo_base + (a >> 10)
                         * 8 */
     struct crateld_gc_heap *heap;
+    uintptr_t thread; /* the thread pointer of the thread that may use it */
 };
 
 /* The heap's first mutator. */
@@ -204,10 +213,10 @@ struct crateld_gc_root_range {
 };
 
 /* Adds the ranges under `key`, any address of the caller's, e.g. a crate; a key may be used again and again. Errors:
- * USAGE, UNSUPPORTED for ambiguous ones in a plan that moves objects, MEMORY: none was added. */
+ * USAGE, UNSUPPORTED for ambiguous ones in a plan that moves objects, MEMORY: none was added. For any thread. */
 CRATELD_API struct crateld_error *crateld_gc_roots_add(struct crateld_gc_heap *heap, const void *key,
                                                        const struct crateld_gc_root_range *ranges, size_t count);
-/* Withdraws all that was added under `key`. */
+/* Withdraws all that was added under `key`; after this nothing of it is read any more. For any thread. */
 CRATELD_API void crateld_gc_roots_withdraw(struct crateld_gc_heap *heap, const void *key);
 
 /* A stack other than the creating thread's own: its live part [low, high) is ambiguous; both are read at each
@@ -235,7 +244,7 @@ CRATELD_API void crateld_gc_frame_push(struct crateld_gc_heap *heap, struct crat
 CRATELD_API void crateld_gc_frame_pop(struct crateld_gc_heap *heap);
 
 /* Keeps an object alive and where it is, until it was unpinned as often. Error UNSUPPORTED where the plan moves it all
- * the same: allocate it CRATELD_GC_NONMOVING then; MEMORY. */
+ * the same: allocate it CRATELD_GC_NONMOVING then; USAGE: it is no object; MEMORY. */
 CRATELD_API struct crateld_error *crateld_gc_pin(struct crateld_gc_heap *heap, void *object);
 CRATELD_API void crateld_gc_unpin(struct crateld_gc_heap *heap, void *object);
 
@@ -260,7 +269,8 @@ CRATELD_API void crateld_gc_walk(struct crateld_gc_heap *heap, void (*visit)(voi
 typedef void crateld_gc_finalizer(void *object, void *data);
 
 /* Once `object` is dead, crateld_gc_run_finalizers() calls `finalizer` with it, once; it and what it refers to live
- * until then, weak references to it are gone. Several of an object run in the order they were added. Error MEMORY. */
+ * until then, weak references to it are gone. Several of an object run in the order they were added. Errors: USAGE: it
+ * is no object; MEMORY. */
 CRATELD_API struct crateld_error *crateld_gc_finalizer_add(struct crateld_gc_heap *heap, void *object,
                                                            crateld_gc_finalizer *finalizer, void *data);
 /* Runs what is due; collections never do by themselves. Returns how many it called. */

@@ -200,6 +200,7 @@ static void fill_header(struct image *image)
     header->type_ids = 1;
     header->lazy_stubs_rva = TEXT_RVA;
     header->init_array = (struct crate_array){DATA_RVA + 0x310, 1};
+    header->types = (struct crate_array){DATA_RVA + 0x310, 1};
     header->tls_rva = DATA_RVA + 0x380;
     header->tls_file_size = 8;
     header->tls_mem_size = 16;

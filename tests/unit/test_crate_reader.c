@@ -160,6 +160,8 @@ static const struct header_fault header_faults[] = {
     {FIELD(imported_globals), 0x1000, CRATELD_ERROR_FORMAT, "or not within the data"},
     {FIELD(lazy_stubs_rva), 0, CRATELD_ERROR_FORMAT, "lazy stubs 0x0 are not within the text"},
     {FIELD(init_array.count), UINT32_MAX, CRATELD_ERROR_FORMAT, "init_array: 4294967295 pointers at 0x4310"},
+    {FIELD(types.rva), 0x47fc, CRATELD_ERROR_FORMAT, "types: 1 pointers at 0x47fc are not aligned"},
+    {FIELD(types.count), 2, CRATELD_ERROR_FORMAT, "types: 2, but room for the numbers of 1"},
     {FIELD(tls_align), 24, CRATELD_ERROR_FORMAT, "thread-locals: alignment 24, wanted a power of two"},
     {FIELD(tls_rva), 0x47fc, CRATELD_ERROR_FORMAT, "thread-locals: image of 8 bytes at 0x47fc"},
     {FIELD(tls_mem_size), 0, CRATELD_ERROR_FORMAT, "thread-locals: an image of 8 bytes for none"},

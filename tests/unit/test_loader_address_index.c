@@ -35,9 +35,10 @@ Test(loader_address_index, every_address_of_an_image_and_no_other_is_found)
             cr_assert_null(address_index_find(base_of(i) - 1));
         }
     }
+    uint32_t cursor = 0;
     for (uint32_t i = 0; i < CRATES; i++)
-        cr_assert_eq(address_index_at(i), &crates[i]);
-    cr_assert_null(address_index_at(CRATES));
+        cr_assert_eq(address_index_next(&cursor), &crates[i]);
+    cr_assert_null(address_index_next(&cursor));
     cr_assert_null(address_index_find(0));
     cr_assert_null(address_index_find(UINT64_MAX));
 }
@@ -67,5 +68,71 @@ Test(loader_address_index, readers_find_what_was_added_while_others_add)
     }
     for (int t = 0; t < 2; t++)
         pthread_join(threads[t], NULL);
+    cr_assert_eq(atomic_load(&misses), 0);
+}
+
+/* What is left, however many came and went. */
+static void require_only(uint32_t first)
+{
+    uint32_t cursor = 0;
+    for (uint32_t i = 0; i < CRATES; i++) {
+        cr_assert_eq(address_index_find(base_of(i)), i < first ? NULL : &crates[i]);
+        if (i >= first)
+            cr_assert_eq(address_index_next(&cursor), &crates[i]);
+    }
+    cr_assert_null(address_index_next(&cursor));
+}
+
+Test(loader_address_index, what_was_removed_is_not_found_and_its_place_is_used_again)
+{
+    uint32_t added_before, removed_before, is_added, is_removed;
+    for (uint32_t i = 0; i < CRATES; i++)
+        add(i);
+    address_index_counts(&added_before, &removed_before);
+    cr_assert_eq(added_before, CRATES);
+    for (uint32_t i = 0; i < CRATES / 2; i++)
+        address_index_remove(&crates[i]);
+    address_index_remove(&crates[0]);
+    require_only(CRATES / 2);
+    address_index_counts(&is_added, &is_removed);
+    cr_assert(is_added == CRATES && is_removed == removed_before + CRATES / 2);
+    /* Another crate at the same place, and a larger one over several. */
+    static struct loaded_crate others[5000];
+    for (uint32_t i = 0; i < 5000; i++) {
+        others[i].base = (uint8_t *)(uintptr_t)base_of(3);
+        others[i].view.header.image_size = IMAGE + i;
+        cr_assert_null(address_index_add(&others[i]));
+        cr_assert_eq(address_index_find(base_of(3) + IMAGE + i - 1), &others[i]);
+        cr_assert_null(address_index_find(base_of(3) + IMAGE + i));
+        address_index_remove(&others[i]);
+        cr_assert_null(address_index_find(base_of(3)));
+    }
+    require_only(CRATES / 2);
+}
+
+static atomic_bool is_done;
+
+static void *read_the_rest(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&is_done))
+        for (uint32_t i = CRATES / 2; i < CRATES; i += 7)
+            if (address_index_find(base_of(i) + 5) != &crates[i])
+                atomic_fetch_add(&misses, 1);
+    return NULL;
+}
+
+Test(loader_address_index, readers_find_what_stays_while_others_come_and_go)
+{
+    pthread_t thread;
+    for (uint32_t i = CRATES / 2; i < CRATES; i++)
+        add(i);
+    cr_assert_eq(pthread_create(&thread, NULL, read_the_rest, NULL), 0);
+    for (uint32_t n = 0; n < 20000; n++) {
+        add(n % (CRATES / 2));
+        address_index_remove(&crates[n % (CRATES / 2)]);
+    }
+    atomic_store(&is_done, true);
+    pthread_join(thread, NULL);
     cr_assert_eq(atomic_load(&misses), 0);
 }

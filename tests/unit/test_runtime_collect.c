@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include "runtime/heap.h"
 #include "tests/unit/gc_heaps.h"
 #include "tests/unit/leaks.h"
 #include "tests/unit/random.h"
@@ -624,6 +625,46 @@ static void grow(const struct test_heap *in, void **list, size_t size)
         pair->left = *list;
         *list = pair;
         made += each;
+    }
+}
+
+/* Bytes of [start, start + size) that are in memory. */
+static size_t resident_within(uintptr_t start, size_t size)
+{
+    static unsigned char pages[1 << 20];
+    size_t count = 0;
+    cr_assert_leq(size / 4096, sizeof pages);
+    cr_assert_eq(mincore((void *)start, size, pages), 0);
+    for (size_t i = 0; i < size / 4096; i++)
+        count += pages[i] & 1;
+    return count * 4096;
+}
+
+/* Beside the objects: side metadata, and the tables of blocks and pages. */
+Test(runtime_collect, metadata_takes_at_most_4_per_cent_of_the_used_heap)
+{
+    for (int i = 0; i < PLAN_COUNT; i++) {
+        struct test_heap in = make_heap(plan_names[i], 200 * MB, 0);
+        void *roots[2] = {0};
+        struct crateld_gc_frame frame = {.variables = roots, .count = 2};
+        struct crateld_gc_stats stats;
+        crateld_gc_frame_push(in.heap, &frame);
+        for (size_t size = 0; size < 40 * MB; size += 32) { /* small objects are the most expensive */
+            struct pair *pair = new_pair(&in, 1);
+            pair->left = roots[0];
+            roots[0] = pair;
+        }
+        crateld_gc_collect(in.heap);
+        crateld_gc_stats(in.heap, &stats);
+        const struct crateld_gc_heap *heap = in.heap;
+        size_t side = resident_within(heap->side.base, heap->side.reserved_size);
+        size_t tables = heap->block_count * (sizeof *heap->blocks + sizeof *heap->free_blocks) +
+                        heap->large.top_page * (sizeof *heap->large.run_of + 1);
+        fprintf(stderr, "# %s: %zu KiB used, %zu KiB of side metadata, %zu KiB of tables\n", plan_names[i],
+                (size_t)(stats.used_size >> 10), side >> 10, tables >> 10);
+        cr_assert_leq((side + tables) * 100, stats.used_size * 4);
+        cr_assert_gt(side, stats.used_size / 200, "nothing was measured");
+        crateld_gc_heap_destroy(in.heap);
     }
 }
 

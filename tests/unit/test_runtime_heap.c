@@ -25,12 +25,22 @@ TestSuite(runtime_heap, .fini = require_no_leaks);
     }                                                                                                                  \
     static void name##_in(const char *plan)
 
+/* And once more with a collection at every `interval`-th allocation, each checked. */
+#define EACH_PLAN_STRESSED(name, interval)                                                                             \
+    static void name##_in(const char *plan, unsigned stress);                                                          \
+    Test(runtime_heap, name)                                                                                           \
+    {                                                                                                                  \
+        for (int i = 0; i < 2 * PLAN_COUNT; i++)                                                                       \
+            name##_in(plan_names[i % PLAN_COUNT], i < PLAN_COUNT ? 0 : (interval));                                    \
+    }                                                                                                                  \
+    static void name##_in(const char *plan, unsigned stress)
+
 enum { MB = 1 << 20 };
 
-EACH_PLAN(alignment_and_its_offset_are_kept)
+EACH_PLAN_STRESSED(alignment_and_its_offset_are_kept, 5)
 {
     uint64_t seed = 41;
-    struct test_heap in = make_heap(plan, 32 * MB, 0);
+    struct test_heap in = make_heap(plan, 32 * MB, stress);
     for (int i = 0; i < 3000; i++) {
         size_t align = (size_t)8 << random_below(&seed, 10), off = 8 * random_below(&seed, 40);
         size_t size = random_below(&seed, 10) ? random_below(&seed, 600) : random_below(&seed, 20000);
@@ -55,9 +65,9 @@ static void require_refused(const struct test_heap *in, uint32_t type, size_t si
     cr_assert_not_null(strstr(crateld_gc_why(in->heap), why), "'%s' is not in '%s'", why, crateld_gc_why(in->heap));
 }
 
-EACH_PLAN(requests_that_can_not_be_met_fail_with_a_reason)
+EACH_PLAN_STRESSED(requests_that_can_not_be_met_fail_with_a_reason, 1)
 {
-    struct test_heap in = make_heap(plan, 4 * MB, 0);
+    struct test_heap in = make_heap(plan, 4 * MB, stress);
     struct crateld_gc_alloc_opts none = {0};
     const size_t huge[] = {5 * MB, (size_t)1 << 40, SIZE_MAX / 4, SIZE_MAX / 2, SIZE_MAX - 64, SIZE_MAX - 8, SIZE_MAX};
     for (size_t i = 0; i < sizeof huge / sizeof huge[0]; i++) {
@@ -75,9 +85,9 @@ EACH_PLAN(requests_that_can_not_be_met_fail_with_a_reason)
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(a_full_heap_is_an_error_and_stays_right)
+EACH_PLAN_STRESSED(a_full_heap_is_an_error_and_stays_right, 4999)
 {
-    struct test_heap in = make_heap(plan, 4 * MB, 0);
+    struct test_heap in = make_heap(plan, 4 * MB, stress);
     void *list = NULL;
     struct crateld_gc_frame frame = {.variables = &list, .count = 1};
     uint64_t count = 0, seen = 0;
@@ -138,9 +148,9 @@ EACH_PLAN(disabled_collection_may_exceed_the_limit_and_enabling_collects)
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(large_immortal_and_non_moving_objects_keep_their_promises)
+EACH_PLAN_STRESSED(large_immortal_and_non_moving_objects_keep_their_promises, 1)
 {
-    struct test_heap in = make_heap(plan, 16 * MB, 0);
+    struct test_heap in = make_heap(plan, 16 * MB, stress);
     void *roots[3] = {0};
     struct crateld_gc_frame frame = {.variables = roots, .count = 3};
     struct crateld_gc_alloc_opts large = {.semantics = CRATELD_GC_LARGE}, still = {.semantics = CRATELD_GC_NONMOVING},
@@ -152,8 +162,10 @@ EACH_PLAN(large_immortal_and_non_moving_objects_keep_their_promises)
                 *kept[2] = {roots[0], roots[1]};
     cr_assert(kept[0] && kept[1] && forever);
     forever->number = 7;
-    forever->left = new_pair(&in, 8);
-    kept[0]->left = new_pair(&in, 9);
+    struct pair *made = new_pair(&in, 8);
+    forever->left = made;
+    made = new_pair(&in, 9);
+    kept[0]->left = made;
     for (int i = 0; i < 3; i++) {
         roots[2] = new_pair(&in, 1);
         crateld_gc_collect(in.heap);
@@ -272,10 +284,11 @@ EACH_PLAN(walking_finds_exactly_what_was_allocated)
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(roots_are_added_and_withdrawn_by_key)
+EACH_PLAN_STRESSED(roots_are_added_and_withdrawn_by_key, 1)
 {
     static uintptr_t data[4];
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
+    memset(data, 0, sizeof data);
     struct crateld_gc_root_range ranges[] = {{data, 2, CRATELD_GC_PRECISE}, {data + 2, 2, CRATELD_GC_PRECISE}};
     require_success(crateld_gc_roots_add(in.heap, &in, ranges, 1));
     require_success(crateld_gc_roots_add(in.heap, data, ranges + 1, 1));

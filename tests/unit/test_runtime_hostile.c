@@ -1,0 +1,363 @@
+/* What is asked of heaps in bad faith or bad times: limits, sizes and alignments at their ends, memory that is not to
+ * be had, other stacks, other threads. */
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "runtime/heap.h"
+#include "tests/unit/failing_mapping.h"
+#include "tests/unit/failing_memory.h"
+#include "tests/unit/gc_heaps.h"
+#include "tests/unit/leaks.h"
+#include "tests/unit/random.h"
+
+TestSuite(runtime_hostile, .fini = require_no_leaks, .timeout = 300);
+
+#define EACH_PLAN(name)                                                                                                \
+    static void name##_in(const char *plan);                                                                           \
+    Test(runtime_hostile, name)                                                                                        \
+    {                                                                                                                  \
+        for (int i = 0; i < PLAN_COUNT; i++)                                                                           \
+            name##_in(plan_names[i]);                                                                                  \
+    }                                                                                                                  \
+    static void name##_in(const char *plan)
+
+enum { MB = 1 << 20 };
+
+/* ---- Sizes ---- */
+
+EACH_PLAN(the_largest_heap_is_made_or_refused_and_a_larger_one_refused)
+{
+    const size_t largest = (size_t)1 << 42;
+    struct crateld_gc_opts opts = {.plan = plan, .heap_size = largest};
+    struct crateld_gc_heap *heap = NULL;
+    uint32_t leaf;
+    struct crateld_error *error = crateld_gc_heap_create(&opts, &heap);
+    if (error) {
+        require_error(error, CRATELD_ERROR_MEMORY, "");
+    } else {
+        require_success(crateld_gc_type_add(heap, &leaf_type, &leaf));
+        cr_assert_not_null(crateld_gc_alloc(crateld_gc_mutator(heap), leaf, 100000));
+        cr_assert_not_null(crateld_gc_alloc(crateld_gc_mutator(heap), leaf, 100));
+        crateld_gc_heap_destroy(heap);
+    }
+    opts.heap_size = largest + 1;
+    require_error(crateld_gc_heap_create(&opts, &heap), CRATELD_ERROR_USAGE, "possible are 1048576 to 4398046511104");
+    opts.heap_size = SIZE_MAX;
+    require_error(crateld_gc_heap_create(&opts, &heap), CRATELD_ERROR_USAGE, "possible are 1048576 to 4398046511104");
+}
+
+/* The size in the header counts granules in 32 bits. */
+EACH_PLAN(an_object_larger_than_a_header_can_say_is_refused)
+{
+    struct crateld_gc_opts opts = {.plan = plan, .heap_size = (size_t)128 << 30};
+    struct crateld_gc_heap *heap = NULL;
+    uint32_t leaf;
+    struct crateld_error *error = crateld_gc_heap_create(&opts, &heap);
+    if (error) { /* the machine does not reserve that much */
+        require_error(error, CRATELD_ERROR_MEMORY, "");
+        return;
+    }
+    require_success(crateld_gc_type_add(heap, &leaf_type, &leaf));
+    cr_assert_null(crateld_gc_alloc(crateld_gc_mutator(heap), leaf, (size_t)64 << 30));
+    cr_assert_not_null(strstr(crateld_gc_why(heap), "an object has at most 64424509440"), "%s", crateld_gc_why(heap));
+    char *object = crateld_gc_alloc(crateld_gc_mutator(heap), leaf, (size_t)5 << 30);
+    cr_assert_not_null(object, "%s", crateld_gc_why(heap));
+    cr_assert_geq(crateld_gc_size(object), (size_t)5 << 30);
+    cr_assert_eq(crateld_gc_find_object(heap, object + ((size_t)5 << 30) - 1), object);
+    object[((size_t)5 << 30) - 1] = 1;
+    crateld_gc_heap_destroy(heap);
+}
+
+struct aligned {
+    size_t align, off;
+    uint64_t number;
+};
+
+enum { ALIGNED = 300 };
+
+EACH_PLAN(alignments_are_kept_by_collections)
+{
+    uint64_t seed = 61;
+    struct test_heap in = make_heap(plan, 32 * MB, 0);
+    struct aligned wanted[ALIGNED];
+    void *objects[ALIGNED] = {0};
+    struct crateld_gc_frame frame = {.variables = objects, .count = ALIGNED};
+    crateld_gc_frame_push(in.heap, &frame);
+    for (int round = 0; round < 6; round++) {
+        for (int i = round % 2; i < ALIGNED; i += 2) {
+            size_t align = (size_t)8 << random_below(&seed, 10), off = 8 * random_below(&seed, 513);
+            struct crateld_gc_alloc_opts opts = {.align = align, .align_off = off};
+            uint64_t *object = crateld_gc_alloc_with(in.mutator, in.leaf, 8 + random_below(&seed, 300), &opts);
+            cr_assert_not_null(object, "%s", crateld_gc_why(in.heap));
+            wanted[i] = (struct aligned){align, off, random_next(&seed)};
+            *object = wanted[i].number;
+            objects[i] = object;
+        }
+        for (int i = 0; i < 3; i++) /* nogc just goes on */
+            crateld_gc_collect(in.heap);
+        for (int i = 0; i < ALIGNED; i++) {
+            if (!objects[i])
+                continue;
+            cr_assert_eq(((uintptr_t)objects[i] + wanted[i].off) % wanted[i].align, 0, "%s: align %zu off %zu: %p",
+                         plan, wanted[i].align, wanted[i].off, objects[i]);
+            cr_assert_eq(*(uint64_t *)objects[i], wanted[i].number);
+        }
+    }
+    crateld_gc_heap_destroy(in.heap);
+}
+
+/* What is packed well where it was allocated may be packed badly by copies: then less can be allocated, and nothing is
+ * lost. */
+EACH_PLAN(objects_that_pack_badly_are_refused_before_they_can_be_lost)
+{
+    enum { MOST = 40000 };
+    struct test_heap in = make_heap(plan, 4 * MB, 0);
+    static void *objects[MOST];
+    struct crateld_gc_frame frame = {.variables = objects, .count = MOST};
+    uint64_t seed = 62, count = 0;
+    memset(objects, 0, sizeof objects);
+    crateld_gc_frame_push(in.heap, &frame);
+    for (; count < MOST; count++) {
+        struct crateld_gc_alloc_opts opts = {.align = count % 2 ? 4096 : 8, .align_off = 16 * random_below(&seed, 256)};
+        struct pair *pair = crateld_gc_alloc_with(in.mutator, in.pair, sizeof *pair + count % 7 * 700, &opts);
+        if (!pair)
+            break;
+        pair->number = count;
+        objects[count] = pair;
+    }
+    cr_assert(count < MOST && *crateld_gc_why(in.heap), "%s: %zu objects", plan, (size_t)count);
+    crateld_gc_collect(in.heap);
+    for (uint64_t i = 0; i < count; i++)
+        cr_assert_eq(((struct pair *)objects[i])->number, i);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+EACH_PLAN(what_was_allocated_while_collection_was_disabled_survives_the_first_one)
+{
+    struct test_heap in = make_heap(plan, 4 * MB, 0);
+    void *list = NULL;
+    struct crateld_gc_frame frame = {.variables = &list, .count = 1};
+    uint64_t count = 0;
+    crateld_gc_frame_push(in.heap, &frame);
+    crateld_gc_disable(in.heap);
+    for (;; count++) { /* of a size that leaves much of a block's end unused */
+        struct pair *pair = crateld_gc_alloc(in.mutator, in.pair, count % 3 ? 24 : 7000);
+        if (!pair)
+            break;
+        pair->number = count;
+        pair->left = list;
+        list = pair;
+    }
+    cr_assert_gt(count * 2348, (moves(plan) ? 2 : 4) * (uint64_t)MB * 5 / 4, "%s: %zu objects", plan, (size_t)count);
+    crateld_gc_enable(in.heap);
+    crateld_gc_collect(in.heap);
+    for (const struct pair *pair = list; pair; pair = pair->left)
+        cr_assert_eq(pair->number, --count);
+    cr_assert_eq(count, 0);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+EACH_PLAN(what_is_no_object_can_not_be_pinned_nor_finalized)
+{
+    struct test_heap in = make_heap(plan, 4 * MB, 0);
+    int local = 0;
+    struct pair *pair = new_pair(&in, 1);
+    void *const wrong[] = {NULL, &local, (char *)pair + 8, (char *)pair - 8, (void *)UINTPTR_MAX, in.heap};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        require_error(crateld_gc_pin(in.heap, wrong[i]), CRATELD_ERROR_USAGE, "is wanted to be an object, and is none");
+        require_error(crateld_gc_finalizer_add(in.heap, wrong[i], NULL, NULL), CRATELD_ERROR_USAGE,
+                      "is wanted to be an object, and is none");
+        crateld_gc_unpin(in.heap, wrong[i]);
+    }
+    crateld_gc_collect(in.heap);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+EACH_PLAN(equal_types_are_one_and_need_not_stay)
+{
+    struct test_heap in = make_heap(plan, 4 * MB, 0);
+    uint32_t offs[] = {8, 600};
+    char name[] = "gone";
+    struct crateld_gc_type type = {name, CRATELD_GC_FIXED, 608, offs, 2}, other;
+    uint32_t first, second, third;
+    void *root = NULL;
+    struct crateld_gc_frame frame = {.variables = &root, .count = 1};
+    require_success(crateld_gc_type_add(in.heap, &type, &first));
+    other = type;
+    other.name = "gone";
+    require_success(crateld_gc_type_add(in.heap, &other, &second));
+    cr_assert_eq(first, second);
+    offs[0] = 16;
+    require_success(crateld_gc_type_add(in.heap, &type, &third));
+    cr_assert_neq(first, third);
+    memset(offs, 0xff, sizeof offs);
+    memset(&type, 0xff, sizeof type);
+    memset(name, 0xff, sizeof name);
+    crateld_gc_frame_push(in.heap, &frame);
+    void **object = root = crateld_gc_alloc(in.mutator, first, 608);
+    cr_assert_not_null(object, "%s", crateld_gc_why(in.heap));
+    object[1] = new_pair(&in, 5);
+    object = root;
+    object[75] = new_pair(&in, 6);
+    crateld_gc_collect(in.heap);
+    object = root;
+    cr_assert_eq(((struct pair *)object[1])->number, 5);
+    cr_assert_eq(((struct pair *)object[75])->number, 6);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+/* ---- Memory that is not to be had ---- */
+
+/* A program that uses all that a heap has, and handles each failure: it drops what it has and goes on. What it built
+ * must be whole all the time. Objects that could not be made are counted in *ret. */
+static struct crateld_error *program(const char *plan, uint64_t *ret)
+{
+    struct crateld_gc_opts opts = {
+        .plan = plan, .heap_size = 6 * MB, .is_sane_checked = true, .is_poisoned = true, .multiplier = 2};
+    static const uint32_t kept[] = {8};
+    static const struct crateld_gc_type weak_type = {"weak", CRATELD_GC_WEAK, 24, kept, 1};
+    struct crateld_gc_heap *heap;
+    uint32_t pair_number, weak_number;
+    void *roots[2] = {0};
+    struct crateld_gc_frame frame = {.variables = roots, .count = 2};
+    uint64_t seed = 63;
+    TRY(crateld_gc_heap_create(&opts, &heap));
+    struct crateld_error *error = crateld_gc_type_add(heap, &pair_type, &pair_number);
+    if (!error)
+        error = crateld_gc_type_add(heap, &weak_type, &weak_number);
+    crateld_gc_frame_push(heap, &frame);
+    for (int i = 0; i < 1000 && !error; i++) {
+        struct crateld_gc_alloc_opts how = {
+            .semantics = i % 9 ? CRATELD_GC_DEFAULT : (enum crateld_gc_semantics)(i / 9 % 4), .align = i % 5 ? 8 : 64};
+        size_t size = i % 11 ? 24 + random_below(&seed, 500) : 24 + random_below(&seed, 200000);
+        struct pair *made =
+            crateld_gc_alloc_with(crateld_gc_mutator(heap), i % 4 ? pair_number : weak_number, size, &how);
+        if (!made) {
+            cr_assert_neq(*crateld_gc_why(heap), 0);
+            ++*ret;
+            roots[0] = NULL;
+        } else {
+            made->number = 99;
+            made->right = roots[0];
+            made->left = i % 4 ? NULL : roots[0];
+            roots[0] = made;
+            struct crateld_error *refused = i % 13 ? NULL : crateld_gc_finalizer_add(heap, made, NULL, NULL);
+            if (!refused && i % 50 == 0)
+                refused = crateld_gc_roots_add(heap, &seed,
+                                               &(struct crateld_gc_root_range){&roots[1], 1, CRATELD_GC_PRECISE}, 1);
+            if (refused) {
+                cr_assert_eq(crateld_error_code(refused), CRATELD_ERROR_MEMORY);
+                crateld_error_destroy(refused);
+            }
+        }
+        if (i % 200 == 199)
+            crateld_gc_collect(heap);
+        for (const struct pair *at = i % 10 ? NULL : roots[0]; at; at = at->right)
+            cr_assert_eq(at->number, 99);
+    }
+    crateld_gc_heap_destroy(heap);
+    return error;
+}
+
+/* Runs it with each call that `set` makes fail failing in turn, up to the last: all of them, or, to be brief, each of
+ * the first and a sample of the rest. Returns how many did. */
+static size_t fail_each(const char *plan, void (*set)(size_t n), bool (*end)(void))
+{
+    bool did_fail = true;
+    size_t count = 0;
+    for (size_t n = 0; did_fail; n += n < 40 ? 1 : (size_t)random_rounds((long)n / 8, 1)) {
+        uint64_t failures = 0;
+        set(n);
+        struct crateld_error *error = program(plan, &failures);
+        did_fail = end();
+        count += did_fail;
+        if (!error)
+            continue;
+        cr_assert(did_fail, "%s", crateld_error_message(error));
+        cr_assert_eq(crateld_error_code(error), CRATELD_ERROR_MEMORY, "%s: call %zu: %s", plan, n,
+                     crateld_error_message(error));
+        crateld_error_destroy(error);
+    }
+    return count;
+}
+
+EACH_PLAN(an_allocation_of_the_collector_that_fails_is_handled_wherever_it_is)
+{
+    size_t count = fail_each(plan, failing_memory_set, failing_memory_end);
+    fprintf(stderr, "# %s: %zu allocations failed\n", plan, count);
+    cr_assert_gt(count, 10);
+}
+
+static void set_one(size_t n)
+{
+    failing_mapping_set(n, false);
+}
+
+static void set_all_from(size_t n)
+{
+    failing_mapping_set(n, true);
+}
+
+EACH_PLAN(a_mapping_that_fails_is_handled_wherever_it_is)
+{
+    size_t count = fail_each(plan, set_one, failing_mapping_end);
+    fprintf(stderr, "# %s: %zu mappings failed, once each\n", plan, count);
+    cr_assert_gt(count, 10);
+    count = fail_each(plan, set_all_from, failing_mapping_end);
+    fprintf(stderr, "# %s: %zu mappings failed, with all behind them\n", plan, count);
+}
+
+/* The tables of large objects, and the metadata of a chunk: each by its own message. */
+EACH_PLAN(metadata_that_can_not_be_mapped_is_an_error_that_says_so)
+{
+    bool has_said = false;
+    for (size_t n = 0; n < 12 && !has_said; n++) {
+        struct test_heap in = make_heap(plan, 4 * MB, 0);
+        failing_mapping_set(n, true);
+        void *object = crateld_gc_alloc(in.mutator, in.leaf, 100000);
+        bool did_fail = failing_mapping_end();
+        cr_assert_eq(!object, did_fail, "%s", crateld_gc_why(in.heap));
+        has_said = strstr(crateld_gc_why(in.heap), "side metadata: cannot map") != NULL;
+        cr_assert_not_null(crateld_gc_alloc(in.mutator, in.leaf, 100000), "it can be tried again");
+        crateld_gc_heap_destroy(in.heap);
+    }
+    cr_assert(has_said);
+}
+
+/* ---- Stacks ---- */
+
+static ucontext_t main_context, other_context;
+static struct test_heap other_in;
+static bool did_collect;
+static char why[200];
+
+static void run_unknown(void)
+{
+    did_collect = crateld_gc_collect(other_in.heap);
+    snprintf(why, sizeof why, "%s", crateld_gc_why(other_in.heap));
+}
+
+Test(runtime_hostile, on_a_stack_that_is_not_known_nothing_is_collected)
+{
+    enum { STACK_SIZE = 256 << 10 };
+    char *memory = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(memory, MAP_FAILED);
+    struct crateld_gc_opts opts = {.plan = "immix", .heap_size = 8 * MB, .is_stack_scanned = true};
+    require_success(crateld_gc_heap_create(&opts, &other_in.heap));
+    cr_assert_eq(getcontext(&other_context), 0);
+    other_context.uc_stack.ss_sp = memory;
+    other_context.uc_stack.ss_size = STACK_SIZE;
+    other_context.uc_link = &main_context;
+    makecontext(&other_context, run_unknown, 0);
+    cr_assert_eq(swapcontext(&main_context, &other_context), 0);
+    cr_assert_not(did_collect);
+    cr_assert_not_null(strstr(why, "no collection is possible on a stack that was not added"), "%s", why);
+    cr_assert(crateld_gc_collect(other_in.heap));
+    crateld_gc_heap_destroy(other_in.heap);
+    munmap(memory, STACK_SIZE);
+}
