@@ -1,9 +1,15 @@
 """Group link: how long linking takes."""
 
-from build import compile_all, kept
-from measure import alternate, row, wall_ms
+import itertools
+from pathlib import Path
+
+from build import compile_all, folder, kept
+from load import LIBRARIES, application
+from measure import all_processors, alternate, peak_mb, row, wall_ms
 
 OBJECTS, FUNCTIONS = 500, 100
+MEMORY_RUNS = 3
+GCC = ("gcc", "-O1", "-fPIC", "-ffunction-sections")
 
 
 def object_source(i):
@@ -29,15 +35,71 @@ def make_objects(at):
     for i, name in enumerate(names):
         (at / name).write_text(object_source(i))
     (at / "main.c").write_text("int function0_0(int);\nint main(void)\n{\n    return function0_0(5) & 1;\n}\n")
-    compile_all(("gcc", "-O1", "-fPIC", "-ffunction-sections"), [*names, "main.c"], at)
+    compile_all(GCC, [*names, "main.c"], at)
+
+
+def objects():
+    """The folder of the objects, and their names."""
+    at = kept("link-objects", object_source(1) + str(OBJECTS), make_objects)
+    return at, sorted(file.name for file in at.glob("*.o"))
+
+
+def link(*inputs):
+    return ["crateld", "link", "-o", "all.crate", *inputs]
+
+
+def mold(*inputs):
+    return ["mold", "-shared", "-o", "all.so", *inputs]
 
 
 @row("link", "full-450k", "ms", "mold -shared, its default threads", 1.00)
 def full_450k():
-    at = kept("link-objects", object_source(1) + str(OBJECTS), make_objects)
-    objects = sorted(file.name for file in at.glob("*.o"))
-    ours, peer = alternate(
-        lambda: wall_ms(["crateld", "link", "-o", "all.crate", *objects], at),
-        lambda: wall_ms(["mold", "-shared", "-o", "all.so", *objects], at),
-    )
+    at, names = objects()
+    with all_processors():
+        ours, peer = alternate(lambda: wall_ms(link(*names), at), lambda: wall_ms(mold(*names), at))
+    return min(ours), min(peer)
+
+
+@row("link", "memory-450k", "MB", "mold --no-fork -shared", 1.00)
+def memory_450k():
+    at, names = objects()
+    with all_processors():
+        ours, peer = alternate(lambda: peak_mb(link(*names), at),
+                               lambda: peak_mb([*mold(*names), "--no-fork"], at), MEMORY_RUNS)
+    return max(ours), max(peer)
+
+
+@row("link", "incremental", "ms", "mold -shared, all of it", 0.11)
+def incremental():
+    """Links again and again after one object has become another: two versions of it, in turns."""
+    at, names = objects()
+    changed = names[len(names) // 2]
+    source = Path(changed).with_suffix(".c").name
+    text = (at / source).read_text()
+    versions = folder("link-versions")
+    for version in range(2):
+        (versions / f"version{version}.c").write_text(text.replace("x > 999", f"x > {1000 + version}"))
+    made = compile_all(GCC, [f"version{version}.c" for version in range(2)], versions)
+    original = (at / changed).read_bytes()
+    turn = itertools.cycle((versions / name).read_bytes() for name in made)
+
+    def link_changed():
+        (at / changed).write_bytes(next(turn))
+        return wall_ms(link(*names), at)
+
+    try:
+        with all_processors():
+            ours, peer = alternate(link_changed, lambda: wall_ms(mold(*names), at))
+    finally:
+        (at / changed).write_bytes(original)
+    return min(ours), min(peer)
+
+
+@row("link", "against-500", "ms", "the same program, against none of them", 2.00)
+def against_500():
+    at = application()
+    crates = [f"library{i}.crate" for i in range(LIBRARIES)]
+    command = ["crateld", "link", "-o", "linked.crate", "main.o"]
+    ours, peer = alternate(lambda: wall_ms([*command, *crates], at),
+                           lambda: wall_ms([*command, "-z", "undefs"], at))
     return min(ours), min(peer)

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 RUNS = 20
@@ -53,13 +54,27 @@ def row(group, name, unit, peer_name, target):
     return enter
 
 
+PROCESSORS = os.sched_getaffinity(0)
+
+
 def settle():
     """Keeps this process and its children on one processor, and ahead of others where that is allowed."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, {max(PROCESSORS)})
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     except PermissionError:
         pass
+
+
+@contextmanager
+def all_processors():
+    """What is started meanwhile may use all processors: for programs with threads."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, PROCESSORS)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def alternate(ours, peer, runs=None):
@@ -90,14 +105,25 @@ def printed(command, folder):
     return [float(word) for word in output.split("\n", 1)[0].split()]
 
 
-def wall_ms(command, folder):
-    """The milliseconds from start to end of a program, which must succeed."""
+def run_quietly(command, folder, environment=None):
+    """Runs a program, which must succeed; `environment` None: this one. Returns the nanoseconds that it took and what it
+    used."""
     quiet = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
     os.chdir(folder)
     start = time.perf_counter_ns()
-    child = os.posix_spawnp(command[0], command, os.environ, file_actions=quiet)
-    _, status = os.waitpid(child, 0)
+    child = os.posix_spawnp(command[0], command, environment or os.environ, file_actions=quiet)
+    _, status, usage = os.wait4(child, 0)
     took = time.perf_counter_ns() - start
     if status:
         raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
-    return took / 1e6
+    return took, usage
+
+
+def wall_ms(command, folder, environment=None):
+    """The milliseconds from start to end of a program."""
+    return run_quietly(command, folder, environment)[0] / 1e6
+
+
+def peak_mb(command, folder):
+    """The MB of memory that a program had at its peak."""
+    return run_quietly(command, folder)[1].ru_maxrss * 1024 / 1e6

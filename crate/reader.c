@@ -309,8 +309,8 @@ static const void *table_at(struct span image, const struct crate_header *header
     return image.data + (header->tables[kind].count ? header->tables[kind].rva : 0);
 }
 
-struct crateld_error *crate_view_init(const char *path, struct span image, const struct crate_header *header,
-                                      struct crate_view *ret)
+struct crateld_error *crate_view_place(const char *path, struct span image, const struct crate_header *header,
+                                       struct crate_view *ret)
 {
     assert(is_aligned((uintptr_t)image.data, 8));
     if (image.size < header->segments[CRATE_SEGMENT_META].file_size)
@@ -336,12 +336,27 @@ struct crateld_error *crate_view_init(const char *path, struct span image, const
         .strings = table_at(image, header, CRATE_TABLE_STRINGS),
     };
     TRY(crate_toc_shape(header, &view.toc));
-    uint32_t string_size = header->tables[CRATE_TABLE_STRINGS].count;
-    if (view.strings[0] || view.strings[string_size - 1])
-        return FAULT(path, "strings", "the first or the last byte is not NUL");
-    const char *name = crate_view_string(&view, header->name);
+    *ret = view;
+    return NULL;
+}
+
+struct crateld_error *crate_view_check(const struct crate_view *view)
+{
+    uint32_t string_size = crate_view_count(view, CRATE_TABLE_STRINGS);
+    if (view->strings[0] || view->strings[string_size - 1])
+        return FAULT(view->path, "strings", "the first or the last byte is not NUL");
+    const char *name = crate_view_string(view, view->header.name);
     if (!name || !*name)
-        return FAULT(path, "crate header", "the crate has no name (string 0x%x)", header->name);
+        return FAULT(view->path, "crate header", "the crate has no name (string 0x%x)", view->header.name);
+    return NULL;
+}
+
+struct crateld_error *crate_view_init(const char *path, struct span image, const struct crate_header *header,
+                                      struct crate_view *ret)
+{
+    struct crate_view view = {0};
+    TRY(crate_view_place(path, image, header, &view));
+    TRY(crate_view_check(&view));
     *ret = view;
     return NULL;
 }

@@ -68,7 +68,13 @@ MUST_CHECK struct crateld_error *crate_header_read(const char *path, struct span
 MUST_CHECK struct crateld_error *crate_view_init(const char *path, struct span image, const struct crate_header *header,
                                                  struct crate_view *ret);
 
-/* Both in one, for a crate file as a whole (8-aligned). */
+/* The two steps of crate_view_init(). The first reads nothing of `image`; before the second nothing else may be read
+ * through the view. */
+MUST_CHECK struct crateld_error *crate_view_place(const char *path, struct span image,
+                                                  const struct crate_header *header, struct crate_view *ret);
+MUST_CHECK struct crateld_error *crate_view_check(const struct crate_view *view);
+
+/* All in one, for a crate file as a whole (8-aligned). */
 MUST_CHECK struct crateld_error *crate_view_open(const char *path, struct span file, struct crate_view *ret);
 
 /* Sets *ret to the shape of the TOC that `header` asks for. Error: RANGE. */

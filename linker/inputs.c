@@ -10,7 +10,10 @@
 #include "linker/ldscript.h"
 #include "linker/resolve.h"
 
-enum { MAX_SCRIPT_DEPTH = 8 };
+enum {
+    MAX_SCRIPT_DEPTH = 8,
+    FILTER_EXPORTS_PER_WORD = 4, /* at the most: 8 of 64 bits are set */
+};
 
 /* How an input is to be taken. */
 struct input_mode {
@@ -37,13 +40,27 @@ static struct crateld_error *add_source(struct link *link, bool is_archive, size
     return VEC_PUSH(&link->sources, source) ? NULL : error_memory();
 }
 
-/* Whether a provider of that kind and identity is there already. */
-static bool has_provider(const struct link *link, enum link_provider_kind kind, const char *name)
+/* The index of the provider of that kind and identity, where DECLARED stands for all but ELF; HASH_INDEX_NONE: there is
+ * none. */
+static uint32_t find_provider(const struct link *link, enum link_provider_kind kind, const char *name)
 {
-    for (size_t i = 0; i < link->providers.count; i++)
-        if (link->providers.at[i]->kind == kind && !strcmp(link->providers.at[i]->name, name))
-            return true;
-    return false;
+    size_t cursor = 0;
+    uint32_t i;
+    while ((i = hash_index_next(&link->provider_names, hash_string(name), &cursor)) != HASH_INDEX_NONE) {
+        const struct link_provider *provider = link->providers.at[i];
+        bool is_of_kind =
+            provider->kind == kind || (kind == LINK_PROVIDER_DECLARED && provider->kind != LINK_PROVIDER_ELF);
+        if (is_of_kind && !strcmp(provider->name, name))
+            break;
+    }
+    return i;
+}
+
+struct crateld_error *link_enter_provider(struct link *link, struct link_provider *provider)
+{
+    if (!VEC_PUSH(&link->providers, provider) || !hash_index_add(&link->provider_names, hash_string(provider->name)))
+        return error_memory();
+    return NULL;
 }
 
 static struct link_provider *new_provider(struct link *link, enum link_provider_kind kind, const char *path)
@@ -65,36 +82,53 @@ static struct crateld_error *add_shared(struct link *link, const char *path, str
     TRY(shared_library_open(path, link->machine->elf_machine, &provider->library));
     provider->name = provider->library.soname;
     provider->is_as_needed = mode.is_as_needed;
-    if (has_provider(link, LINK_PROVIDER_ELF, provider->name)) {
+    if (find_provider(link, LINK_PROVIDER_ELF, provider->name) != HASH_INDEX_NONE) {
         shared_library_deinit(&provider->library);
         return NULL;
     }
-    link->providers.at[link->providers.count++] = provider;
+    TRY(link_enter_provider(link, provider)); /* there is room: from here on the link releases it */
     return add_source(link, false, link->providers.count - 1);
 }
 
-static struct crateld_error *add_crate(struct link *link, const char *path)
+static struct crateld_error *check_crate_name(const struct link *link, const char *path, const char *name)
+{
+    if (find_provider(link, LINK_PROVIDER_CRATE, name) != HASH_INDEX_NONE)
+        return error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already", path, name);
+    if (!strcmp(name, link->name))
+        return error_create(CRATELD_ERROR_DUPLICATE,
+                            "%s: is called '%s', as the crate that is being linked: give one of them --name", path,
+                            link->name);
+    return NULL;
+}
+
+/* Notes which exports there may be, so that most crates are not asked for what they do not have. */
+static struct crateld_error *make_filter(struct link *link, struct link_provider *provider)
+{
+    uint32_t count = crate_view_count(&provider->crate, CRATE_TABLE_EXPORTS), words = 1;
+    while (words < count / FILTER_EXPORTS_PER_WORD + 1)
+        words *= 2;
+    provider->filter = arena_alloc_array(&link->arena, words, sizeof *provider->filter);
+    if (!provider->filter)
+        return error_memory();
+    provider->filter_mask = words - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = provider->crate.exports[i].hash;
+        provider->filter[hash & provider->filter_mask] |= link_filter_bits(hash);
+    }
+    return NULL;
+}
+
+static struct crateld_error *add_crate(struct link *link, const char *path, struct span data)
 {
     struct link_provider *provider = new_provider(link, LINK_PROVIDER_CRATE, path);
     if (!provider)
         return error_memory();
-    TRY(file_open(path, &provider->file));
-    struct crateld_error *error = crate_view_open(provider->path, provider->file.data, &provider->crate);
-    if (!error)
-        error = crate_check_meta(path, provider->file.data, &provider->crate.header);
-    if (!error && has_provider(link, LINK_PROVIDER_CRATE, crate_view_name(&provider->crate)))
-        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: a crate called '%s' is among the inputs already", path,
-                             crate_view_name(&provider->crate));
-    if (!error && !strcmp(crate_view_name(&provider->crate), link->name))
-        error = error_create(CRATELD_ERROR_DUPLICATE,
-                             "%s: is called '%s', as the crate that is being linked: give one of them --name", path,
-                             link->name);
-    if (error) {
-        file_close(&provider->file);
-        return error;
-    }
+    TRY(crate_view_open(provider->path, data, &provider->crate));
+    TRY(crate_check_meta(path, data, &provider->crate.header));
     provider->name = crate_view_name(&provider->crate);
-    link->providers.at[link->providers.count++] = provider;
+    TRY(check_crate_name(link, path, provider->name));
+    TRY(make_filter(link, provider));
+    TRY(link_enter_provider(link, provider));
     return add_source(link, false, link->providers.count - 1);
 }
 
@@ -197,7 +231,7 @@ static struct crateld_error *add_file(struct link *link, const char *path, struc
     case INPUT_SHARED:
         return add_shared(link, path, mode);
     case INPUT_CRATE:
-        return add_crate(link, path);
+        return add_crate(link, path, file.data);
     case INPUT_ARCHIVE:
         return add_archive(link, path, mode);
     case INPUT_SCRIPT:
@@ -221,19 +255,17 @@ static struct crateld_error *add_declared(struct link *link, const char *declara
         return error_memory();
     if (symbol->state != LINK_SYMBOL_UNDEFINED)
         return NULL;
-    size_t index = 0;
-    while (index < link->providers.count &&
-           (link->providers.at[index]->kind == LINK_PROVIDER_ELF || strcmp(link->providers.at[index]->name, name)))
-        index++;
-    if (index == link->providers.count) {
+    uint32_t index = find_provider(link, LINK_PROVIDER_DECLARED, name);
+    if (index == HASH_INDEX_NONE) {
         struct link_provider *provider = new_provider(link, LINK_PROVIDER_DECLARED, name);
         if (!provider)
             return error_memory();
         provider->name = name;
-        link->providers.at[link->providers.count++] = provider;
+        index = (uint32_t)link->providers.count;
+        TRY(link_enter_provider(link, provider));
     }
     symbol->state = LINK_SYMBOL_IMPORTED;
-    symbol->provider = (uint32_t)index;
+    symbol->provider = index;
     return NULL;
 }
 

@@ -13,6 +13,9 @@ MUST_CHECK struct crateld_error *link_read_inputs(struct link *link);
  * reported or returned. */
 MUST_CHECK struct crateld_error *link_add_library_file(struct link *link, const char *path);
 
+/* Enters a provider, which has a name; where room was reserved it is the link's even after an error. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_enter_provider(struct link *link, struct link_provider *provider);
+
 /* Opens the libraries that a compiler's driver would name, behind all others; for a patch, only in case they are
  * needed. Faults are reported. */
 void link_add_default_libraries(struct link *link);

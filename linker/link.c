@@ -107,6 +107,7 @@ static struct crateld_error *init(struct link *link, const struct link_options *
     search_init(&link->search);
     link_symbol_table_init(&link->symbols);
     hash_index_init(&link->groups);
+    hash_index_init(&link->provider_names);
     hash_index_init(&link->function_index);
     link->own.path = "the linker";
     link->name = options->name ? options->name : default_name(link);
@@ -122,11 +123,9 @@ static void deinit(struct link *link)
     crateld_error_destroy(link->errors);
     search_deinit(&link->search);
     version_script_destroy(link->scripts);
-    for (size_t i = 0; i < link->providers.count; i++) {
+    for (size_t i = 0; i < link->providers.count; i++)
         if (link->providers.at[i]->kind == LINK_PROVIDER_ELF)
             shared_library_deinit(&link->providers.at[i]->library);
-        file_close(&link->providers.at[i]->file);
-    }
     for (size_t i = 0; i < link->archives.count; i++) {
         archive_deinit(&link->archives.at[i]->archive);
         hash_index_deinit(&link->archives.at[i]->by_name);
@@ -138,6 +137,7 @@ static void deinit(struct link *link)
         free(link->outputs.at[i]->sections.at);
     link_symbol_table_deinit(&link->symbols);
     hash_index_deinit(&link->groups);
+    hash_index_deinit(&link->provider_names);
     hash_index_deinit(&link->function_index);
     link_eh_frame_destroy(link->eh_frame);
     link_merge_table_destroy(link->merges);

@@ -43,12 +43,20 @@ struct link_provider {
     const char *path;              /* borrowed */
     const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
-    struct crate_view crate;       /* CRATE; borrows from `file` */
-    struct file file;              /* CRATE; owned */
+    struct crate_view crate;       /* CRATE; borrows from one of the link's files */
+    uint64_t *filter;     /* CRATE; owned by the arena: two bits for each export's hash, in a word that the hash
+                             chooses too: where they are not both set there is no such export */
+    uint32_t filter_mask; /* words of it - 1 */
     bool is_as_needed;
     bool is_used;
     uint32_t needed; /* index + 1 in the needed table */
 };
+
+/* The two bits of a provider's filter that stand for a hash. */
+static inline uint64_t link_filter_bits(uint64_t hash)
+{
+    return UINT64_C(1) << (hash >> 40 & 63) | UINT64_C(1) << (hash >> 50 & 63);
+}
 
 /* An archive whose members are taken when they define something that is wanted. */
 struct link_archive {
@@ -186,6 +194,7 @@ struct link {
     VEC(struct link_object *) objects;
     VEC(struct file) files; /* owned */
     VEC(struct link_provider *) providers;
+    struct hash_index provider_names; /* of `providers` */
     VEC(struct link_archive *) archives;
     VEC(struct link_source) sources;
     struct link_object own; /* owner of the sections that the linker makes */

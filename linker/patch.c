@@ -47,7 +47,7 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
     for (uint32_t i = 0; i <= count; i++) {
         struct crate_needed needed;
         struct link_provider *provider = arena_alloc(&link->arena, sizeof *provider);
-        if (!provider || !VEC_PUSH(&link->providers, provider))
+        if (!provider)
             return error_memory();
         if (i)
             TRY(crate_view_needed(base, i - 1, &needed));
@@ -57,6 +57,7 @@ static struct crateld_error *add_providers(struct link *link, const struct crate
             .name = i ? crate_view_string(base, needed.name) : crate_view_name(base),
             .is_used = !i,
         };
+        TRY(link_enter_provider(link, provider));
     }
     return NULL;
 }

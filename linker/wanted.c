@@ -115,6 +115,9 @@ struct crateld_error *link_provider_find(const struct link *link, uint32_t provi
         *ret = shared_library_find(&provider->library, symbol->name, symbol->bound_version, found);
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
         struct crate_export entry;
+        uint64_t bits = link_filter_bits(symbol->hash);
+        if ((provider->filter[symbol->hash & provider->filter_mask] & bits) != bits)
+            return NULL;
         uint32_t i = crate_view_find_export(&provider->crate, symbol->hash, symbol->name);
         if (i == CRATE_NONE)
             return NULL;
@@ -127,11 +130,10 @@ struct crateld_error *link_provider_find(const struct link *link, uint32_t provi
     return NULL;
 }
 
-/* Whether `symbol` may come from another file than the link's objects: its visibility allows it, and it is not among
- * those that the linker itself defines, which old libraries export as well (_end, _edata). */
+/* Whether `symbol` may come from another file than the link's objects, as far as it itself says. */
 static bool can_import(const struct link_symbol *symbol)
 {
-    return symbol->visibility == STV_DEFAULT && symbol->state != LINK_SYMBOL_COMMON && !link_own_is_name(symbol->name);
+    return symbol->visibility == STV_DEFAULT && symbol->state != LINK_SYMBOL_COMMON && symbol->is_referenced;
 }
 
 static void import_from(struct link_symbol *symbol, uint32_t provider, const struct shared_symbol *found)
@@ -146,6 +148,8 @@ static void import_from(struct link_symbol *symbol, uint32_t provider, const str
 /* Looks for one symbol in the sources, in their order. */
 static struct crateld_error *search_sources(struct link *link, struct link_symbol *symbol)
 {
+    /* What the linker itself defines old libraries export as well (_end, _edata). */
+    bool is_own = link_own_is_name(symbol->name);
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];
         uint8_t state = symbol->state;
@@ -161,7 +165,7 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
             continue;
         }
         struct shared_symbol found;
-        if (!can_import(symbol) || !symbol->is_referenced)
+        if (is_own || !can_import(symbol))
             continue;
         TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
         if (!is_found)

@@ -6,6 +6,7 @@
 #include "loader/address_index.h"
 #include "loader/bind.h"
 #include "loader/frames.h"
+#include "loader/gate.h"
 #include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
@@ -57,24 +58,39 @@ static void fill_toc(struct loaded_crate *crate)
     toc->epoch = (uint64_t)(uintptr_t)&epoch;
     toc->crate = (uint64_t)(uintptr_t)crate;
     toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;
+    toc->users = crate->early_users;
+    crate->has_toc = true;
+}
+
+struct crateld_error *activate_check_meta(struct loaded_crate *crate)
+{
+    const struct crate_header *header = &crate->view.header;
+    struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
+    if (crate->is_meta_checked)
+        return NULL;
+    TRY(crate_view_check(&crate->view));
+    TRY(crate_check_meta(crate->path, meta, header));
+    crate->is_meta_checked = true;
+    return NULL;
 }
 
 /* Everything that concerns the crate alone. */
 static struct crateld_error *prepare(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
-    struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
-    TRY(crate_check_meta(crate->path, meta, header));
-    TRY(image_open_segments(crate));
+    TRY(image_protect(crate));
+    TRY(image_provide(crate));
+    TRY(activate_check_meta(crate));
     TRY(relocate_relr(crate));
     fill_toc(crate);
     if (header->tls_mem_size)
         TRY(tls_reserve(crate));
-    image_reopen_file(crate);
+    if (header->flags & CRATE_FLAG_HAS_RELINK)
+        (void)image_reopen_file(crate);
 #ifdef CRATELD_HOST
     TRY(frames_register(crate));
 #endif
-    return address_index_add(crate);
+    return crate->is_indexed ? NULL : address_index_add(crate);
 }
 
 /* Prepares all crates, while the list grows by those that they import addresses from. */
@@ -87,8 +103,14 @@ static struct crateld_error *prepare_all(struct activation *activation)
         for (uint32_t i = activate_first_import(crate, CRATE_IMPORT_ADDRESS); i < count; i++) {
             struct crate_import import;
             TRY(crate_view_import(&crate->view, i, &import));
-            if (import.needed != CRATE_NONE && crate->needed[import.needed].crate)
-                TRY(add(activation, crate->needed[import.needed].crate));
+            if (import.needed == CRATE_NONE || !crate->needed[import.needed].crate)
+                continue;
+            struct loaded_crate *provider = crate->needed[import.needed].crate;
+            bool has_gate = false;
+            if (import.kind == CRATE_IMPORT_ADDRESS)
+                TRY(gate_close(provider, &import, crate_view_string(&crate->view, import.name), &has_gate));
+            if (!has_gate)
+                TRY(add(activation, provider));
         }
     }
     return NULL;
@@ -145,6 +167,8 @@ static struct crateld_error *activate_all(struct activation *activation)
             TRY(tls_publish(activation->crates.at[n]));
         TRY(heap_enter(activation->crates.at[n]));
     }
+    for (size_t n = 0; n < activation->crates.count; n++) /* from here on others may call */
+        TRY(gate_open(activation->crates.at[n]));
     for (size_t n = 0; n < activation->crates.count; n++) /* from here on code runs */
         TRY(bind_ifuncs(activation->crates.at[n]));
     return NULL;

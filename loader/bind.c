@@ -9,6 +9,7 @@
 
 #include "loader/activate.h"
 #include "loader/elf_library.h"
+#include "loader/gate.h"
 #include "loader/host_process.h"
 #include "loader/log.h"
 #include "loader/process.h"
@@ -104,43 +105,56 @@ static bool is_from_crate(const struct loaded_crate *crate, uint32_t i)
                                              crate->needed[import->needed].crate));
 }
 
-/* Activating a crate must not be interrupted by a signal handler, which would find it half done. ELF libraries
- * are opened without the lock: ld.so has its own, and their initialisers may make threads that bind. */
 static struct crateld_error *bind_to_crate(struct loaded_crate *crate, uint32_t i, struct crateld_function *ret)
+{
+    process_lock(crate->process);
+    struct crateld_error *error = bind_function(crate, i, ret);
+    process_unlock(crate->process);
+    return error;
+}
+
+/* Activating a crate must not be interrupted by a signal handler, which would find it half done. ELF libraries
+ * are opened without the lock: ld.so has its own, and their initialisers may make threads that bind. `crate` NULL: a
+ * gate was called, and returns to `gate`. */
+static struct crateld_error *bind_undisturbed(struct loaded_crate *crate, uint32_t i, uint64_t gate,
+                                              struct crateld_function *ret)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    process_lock(crate->process);
-    struct crateld_error *error = bind_function(crate, i, ret);
-    process_unlock(crate->process);
+    struct crateld_error *error = crate ? bind_to_crate(crate, i, ret) : gate_enter(gate, &ret->entry);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
+}
+
+/* Binds a slot of the crate. ret->toc is what the caller's TOC register is, and stays so for plain code. */
+static struct crateld_error *bind_slot(struct loaded_crate *crate, const struct crateld_function *slot,
+                                       struct crateld_function *ret)
+{
+    uint64_t distance = (uint64_t)(slot - loaded_function_slots(crate)), toc_register = ret->toc;
+    uint32_t i = distance < UINT32_MAX ? (uint32_t)distance : UINT32_MAX;
+    TRY(is_from_crate(crate, i) ? bind_undisturbed(crate, i, 0, ret) : bind_function(crate, i, ret));
+    if (crate_view_peek_import(&crate->view, i)->kind == CRATE_IMPORT_CALL_PLAIN)
+        ret->toc = toc_register;
+    return NULL;
 }
 
 struct crateld_function bind_slow(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
 #ifdef CRATELD_HOST
-    if (toc->magic == CRATELD_EXPORT_MAGIC)
+    if (toc && toc->magic == CRATELD_EXPORT_MAGIC)
         return host_bind_export((struct crateld_export *)toc, slot, toc_register);
 #endif
-    struct loaded_crate *crate = (struct loaded_crate *)(uintptr_t)toc->crate;
-    uint64_t i = (uint64_t)(slot - loaded_function_slots(crate));
-    struct crateld_function value = {0};
+    struct crateld_function value = {.toc = toc_register};
     int saved_errno = errno, cancel_state;
 
     /* The caller is somewhere in its program and must not be cancelled in here. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    struct crateld_error *error = i < UINT32_MAX && is_from_crate(crate, (uint32_t)i)
-                                      ? bind_to_crate(crate, (uint32_t)i, &value)
-                                      : bind_function(crate, i < UINT32_MAX ? (uint32_t)i : UINT32_MAX, &value);
+    struct crateld_error *error = toc ? bind_slot((struct loaded_crate *)(uintptr_t)toc->crate, slot, &value)
+                                      : bind_undisturbed(NULL, 0, (uint64_t)(uintptr_t)slot, &value);
     if (error)
         die(error);
     pthread_setcancelstate(cancel_state, NULL);
     errno = saved_errno;
-
-    const struct crate_import *import = crate_view_peek_import(&crate->view, (uint32_t)i);
-    if (import->kind == CRATE_IMPORT_CALL_PLAIN)
-        value.toc = toc_register;
     return value;
 }

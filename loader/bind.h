@@ -15,13 +15,16 @@
 /* toc->resolver. Not to be called from C. */
 extern const char bind_resolver[];
 
+/* Where gates lead to (loader/gate.h). Not to be called from C. */
+extern const char bind_gate[];
+
 /* For bind_resolver: binds the slot if its provider is an active crate, and returns what to jump to, with the value
  * for the TOC register, which is `toc_register` for plain code. Entry 0: bind_slow() must look at it. Built with
  * -mgeneral-regs-only. */
 struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register);
 
 /* The same for whatever there is: activates crates, opens ELF libraries. What can not be bound ends the process, status
- * 127, with a message. */
+ * 127, with a message. `toc` NULL: it is a gate that was called, and `slot` its return address. */
 struct crateld_function bind_slow(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register);
 
 /* For bind_resolver: how vector registers are saved on this CPU. */
@@ -40,7 +43,8 @@ MUST_CHECK struct crateld_error *bind_function(struct loaded_crate *crate, uint3
 /* Binds all function imports of an active crate; goes on after an error. Called under the process's lock. */
 MUST_CHECK struct crateld_error *bind_all_functions(struct loaded_crate *crate);
 
-/* Enters the crate into its provider's users, once. Lock-free. */
+/* Enters the crate into its provider's users, once. Lock-free, but if that is not even being activated: then under the
+ * process's lock. */
 void bind_record_use(struct loaded_needed *needed);
 
 /* What a slot of kind `kind` (CALL_*) of `user` holds for a function that `provider` exports. Entry 0: `export` is no

@@ -8,8 +8,7 @@ void bind_record_use(struct loaded_needed *needed)
     if (atomic_load_explicit(&needed->is_used, memory_order_relaxed) ||
         atomic_exchange_explicit(&needed->is_used, true, memory_order_relaxed))
         return;
-    uint64_t *head = &needed->crate->toc->users;
-    uint64_t next = __atomic_load_n(head, __ATOMIC_RELAXED);
+    uint64_t *head = loaded_users(needed->crate), next = __atomic_load_n(head, __ATOMIC_RELAXED);
     do {
         needed->use.next = (struct loaded_user *)(uintptr_t)next;
     } while (!__atomic_compare_exchange_n(head, &next, (uint64_t)(uintptr_t)&needed->use, true, __ATOMIC_RELEASE,
@@ -19,6 +18,8 @@ void bind_record_use(struct loaded_needed *needed)
 struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_function *slot, uint64_t toc_register)
 {
     static const struct crateld_function none;
+    if (!toc) /* a gate */
+        return none;
 #ifdef CRATELD_HOST
     if (toc->magic != CRATELD_TOC_MAGIC) /* a library made by `crateld export` */
         return none;

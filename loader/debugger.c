@@ -108,6 +108,11 @@ void debugger_show(struct process *process)
     }
 }
 
+bool debugger_is_watching(void)
+{
+    return *(const volatile unsigned char *)jit_first_byte != NOP;
+}
+
 void debugger_hide(struct loaded_crate *crate)
 {
     struct link_map *map = &crate->link_map;
@@ -126,7 +131,7 @@ void debugger_hide(struct loaded_crate *crate)
 
 void debugger_notify(void)
 {
-    if (*(const volatile unsigned char *)jit_first_byte == NOP)
+    if (!debugger_is_watching())
         return;
     /* gdb looks at ld.so's probes, and reads the lists of all namespaces anew only after something was unmapped. */
     export_object_cycle();

@@ -11,6 +11,9 @@ struct process;
 /* Shows those of the process's crates that are not shown yet. Called under the process's lock. */
 void debugger_show(struct process *process);
 
+/* Whether a debugger attends to this process. */
+bool debugger_is_watching(void);
+
 /* Tells a debugger that is watching that crates were added: it reads the list anew. Does nothing without one. */
 void debugger_notify(void);
 

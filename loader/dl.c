@@ -197,9 +197,10 @@ int dl_close(void *handle)
 static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t hash, const char *name, void **ret)
 {
     struct crate_export export;
-    uint32_t i = crate_view_find_export(&crate->view, hash, name);
     uint64_t address = 0;
     *ret = NULL;
+    TRY(crate_view_check(&crate->view)); /* it may not be active */
+    uint32_t i = crate_view_find_export(&crate->view, hash, name);
     if (i == CRATE_NONE)
         return NULL;
     TRY(crate_view_export(&crate->view, i, &export));

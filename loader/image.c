@@ -24,12 +24,12 @@ enum {
 
 #define LOW_LIMIT (UINT64_C(1) << 31)
 
-/* Reads up to `size` of the file's first bytes. */
-static struct crateld_error *read_start(const char *path, int fd, uint8_t *start, size_t size, size_t *ret)
+/* Reads up to `size` bytes of the file from `off` on. */
+static struct crateld_error *read_file(const char *path, int fd, uint64_t off, void *bytes, size_t size, size_t *ret)
 {
     size_t have = 0;
     while (have < size) {
-        ssize_t got = pread(fd, start + have, size - have, (off_t)have);
+        ssize_t got = pread(fd, (uint8_t *)bytes + have, size - have, (off_t)(off + have));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -42,19 +42,41 @@ static struct crateld_error *read_start(const char *path, int fd, uint8_t *start
     return NULL;
 }
 
-static struct crateld_error *read_header(struct loaded_crate *crate, int fd, struct crate_header *ret)
+/* Reads the crate header, with the file's first bytes. */
+static struct crateld_error *read_header(struct loaded_crate *crate, int fd, struct image_start *start,
+                                         struct crate_header *ret)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return error_errno(errno, "%s: cannot stat", crate->path);
     if (!S_ISREG(status.st_mode))
         return error_create(CRATELD_ERROR_IO, "%s: not a regular file", crate->path);
-    _Alignas(8) uint8_t start[CRATE_START_SIZE];
     size_t size = 0;
-    TRY(read_start(crate->path, fd, start, sizeof start, &size));
-    TRY(crate_header_read(crate->path, (struct span){start, size}, (uint64_t)status.st_size, ret));
+    TRY(read_file(crate->path, fd, 0, start->bytes, sizeof start->bytes, &size));
+    TRY(crate_header_read(crate->path, (struct span){start->bytes, size}, (uint64_t)status.st_size, ret));
     crate->device = status.st_dev;
     crate->inode = status.st_ino;
+    return NULL;
+}
+
+/* Reads the first strings, unless the needed table is not in the file's first bytes. */
+static struct crateld_error *read_strings(const struct loaded_crate *crate, int fd, const struct crate_header *header,
+                                          struct image_start *start)
+{
+    struct crate_table needed = header->tables[CRATE_TABLE_NEEDED];
+    start->has_view =
+        !needed.count || needed.rva + (uint64_t)needed.count * sizeof(struct crate_needed) <= sizeof start->bytes;
+    if (!start->has_view)
+        return NULL;
+    start->view = (struct crate_view){.path = crate->path, .header = *header, .strings = start->strings};
+    start->view.needed = (const struct crate_needed *)(start->bytes + (needed.count ? needed.rva : 0));
+    struct crate_table *strings = &start->view.header.tables[CRATE_TABLE_STRINGS];
+    size_t size = strings->count < sizeof start->strings ? strings->count : sizeof start->strings;
+    TRY(read_file(crate->path, fd, strings->rva, start->strings, size, &size));
+    while (size && start->strings[size - 1]) /* the last one may go on behind what was read */
+        size--;
+    strings->count = (uint32_t)size;
+    start->has_view = size;
     return NULL;
 }
 
@@ -212,16 +234,17 @@ static struct crateld_error *set_base(struct loaded_crate *crate, const struct c
 {
     struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
     crate->toc = (struct crateld_toc *)(crate->base + header->toc_rva);
-    return crate_view_init(crate->path, meta, header, &crate->view);
+    return crate_view_place(crate->path, meta, header, &crate->view);
 }
 
 struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd, bool has_aslr,
-                                const struct image_area *area)
+                                const struct image_area *area, struct image_start *ret_start)
 {
     struct crate_header header = {0};
-    TRY(read_header(crate, fd, &header));
-    struct crateld_error *error =
-        area ? map_into_area(crate, fd, &header, area) : map_image(crate, region, fd, &header, has_aslr);
+    TRY(read_header(crate, fd, ret_start, &header));
+    struct crateld_error *error = read_strings(crate, fd, &header, ret_start);
+    if (!error)
+        error = area ? map_into_area(crate, fd, &header, area) : map_image(crate, region, fd, &header, has_aslr);
     if (!error)
         error = set_base(crate, &header);
     if (error) {
@@ -292,10 +315,21 @@ void image_unmap_near(struct loaded_crate *patch, struct loaded_crate *base)
     image_unmap(patch);
 }
 
+static bool has_relink(const struct loaded_crate *crate)
+{
+    return crate->view.header.flags & CRATE_FLAG_HAS_RELINK;
+}
+
+static void keep_file(struct loaded_crate *crate, int fd)
+{
+    if (crate->fd < 0)
+        crate->fd = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
+}
+
 void image_keep_file(struct loaded_crate *crate, int fd)
 {
-    if (crate->view.header.flags & CRATE_FLAG_HAS_RELINK && crate->fd < 0)
-        crate->fd = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
+    if (has_relink(crate))
+        keep_file(crate, fd);
 }
 
 /* Opens the crate's file; -1 if it was replaced since it was mapped. */
@@ -309,13 +343,22 @@ static int open_same_file(const struct loaded_crate *crate)
     return -1;
 }
 
-void image_reopen_file(struct loaded_crate *crate)
+bool image_reopen_file(struct loaded_crate *crate)
 {
-    if (!(crate->view.header.flags & CRATE_FLAG_HAS_RELINK) || crate->fd >= 0)
-        return;
+    if (crate->fd >= 0)
+        return true;
     int fd AUTO_CLOSE = open_same_file(crate);
     if (fd >= 0)
-        image_keep_file(crate, fd);
+        keep_file(crate, fd);
+    return crate->fd >= 0;
+}
+
+void image_release_file(struct loaded_crate *crate)
+{
+    if (crate->fd >= 0 && !has_relink(crate)) {
+        close(crate->fd);
+        crate->fd = -1;
+    }
 }
 
 void image_unmap(struct loaded_crate *crate)
@@ -387,7 +430,8 @@ static void populate(const struct loaded_crate *crate)
         read_size = POPULATE_SIZE;
     if (toc_size > POPULATE_SIZE)
         toc_size = POPULATE_SIZE;
-    (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
+    if (!crate->gates_end)
+        (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
     (void)madvise(crate->toc, toc_size, MADV_POPULATE_WRITE);
 }
 
@@ -413,18 +457,28 @@ static struct crateld_error *map_segments_again(struct loaded_crate *crate)
     return NULL;
 }
 
-struct crateld_error *image_open_segments(struct loaded_crate *crate)
+struct crateld_error *image_protect(struct loaded_crate *crate)
 {
+    if (crate->is_protected)
+        return NULL;
     if (valgrind_is_running())
         TRY(map_segments_again(crate));
     const struct crate_header *header = &crate->view.header;
     const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
     const struct crate_segment *data = &header->segments[CRATE_SEGMENT_DATA];
     bool has_fixups = header->flags & CRATE_FLAG_TEXT_FIXUPS;
-    TRY(protect(crate, text->rva, text->mem_size, has_fixups ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC, "text"));
+    if (!crate->gates_end)
+        TRY(protect(crate, text->rva, text->mem_size, has_fixups ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC,
+                    "text"));
     TRY(protect(crate, data->rva, data->file_size, PROT_READ | PROT_WRITE, "data"));
+    crate->is_protected = true;
+    return NULL;
+}
+
+struct crateld_error *image_provide(struct loaded_crate *crate)
+{
     populate(crate);
-    return provide_bss(crate, data);
+    return provide_bss(crate, &crate->view.header.segments[CRATE_SEGMENT_DATA]);
 }
 
 struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writable)

@@ -24,8 +24,19 @@ struct image_area {
     uint64_t size;
 };
 
+enum { IMAGE_STRINGS_SIZE = 1024 };
+
+/* What is read of a crate that may never be used, so that its mapping is not touched: the file's first bytes, and the
+ * first strings, among which linkers put the crate's name and those of the crates that it needs. */
+struct image_start {
+    _Alignas(8) uint8_t bytes[CRATE_START_SIZE];
+    char strings[IMAGE_STRINGS_SIZE];
+    bool has_view;          /* the name and the needed table are in what was read */
+    struct crate_view view; /* then: with the first strings only, and no other table */
+};
+
 /* Maps the crate file open at `fd`, checks its header and sets crate->view, base, device and inode. crate->path is
- * set; `fd` stays the caller's.
+ * set; `fd` stays the caller's. *ret_start is filled. crate->view is not to be used before crate_view_check().
  *
  * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
@@ -33,7 +44,7 @@ struct image_area {
  * With an `area`, which may be NULL, the crate is put there.
  * Errors: IO (also: no address space), FORMAT, MISMATCH, UNSUPPORTED, MEMORY. */
 MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
-                                           bool has_aslr, const struct image_area *area);
+                                           bool has_aslr, const struct image_area *area, struct image_start *ret_start);
 
 /* Gives back what is left of the region. */
 void image_region_deinit(struct image_region *region);
@@ -46,8 +57,12 @@ MUST_CHECK struct crateld_error *image_move(struct loaded_crate *crate, struct i
  * kept is high, out of the program's way. `fd` stays the caller's. */
 void image_keep_file(struct loaded_crate *crate, int fd);
 
-/* The same for a crate that was mapped earlier; keeps nothing if its file has been replaced since. */
-void image_reopen_file(struct loaded_crate *crate);
+/* Keeps the file of a crate that was mapped earlier, whether or not it has a relink section. False: it is not there any
+ * more, or there are too many open files. */
+bool image_reopen_file(struct loaded_crate *crate);
+
+/* Closes the file that is kept, unless it is for the relink section. */
+void image_release_file(struct loaded_crate *crate);
 
 /* Unmaps the image and closes the file; a crate that has none is allowed. */
 void image_unmap(struct loaded_crate *crate);
@@ -55,9 +70,13 @@ void image_unmap(struct loaded_crate *crate);
 /* Likewise, of a crate that was in use; where it was the last to be given a place in the region, that is given back. */
 void image_unload(struct loaded_crate *crate, struct image_region *region);
 
-/* Makes the data writable and provides the bss; the text becomes executable, or writable if fixups are to be
- * applied to it first: then image_finish_text() follows. Error: IO. */
-MUST_CHECK struct crateld_error *image_open_segments(struct loaded_crate *crate);
+/* Makes the data writable, and the text executable, or writable if fixups are to be applied to it first: then
+ * image_finish_text() follows. Once. Best done before anything of the image is touched: pages that are entered into the
+ * page tables already would have to be entered anew. Error: IO. */
+MUST_CHECK struct crateld_error *image_protect(struct loaded_crate *crate);
+
+/* Provides the bss of a crate that is protected, and the pages that are about to be used. Error: IO. */
+MUST_CHECK struct crateld_error *image_provide(struct loaded_crate *crate);
 
 /* Moves a mapped patch, which has not been activated, into the reserve behind its base, if that has one; without it,
  * both lie in the region. Errors: IO, RANGE (the reserve is used up, or the base is out of reach), FORMAT. */

@@ -27,17 +27,27 @@ enum loaded_state {
     LOADED_FAILED,     /* activation failed: never to be tried again */
 };
 
-/* One crate that uses another; a node of the list at the other's toc->users. */
+/* Whether a crate may have gates. */
+enum loaded_fitness {
+    LOADED_FITNESS_UNKNOWN,
+    LOADED_FIT,
+    LOADED_UNFIT,
+};
+
+/* One crate that uses another; a node of the list that loaded_users() tells. */
 struct loaded_user {
     struct loaded_crate *user; /* borrowed */
     struct loaded_user *next;
 };
 
-/* What an entry of the needed table turned out to be. */
+/* An entry of the needed table, and what it turned out to be. */
 struct loaded_needed {
+    struct crate_needed entry;   /* a checked copy */
+    const char *name, *path;     /* its strings; owned by the process's arena */
+    const char *runpath;         /* likewise; may be shared with another entry */
     struct loaded_crate *crate;  /* borrowed; NULL for an ELF library */
     struct elf_library *library; /* borrowed; NULL for a crate */
-    struct loaded_user use;      /* linked into crate->toc->users once something was bound */
+    struct loaded_user use;      /* linked into loaded_users(crate) once something was bound */
     atomic_bool is_used;         /* `use` is linked, or about to be */
 };
 
@@ -51,6 +61,10 @@ struct loaded_crate {
     struct crate_view view;         /* over the mapped image */
     uint8_t *base;                  /* address of rva 0; owned mapping */
     size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
+    uint32_t gates_rva, gates_end;  /* pages of gates in place of its text: loader/gate.h; end 0: none */
+    uint8_t gate_fitness;           /* enum loaded_fitness */
+    uint64_t early_users;           /* toc->users before the TOC is filled */
+    bool has_toc;                   /* the TOC is filled */
     size_t reserve_used;            /* bytes at the end of the reserve that patches have */
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
@@ -59,8 +73,9 @@ struct loaded_crate {
     _Atomic uint32_t state;         /* enum loaded_state; ACTIVE is stored with release order */
     const char *path;               /* owned by the process's arena; as it was opened */
     const char *absolute_path;      /* owned by the process's arena; as debuggers were shown it; NULL: they were not */
-    const char *name;               /* borrowed; its identity: the one in its header, or another that was asked for */
-    int fd;                         /* owned; of a crate with a relink section, once active; -1: none */
+    const char *name;               /* owned by the process's arena; its identity: the one in its header, or another
+                                       that was asked for */
+    int fd;                         /* owned; of a crate with a relink section once active, or with gates; -1: none */
     uint64_t device, inode;         /* of the file */
     struct loaded_tls tls;          /* set by activation */
     struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
@@ -68,6 +83,9 @@ struct loaded_crate {
     bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
+    bool is_protected;              /* its segments have the protection that they are to have */
+    bool is_meta_checked;           /* headers and tables are as they were written */
+    bool is_indexed;                /* in the address index */
     bool is_initialised;            /* its initialisers ran or are running */
     bool is_ordered;                /* visited by the pass that finds the order of initialisation */
     bool is_kept;                   /* others than crates may refer to it: it is never unloaded */
@@ -78,6 +96,12 @@ struct loaded_crate {
 static inline bool loaded_is_active(const struct loaded_crate *crate)
 {
     return atomic_load_explicit(&((struct loaded_crate *)crate)->state, memory_order_acquire) == LOADED_ACTIVE;
+}
+
+/* Where the list of those that use the crate begins. */
+static inline uint64_t *loaded_users(struct loaded_crate *crate)
+{
+    return crate->has_toc ? &crate->toc->users : &crate->early_users;
 }
 
 /* The address of rva `rva`. */

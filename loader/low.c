@@ -24,6 +24,7 @@ static struct crateld_error *needs_twin(const struct loaded_crate *crate, bool *
     *ret = false;
     if ((uint64_t)(uintptr_t)crate->base >= LOW_LIMIT)
         return NULL;
+    TRY(crate_view_check(&crate->view));
     for (uint32_t i = 0; i < count && !*ret; i++) {
         struct crate_fixup fixup;
         struct crate_import import;

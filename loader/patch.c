@@ -27,12 +27,10 @@ enum {
 /* The base of a patch is a crate, and of the build that the patch was made for: see process_load(). */
 static struct crateld_error *check_base(const struct loaded_crate *patch)
 {
-    struct crate_needed needed;
-    TRY(crate_view_needed(&patch->view, 0, &needed));
     const struct loaded_crate *base = patch->needed[0].crate;
     if (!base || base == patch || base->view.header.flags & CRATE_FLAG_PATCH)
         return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', which it is a patch for, is no crate", patch->path,
-                            crate_view_string(&patch->view, needed.name));
+                            patch->needed[0].name);
     return NULL;
 }
 
@@ -46,6 +44,7 @@ static struct crateld_error *check(struct process *process, struct loaded_crate 
         if (process->crates.at[i] == patch->needed[0].crate)
             return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for '%s', which the program does not use",
                                 patch->path, patch->needed[0].crate->name);
+    TRY(crate_view_check(&patch->view));
     TRY(crate_view_check_all(&patch->view));
     uint32_t count = crate_view_count(&patch->view, CRATE_TABLE_MODULES);
     patch->is_active_module = arena_alloc_array(&process->arena, count, sizeof *patch->is_active_module);

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "loader/activate.h"
 #include "loader/current.h"
 #include "loader/heap.h"
 #include "loader/image.h"
@@ -120,7 +121,7 @@ static struct crateld_error *read_folders(struct process *process)
 }
 
 /* A new record for the file at `path`, all of it zero but for what an unloaded crate of the same path leaves: its
- * paths, and its array of needed ones. NULL without memory. */
+ * strings, and its array of needed ones. NULL without memory. */
 static struct loaded_crate *make_record(struct process *process, const char *path)
 {
     for (struct loaded_crate **place = &process->unloaded; *place; place = &(*place)->next_late) {
@@ -130,6 +131,7 @@ static struct loaded_crate *make_record(struct process *process, const char *pat
         *place = crate->next_late;
         *crate = (struct loaded_crate){.path = crate->path,
                                        .absolute_path = crate->absolute_path,
+                                       .name = crate->name,
                                        .needed = crate->needed,
                                        .needed_capacity = crate->needed_capacity};
         return crate;
@@ -140,16 +142,91 @@ static struct loaded_crate *make_record(struct process *process, const char *pat
     return crate && crate->path ? crate : NULL;
 }
 
-/* Makes the crate's array of needed ones, of `count` > 0 elements, zero. */
+/* Makes the crate's array of needed ones, of `count` elements, zero but for the strings that it had. */
 static bool make_needed(struct process *process, struct loaded_crate *crate, uint32_t count)
 {
     if (crate->needed && count <= crate->needed_capacity) {
-        memset(crate->needed, 0, count * sizeof *crate->needed);
+        for (uint32_t i = 0; i < count; i++) {
+            struct loaded_needed *needed = &crate->needed[i];
+            *needed = (struct loaded_needed){.name = needed->name, .path = needed->path, .runpath = needed->runpath};
+        }
         return true;
     }
     crate->needed = arena_alloc_array(&process->arena, count, sizeof *crate->needed);
     crate->needed_capacity = count;
     return crate->needed;
+}
+
+/* A copy of the string; `known`, which may be NULL, if that is one: who is loaded again and again takes no memory. NULL
+ * without memory. */
+static const char *copy_string(struct process *process, const char *known, const char *string)
+{
+    return known && strcmp(known, string) == 0 ? known : arena_strndup(&process->arena, string, strlen(string));
+}
+
+/* Copies entry `i`. The runpath is mostly the same in each. */
+static struct crateld_error *copy_entry(struct process *process, const struct crate_view *view, uint32_t i,
+                                        struct loaded_needed *all)
+{
+    struct loaded_needed *needed = &all[i];
+    TRY(crate_view_needed(view, i, &needed->entry));
+    const char *known_runpath = needed->entry.runpath == all->entry.runpath ? all->runpath : needed->runpath;
+    needed->name = copy_string(process, needed->name, crate_view_string(view, needed->entry.name));
+    needed->path = copy_string(process, needed->path, crate_view_string(view, needed->entry.path));
+    needed->runpath = copy_string(process, known_runpath, crate_view_string(view, needed->entry.runpath));
+    return needed->name && needed->path && needed->runpath ? NULL : error_memory();
+}
+
+/* Copies the needed table, so that a crate which is not used is not touched again. */
+static struct crateld_error *copy_needed(struct process *process, const struct crate_view *view,
+                                         struct loaded_crate *crate)
+{
+    uint32_t count = crate_view_count(view, CRATE_TABLE_NEEDED);
+    if (!make_needed(process, crate, count))
+        return error_memory();
+    for (uint32_t i = 0; i < count; i++)
+        TRY(copy_entry(process, view, i, crate->needed));
+    return NULL;
+}
+
+/* Copies the crate's name and what it needs; the name is `alias` unless that is NULL. */
+static struct crateld_error *copy_identity(struct process *process, const struct crate_view *view, const char *alias,
+                                           struct loaded_crate *crate)
+{
+    TRY(crate_view_check(view));
+    const char *name = alias ? alias : crate_view_name(view);
+    crate->name = copy_string(process, crate->name, name);
+    return crate->name ? copy_needed(process, view, crate) : error_memory();
+}
+
+/* The same, from what was read of the file if that is enough; what is wrong is told by the whole. */
+static struct crateld_error *read_identity(struct process *process, const struct image_start *start, const char *alias,
+                                           struct loaded_crate *crate)
+{
+    if (start->has_view) {
+        struct crateld_error *error = copy_identity(process, &start->view, alias, crate);
+        if (!error)
+            return NULL;
+        crateld_error_destroy(error);
+    }
+    return copy_identity(process, &crate->view, alias, crate);
+}
+
+/* Whether a crate of that name may be entered. Patches that nobody wants by name get names of their own. */
+static struct crateld_error *check_name(struct process *process, struct loaded_crate *crate, const char *wanted)
+{
+    if (crate->view.header.flags & CRATE_FLAG_PATCH && !wanted)
+        crate->name = arena_printf(&process->arena, "%s~%u", crate->name, ++process->patch_count);
+    if (!crate->name)
+        return error_memory();
+    const struct loaded_crate *other = process_find(process, crate->name);
+    if (wanted && strcmp(crate->name, wanted) != 0)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", crate->path, crate->name,
+                            wanted);
+    if (other)
+        return error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", crate->path,
+                            crate->name, other->path);
+    return NULL;
 }
 
 /* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any
@@ -164,31 +241,19 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     crate->fd = -1;
     crate->process = process;
     const struct image_area *area = process->area;
+    struct image_start start;
     process->area = NULL; /* for the first crate only */
-    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, area));
+    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, area, &start));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
-    const char *name = is_alias ? wanted : crate_view_name(&crate->view);
-    if (crate->view.header.flags & CRATE_FLAG_PATCH && !wanted)
-        name = arena_printf(&process->arena, "%s~%u", name, ++process->patch_count);
-    struct crateld_error *error = NULL;
-    struct loaded_crate *other = name ? process_find(process, name) : NULL;
-    uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
-    if (!name)
-        error = error_memory();
-    else if (wanted && strcmp(name, wanted) != 0)
-        error = error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", path, name, wanted);
-    else if (other)
-        error = error_create(CRATELD_ERROR_DUPLICATE, "%s: another crate called '%s' is loaded from %s", path, name,
-                             other->path);
-    else if (!make_needed(process, crate, needed_count))
-        error = error_memory();
+    struct crateld_error *error = read_identity(process, &start, is_alias ? wanted : NULL, crate);
+    if (!error)
+        error = check_name(process, crate, wanted);
     if (error) {
         image_unmap(crate);
         return error;
     }
-    (void)!hash_index_add(&process->crate_names, hash_string(name)); /* there is room */
-    crate->name = name;
+    (void)!hash_index_add(&process->crate_names, hash_string(crate->name)); /* there is room */
     process->crates.at[process->crates.count++] = crate;
     *ret = crate;
     return NULL;
@@ -256,10 +321,7 @@ struct crateld_error *process_open_file(struct process *process, const struct lo
 const char *process_runpath(const struct loaded_crate *crate)
 {
     /* It is the same in each entry. */
-    const char *runpath = crate_view_count(&crate->view, CRATE_TABLE_NEEDED)
-                              ? crate_view_string(&crate->view, crate->view.needed[0].runpath)
-                              : NULL;
-    return runpath ? runpath : "";
+    return crate_view_count(&crate->view, CRATE_TABLE_NEEDED) ? crate->needed[0].runpath : "";
 }
 
 static struct crateld_error *not_found(const struct process *process, const struct loaded_crate *user, const char *name,
@@ -283,11 +345,12 @@ static bool is_any_build(const uint8_t wanted[16])
 }
 
 /* Whatever `user` imports from its needed crate `index` must be there, since it is another build of it. */
-static struct crateld_error *check_names(const struct loaded_crate *user, uint32_t index,
-                                         const struct loaded_crate *crate)
+static struct crateld_error *check_names(struct loaded_crate *user, uint32_t index, struct loaded_crate *crate)
 {
     struct crateld_error *missing = NULL;
     uint32_t count = crate_view_count(&user->view, CRATE_TABLE_IMPORTS);
+    TRY(activate_check_meta(user));
+    TRY(activate_check_meta(crate));
     for (uint32_t i = 0; i < count; i++) {
         struct crate_import import;
         struct crateld_error *error = crate_view_import(&user->view, i, &import);
@@ -327,11 +390,10 @@ static struct crateld_error *add_alias(struct process *process, const char *name
     return NULL;
 }
 
-static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index,
-                                        const struct crate_needed *needed)
+static struct crateld_error *find_crate(struct process *process, struct loaded_crate *user, uint32_t index)
 {
-    const char *name = crate_view_string(&user->view, needed->name);
-    const char *path = crate_view_string(&user->view, needed->path);
+    struct loaded_needed *needed = &user->needed[index];
+    const char *name = needed->name, *path = needed->path;
     struct loaded_crate *crate = process_find(process, name);
     if (!crate)
         TRY(add_alias(process, name, &crate));
@@ -348,18 +410,17 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
         if (strchr(path, '/'))
             return error_create(CRATELD_ERROR_FORMAT, "%s: needed[%u]: '%s' is not a file name", user->path, index,
                                 path);
-        const char *runpath = crate_view_string(&user->view, needed->runpath);
-        TRY(process_open_file(process, user, path, runpath, &found, &fd));
+        TRY(process_open_file(process, user, path, needed->runpath, &found, &fd));
         if (fd < 0)
-            return not_found(process, user, name, path, runpath);
+            return not_found(process, user, name, path, needed->runpath);
         TRY(add_crate(process, found, fd, name, false, &crate));
     }
-    user->needed[index].crate = crate;
-    user->needed[index].use.user = user;
-    bool is_same_build = memcmp(needed->build_id, crate->view.header.build_id, 16) == 0;
+    needed->crate = crate;
+    needed->use.user = user;
+    bool is_same_build = memcmp(needed->entry.build_id, crate->view.header.build_id, 16) == 0;
     if (user->view.header.flags & CRATE_FLAG_PATCH && !index && !is_same_build)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", user->path, crate->path);
-    if (is_any_build(needed->build_id) || is_same_build)
+    if (is_any_build(needed->entry.build_id) || is_same_build)
         return NULL;
     LOG(LOG_LOAD, "%s: another build of %s than it was linked against", user->path, crate->path);
     return check_names(user, index, crate);
@@ -389,11 +450,10 @@ static struct crateld_error *find_by_runpath(struct process *process, const stru
     return NULL;
 }
 
-static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index,
-                                          const struct crate_needed *needed)
+static struct crateld_error *find_library(struct process *process, struct loaded_crate *user, uint32_t index)
 {
-    const char *soname = crate_view_string(&user->view, needed->name);
-    const char *path = crate_view_string(&user->view, needed->path);
+    struct loaded_needed *needed = &user->needed[index];
+    const char *soname = needed->name, *path = needed->path;
     struct elf_library *library = NULL;
     for (size_t i = 0; i < process->libraries.count && !library; i++) {
         if (strcmp(process->libraries.at[i]->soname, soname) == 0)
@@ -402,19 +462,16 @@ static struct crateld_error *find_library(struct process *process, struct loaded
     bool is_new = !library;
     if (is_new) {
         library = arena_alloc(&process->arena, sizeof *library);
-        char *own_soname = arena_strndup(&process->arena, soname, strlen(soname));
-        char *own_path = arena_strndup(&process->arena, path, strlen(path));
-        if (!library || !own_soname || !own_path || !VEC_PUSH(&process->libraries, library))
+        if (!library || !VEC_PUSH(&process->libraries, library))
             return error_memory();
-        *library = (struct elf_library){
-            .soname = own_soname, .path = *path ? own_path : NULL, .is_resident = is_resident(soname)};
+        *library =
+            (struct elf_library){.soname = soname, .path = *path ? path : NULL, .is_resident = is_resident(soname)};
     }
-    const char *runpath = crate_view_string(&user->view, needed->runpath);
-    if (is_new && *runpath && !library->is_resident)
-        TRY(find_by_runpath(process, user, runpath, library));
-    library->is_eager |= !!(needed->flags & CRATE_NEEDED_FLAG_EAGER);
-    library->uses_exports |= !!(needed->flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
-    user->needed[index].library = library;
+    if (is_new && *needed->runpath && !library->is_resident)
+        TRY(find_by_runpath(process, user, needed->runpath, library));
+    library->is_eager |= !!(needed->entry.flags & CRATE_NEEDED_FLAG_EAGER);
+    library->uses_exports |= !!(needed->entry.flags & CRATE_NEEDED_FLAG_USES_EXPORTS);
+    needed->library = library;
     if (heap_is_library(soname))
         process->heap_library = library;
     if (!is_new)
@@ -429,12 +486,9 @@ static struct crateld_error *find_needed(struct process *process, struct loaded_
     struct crateld_error *errors = NULL;
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
     for (uint32_t i = 0; i < count; i++) {
-        struct crate_needed needed;
-        struct crateld_error *error = crate_view_needed(&crate->view, i, &needed);
-        if (!error && needed.kind == CRATE_NEEDED_CRATE)
-            error = find_crate(process, crate, i, &needed);
-        else if (!error)
-            error = find_library(process, crate, i, &needed);
+        struct crateld_error *error = crate->needed[i].entry.kind == CRATE_NEEDED_CRATE
+                                          ? find_crate(process, crate, i)
+                                          : find_library(process, crate, i);
         errors = error_join(errors, error);
     }
     return errors;
@@ -471,7 +525,6 @@ void process_remove(struct process *process, const struct loaded_crate *crate)
     index_names(process);
 }
 
-/* The name in its header is gone with the image, and is not needed of a record that is not in use. */
 void process_recycle(struct process *process, struct loaded_crate *crate)
 {
     crate->next_late = process->unloaded;

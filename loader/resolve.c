@@ -95,8 +95,12 @@ struct elf_library *resolve_library(const struct loaded_crate *crate, const stru
     if (!needed || needed->library)
         return needed ? needed->library : NULL;
     const struct crate_view *view = &needed->crate->view;
-    uint32_t i = crate_view_find_export(view, import->hash, crate_view_string(&crate->view, import->name));
-    struct crateld_error *error = i == CRATE_NONE ? NULL : crate_view_export(view, i, &export);
+    uint32_t i = CRATE_NONE;
+    struct crateld_error *error = crate_view_check(view);
+    if (!error)
+        i = crate_view_find_export(view, import->hash, crate_view_string(&crate->view, import->name));
+    if (i != CRATE_NONE)
+        error = crate_view_export(view, i, &export);
     if (i == CRATE_NONE || error || !(export.flags & CRATE_EXPORT_FLAG_FORWARD) ||
         (error = crate_view_import(view, export.import, &forward))) {
         crateld_error_destroy(error); /* resolve_import() reports it */
@@ -118,6 +122,7 @@ static struct crateld_error *resolve_anywhere(struct loaded_crate *crate, const 
         return NULL;
 #endif
     for (size_t i = 0; i < process->crates.count; i++) {
+        TRY(crate_view_check(&process->crates.at[i]->view));
         uint32_t export = crate_view_find_export(&process->crates.at[i]->view, import->hash, name);
         if (export == CRATE_NONE)
             continue;
@@ -143,6 +148,7 @@ struct crateld_error *resolve_import(struct loaded_crate *crate, const struct cr
     if (needed->library)
         return resolve_in_library(crate, import, needed->library, crate_view_string(&crate->view, import->version),
                                   ret);
+    TRY(crate_view_check(&needed->crate->view)); /* it may not be active */
     uint32_t i =
         crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
     if (i == CRATE_NONE) {

@@ -144,4 +144,19 @@ crateld_export_resolver:
     ret
     .cfi_endproc
 
+    /* A gate comes here by a call from the gate, with the return address of whoever called the function above that. What
+     * the stack holds is what bind_resolver expects, with the place in the gate for the slot; there is no TOC. */
+    .globl bind_gate
+    .hidden bind_gate
+    .type bind_gate, @function
+    .p2align 4
+bind_gate:
+    .cfi_startproc
+    .cfi_def_cfa_offset 16
+    endbr64
+    xor %r11d, %r11d
+    jmp bind_resolver
+    .cfi_endproc
+    .size bind_gate, . - bind_gate
+
     .section .note.GNU-stack, "", @progbits

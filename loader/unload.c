@@ -104,7 +104,7 @@ static void choose(struct process *process, struct unloading *unloading)
 /* Takes the crate from the list of those that use another, to which others may be adding themselves. */
 static void leave_users(struct loaded_needed *needed)
 {
-    uint64_t *place = &needed->crate->toc->users, node = (uint64_t)(uintptr_t)&needed->use;
+    uint64_t *place = loaded_users(needed->crate), node = (uint64_t)(uintptr_t)&needed->use;
     uint64_t next = (uint64_t)(uintptr_t)needed->use.next;
     if (!atomic_load(&needed->is_used))
         return;

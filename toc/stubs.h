@@ -35,6 +35,8 @@ struct toc_stub_ops {
     uint32_t lazy_size;
     uint32_t lazy_head_size;
     uint32_t entry_plain_size;
+    uint32_t gate_size;
+    uint32_t gate_call_size;        /* from a gate's start to where its call returns to */
     uint32_t entry_plain_field_off; /* of the 4 bytes in it that say where it jumps to, as a branch's operand */
 
     /* Import stub of plain code: jumps to slot->entry. */
@@ -50,6 +52,11 @@ struct toc_stub_ops {
     /* Lazy head, one per crate: hands on the slot's address (pushed) and the TOC's address (in the scratch
      * register) to toc->resolver. */
     void (*write_lazy_head)(uint8_t *at, uint64_t place, uint64_t toc);
+
+    /* Gate: calls what the 8 bytes at `slot` point at, an address below 2 GiB, so that the return address tells which
+     * gate it was. One instruction, since threads may be in it when a function takes its place; the same wherever it
+     * stands. Gates begin at multiples of their size. */
+    void (*write_gate)(uint8_t *at, uint64_t slot);
 
     /* Entry stub of a function of plain code: jumps to the function, directly, since a jump through func_ref
      * would make each call through a pointer cost a cycle more. Its address is the function's. When a function

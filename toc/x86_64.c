@@ -19,6 +19,7 @@ enum {
     LAZY_SIZE = 16,
     LAZY_HEAD_SIZE = 32,
     ENTRY_PLAIN_SIZE = 8,
+    GATE_SIZE = 8,
     UNROLLED_WORDS = 8, /* up to here the words of stack arguments are pushed one by one, beyond it by a loop */
 };
 
@@ -147,6 +148,7 @@ static const uint8_t mov_rip_r15[] = {0x4c, 0x8b, 0x3d};       /* mov rel32(%rip
 static const uint8_t jmp_rip[] = {0xff, 0x25};                 /* jmp *rel32(%rip) */
 static const uint8_t call_rip[] = {0xff, 0x15};                /* call *rel32(%rip) */
 static const uint8_t jmp_rel32[] = {0xe9};                     /* jmp rel32 */
+static const uint8_t call_abs[] = {0xff, 0x14, 0x25};          /* call *abs32 */
 static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};           /* jmp *%r11 */
 static const uint8_t push_r11[] = {0x41, 0x53};                /* push %r11 */
 static const uint8_t cmp_r11_r15[] = {0x4d, 0x39, 0xdf};       /* cmp %r11,%r15 */
@@ -210,6 +212,14 @@ static uint32_t lazy_head_cfi(uint8_t *at)
     struct emitter e = {.cfi = at};
     emit_lazy_head(&e, 0);
     return e.cfi_size;
+}
+
+static void write_gate(uint8_t *at, uint64_t slot)
+{
+    assert(slot <= INT32_MAX);
+    struct emitter e = {.code = at};
+    emit_imm32(&e, call_abs, sizeof call_abs, (uint32_t)slot);
+    emit_padding(&e, GATE_SIZE);
 }
 
 static void write_entry_plain(uint8_t *at, uint64_t place, uint64_t function)
@@ -342,11 +352,14 @@ const struct toc_stub_ops toc_stubs_x86_64 = {
     .lazy_size = LAZY_SIZE,
     .lazy_head_size = LAZY_HEAD_SIZE,
     .entry_plain_size = ENTRY_PLAIN_SIZE,
+    .gate_size = GATE_SIZE,
+    .gate_call_size = sizeof call_abs + 4,
     .entry_plain_field_off = 1,
     .write_import_plain = write_import_plain,
     .write_import_toc = write_import_toc,
     .write_lazy = write_lazy,
     .write_lazy_head = write_lazy_head,
+    .write_gate = write_gate,
     .write_entry_plain = write_entry_plain,
     .entry_toc_size = entry_toc_size,
     .write_entry_toc = write_entry_toc,

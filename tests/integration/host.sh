@@ -159,6 +159,38 @@ for compiler in 'g++ -O2 -fPIC' 'crateld c++ -O2'; do
     done
 done
 
+# A crate of which another only has addresses is activated when one is called.
+echo 'int far(int x) { return x + 1; }' >far.c
+echo 'extern int far(int); int (*pointer)(int) = far; int use(int x) { return pointer(x); }' >user.c
+source_file gates.c <<'END'
+#include <crateld/host.h>
+#include <stdio.h>
+int main(void)
+{
+    struct crateld_host *host;
+    struct crateld_crate *user, *far;
+    void *use, *pointer;
+    if (crateld_host_get(NULL, &host) || crateld_crate_open(host, "user.crate", &user) ||
+        crateld_crate_symbol(user, "use", &use) || crateld_crate_symbol(user, "pointer", &pointer))
+        return 2;
+    if (!(far = crateld_host_find(host, *(void **)pointer)))
+        return 3;
+    fprintf(stderr, "opened\n");
+    printf("%s %d\n", crateld_crate_name(far), ((int (*)(int))use)(4));
+    return 0;
+}
+END
+gcc -O1 -fPIC -c far.c user.c
+crateld link -o far.crate far.o
+crateld link -o user.crate user.o far.crate
+for way in shared archive; do
+    declare -n flags=$way
+    gcc -o gates gates.c "${flags[@]}"
+    CRATELD_DEBUG=load status 0 ./gates
+    has out 'far 5'
+    sed -n '/^opened$/,$p' err | grep -q 'far.crate: active' || fail "far.crate was activated too early, or never"
+done
+
 # Opened at run time, the library serves as well.
 source_file late.c <<'END'
 #include <dlfcn.h>

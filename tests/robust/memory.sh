@@ -20,6 +20,10 @@ crateld link -o good.crate app.o -lm
 sed 's/^int main/static int more = 1;\nint main/; s/"41")/"40") + more++/' app.c >new.c
 $CC -O2 -c new.c
 crateld diff -o good.patch good.crate app.o=new.o
+echo 'int far(int x) { return x; }' | $CC -O2 -c -x c - -o far.o
+echo 'extern int far(int); int (*pointer)(int) = far; int main(void) { return pointer(0); }' | $CC -O2 -fPIC -c -x c - -o gate.o
+crateld link -o far.crate far.o
+crateld link -o gate.crate gate.o far.crate
 mkdir work temp
 export TMPDIR=$tmp/temp
 
@@ -30,6 +34,7 @@ inspect) set -- inspect crateld-tool inspect good.crate ;;
 strip) set -- strip crateld-tool strip -o work/out.crate good.crate ;;
 run) set -- run crateld run good.crate ;;
 diff) set -- diff crateld-tool diff -o work/out.patch good.crate app.o=new.o ;;
+run-gate) set -- run-gate crateld run gate.crate ;;
 run-patch) set -- run-patch crateld run --patch good.patch good.crate ;;
 esac
 command=$1
@@ -43,6 +48,8 @@ while :; do
     timeout 60 env FAULT_MARK=mark FAULT_MEMORY_AT=$n "LD_PRELOAD=$FAULTS" "$@" >out 2>err || rc=$?
     [ -e mark ] || break
     [ -z "$(ls temp)" ] || fail "$command: allocation $n: left in TMPDIR: $(ls temp)"
+    # What fails in the middle of the program ends it as what can not be bound does.
+    [ $command.$rc != run-gate.127 ] || rc=1
     case $rc in
     0) ;;
     1)

@@ -262,6 +262,35 @@ Test(toc_x86_64, entry_stub_of_plain_code_jumps_to_the_function)
     cr_assert_eq(seen.r15, 0x1515);
 }
 
+/* What gates call: notes where the gate is, and goes on to the callee as if that had been called. */
+uint64_t gate_return;
+void gate_target(void);
+__asm__(".text\n"
+        "gate_target:\n"
+        "  pop gate_return(%rip)\n"
+        "  jmp ordinary_callee\n");
+
+Test(toc_x86_64, gate_tells_by_its_return_address_which_one_was_called)
+{
+    struct region region = make_region();
+    const struct toc_stub_ops *ops = &toc_stubs_x86_64;
+    uint8_t *slot = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    cr_assert_neq(slot, MAP_FAILED);
+    uint64_t target = address((const void *)gate_target);
+    memcpy(slot, &target, sizeof target);
+    uint8_t *gate = region.code + 3 * ops->gate_size;
+    region.code[4 * ops->gate_size] = 0x5a;
+    ops->write_gate(gate, address(slot));
+    cr_assert_eq(region.code[4 * ops->gate_size], 0x5a, "wrote beyond its size");
+    make_executable(&region);
+    prepare(24, 0x1515);
+    call_with_registers(gate);
+    check_arguments_and_results();
+    cr_assert_eq(gate_return, address(gate) + ops->gate_call_size);
+    cr_assert_eq(seen.r15, 0x1515);
+    cr_assert_eq(seen.return_address, address(call_with_registers_return));
+}
+
 static const uint32_t argument_sizes[] = {0, 8, 16, 24, 32, 40, 56, 64, 72, 80, 128, 320, 328, 4096, 4800};
 enum { ARGUMENT_SIZES = sizeof argument_sizes / sizeof *argument_sizes };
 
