@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -65,20 +64,6 @@ void agent_start(void)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Executes crateld-tool from `folder`, which is relative to that of this program. */
-static void execute_watcher(const char *folder, char *id)
-{
-    char self[PATH_MAX], path[2 * PATH_MAX];
-    char *arguments[] = {"crateld", "watch", id, NULL};
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length < 0)
-        return;
-    self[length] = 0;
-    char *slash = strrchr(self, '/');
-    snprintf(path, sizeof path, "%.*s/%scrateld-tool", slash ? (int)(slash - self) : 0, self, folder);
-    execv(path, arguments);
-}
-
 /* A child's child has no parent but init: the program does not find it among its own children. */
 static _Noreturn void run_watcher(int id)
 {
@@ -90,8 +75,8 @@ static _Noreturn void run_watcher(int id)
     if (null >= 0)
         dup2(null, STDIN_FILENO); /* that is the program's */
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    execute_watcher("", text);
-    execute_watcher(CRATELD_TOOL_FOLDER "/", text);
+    char *arguments[] = {"crateld", "watch", text, NULL};
+    execv("/proc/self/exe", arguments); /* which knows where the tool is */
     _exit(127);
 }
 
