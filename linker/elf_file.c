@@ -16,7 +16,8 @@ struct file_tail {
     struct link_symtab symtab; /* owned */
     VEC(char) section_names;   /* owned */
     VEC(Elf64_Shdr) headers;   /* owned */
-    struct span relink;        /* borrowed */
+    struct relink_builder *relink; /* owned; NULL: there is none */
+    size_t relink_size;
     uint64_t relink_off;
     uint64_t symtab_off;
     uint64_t strtab_off;
@@ -83,8 +84,8 @@ static struct crateld_error *add_tail_section(struct file_tail *tail, const char
 static struct crateld_error *place_tail(struct link *link, const struct link_image *image, struct file_tail *tail)
 {
     TRY(add_outputs(link, image, tail));
-    if (tail->relink.size)
-        TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink.size,
+    if (tail->relink_size)
+        TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink_size,
                              &tail->relink_off));
     if (!link->options->is_strip_all) {
         Elf64_Shdr symtab = {
@@ -179,8 +180,8 @@ static void write_elf_header(const struct link *link, const struct link_image *i
 
 static void write_tail(const struct link *link, const struct file_tail *tail, uint8_t *file)
 {
-    if (tail->relink.size)
-        memcpy(file + tail->relink_off, tail->relink.data, tail->relink.size);
+    if (tail->relink_size)
+        relink_builder_write(tail->relink, file + tail->relink_off);
     if (!link->options->is_strip_all) {
         memcpy(file + tail->symtab_off, tail->symtab.symbols.at, tail->symtab.symbols.count * sizeof(Elf64_Sym));
         memcpy(file + tail->strtab_off, tail->symtab.names.at, tail->symtab.names.count);
@@ -198,8 +199,8 @@ static struct crateld_error *write_contents(struct link *link, struct link_image
     struct crateld_error *faults = link_take_errors(link);
     if (faults)
         return faults;
-    image->header.relink_off = tail->relink.size ? tail->relink_off : 0;
-    image->header.relink_size = tail->relink.size;
+    image->header.relink_off = tail->relink_size ? tail->relink_off : 0;
+    image->header.relink_size = tail->relink_size;
     write_elf_header(link, image, tail, file);
     crate_tables_write(&image->tables, &image->header, file);
     write_tail(link, tail, file);
@@ -226,13 +227,12 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
 struct crateld_error *link_write_file(struct link *link, struct link_image *image)
 {
     struct file_tail tail = {0};
-    struct relink_builder *builder = NULL;
     struct crateld_error *error = NULL;
     if (link->options->keep_relink)
-        error = link_relink_section(link, &builder, &tail.relink);
+        error = link_relink_section(link, &tail.relink, &tail.relink_size);
     if (!error)
         error = write_all(link, image, &tail);
-    relink_builder_destroy(builder);
+    relink_builder_destroy(tail.relink);
     link_symtab_deinit(&tail.symtab);
     free(tail.section_names.at);
     free(tail.headers.at);

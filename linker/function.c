@@ -12,7 +12,7 @@ static uint64_t place_hash(const struct link_section *section, uint64_t value)
     return mixed ^ mixed >> 29;
 }
 
-struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value)
+static struct link_function *find(const struct link *link, const struct link_section *section, uint64_t value)
 {
     size_t cursor = 0;
     uint32_t i;
@@ -25,7 +25,7 @@ struct link_function *link_function_find(const struct link *link, const struct l
 struct crateld_error *link_function_enter(struct link *link, struct link_section *section, uint64_t value,
                                           struct link_function **ret)
 {
-    struct link_function *function = link_function_find(link, section, value);
+    struct link_function *function = find(link, section, value);
     if (!function) {
         function = arena_alloc(&link->arena, sizeof *function);
         if (!function || !VEC_PUSH(&link->functions, function) ||
@@ -36,6 +36,20 @@ struct crateld_error *link_function_enter(struct link *link, struct link_section
     }
     *ret = function;
     return NULL;
+}
+
+struct crateld_error *link_function_enter_symbol(struct link *link, struct link_symbol *symbol,
+                                                 struct link_function **ret)
+{
+    if (!symbol->function)
+        TRY(link_function_enter(link, symbol->section, symbol->value, &symbol->function));
+    *ret = symbol->function;
+    return NULL;
+}
+
+struct link_function *link_function_of_symbol(const struct link *link, const struct link_symbol *symbol)
+{
+    return symbol->function ? symbol->function : find(link, symbol->section, symbol->value);
 }
 
 static int compare_places(uintptr_t section_a, uint64_t value_a, uintptr_t section_b, uint64_t value_b)

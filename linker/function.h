@@ -9,8 +9,12 @@
 MUST_CHECK struct crateld_error *link_function_enter(struct link *link, struct link_section *section, uint64_t value,
                                                      struct link_function **ret);
 
+/* The function at which the symbol, DEFINED in code, stands, made if it is new. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_function_enter_symbol(struct link *link, struct link_symbol *symbol,
+                                                            struct link_function **ret);
+
 /* The same, NULL if it has not been made. */
-struct link_function *link_function_find(const struct link *link, const struct link_section *section, uint64_t value);
+struct link_function *link_function_of_symbol(const struct link *link, const struct link_symbol *symbol);
 
 /* A function symbol of the section's object that starts at `value`; NULL if there is none. Which symbols are functions
  * is found out by the first call. Error: MEMORY. */

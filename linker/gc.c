@@ -45,7 +45,7 @@ static void mark_symbol(struct link *link, const struct link_symbol *symbol)
 {
     if (symbol->is_fresh)
         mark_section(link, symbol->base->fresh);
-    if (symbol->state != LINK_SYMBOL_DEFINED)
+    if (symbol->state != LINK_SYMBOL_DEFINED || (symbol->section->is_live && symbol->section->object != &link->own))
         return;
     struct link_marker *marker = link_own_marker(link, symbol->section);
     if (marker && marker->bounds_name)

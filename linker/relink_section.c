@@ -148,7 +148,7 @@ static void fill_refs(const struct link *link, const struct link_symbol *symbol,
     refs[RELINK_REF_SLOT_TLS_INDEX] = slot_rva(link, symbol->tls_index);
     if (symbol->state != LINK_SYMBOL_DEFINED || !(symbol->section->flags & SHF_EXECINSTR))
         return;
-    const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+    const struct link_function *function = link_function_of_symbol(link, symbol);
     if (!function || !function->func_ref)
         return;
     refs[RELINK_REF_FUNC_REF] = function->func_ref - 1;
@@ -164,7 +164,7 @@ static uint32_t symbol_flags(const struct link *link, const struct link_symbol *
         return flags;
     if (symbol->section->object == &link->own && symbol->object != &link->own)
         flags |= RELINK_SYMBOL_COMMON;
-    const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+    const struct link_function *function = link_function_of_symbol(link, symbol);
     if (function && function->is_varargs)
         flags |= RELINK_SYMBOL_VARARGS;
     if (function && function->is_leaked)
@@ -351,13 +351,25 @@ static void chain_sections(struct link *link)
     }
 }
 
-struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, struct span *ret)
+/* At most. */
+static size_t count_relocs(const struct link *link)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < link->objects.count; i++)
+        for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++)
+            if (is_placed(&link->objects.at[i]->sections[k]))
+                count += link->objects.at[i]->sections[k].reloc_count;
+    return count;
+}
+
+struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret)
 {
     chain_sections(link);
     TRY(relink_builder_create(builder));
     TRY(add_own_module(link, *builder));
     for (size_t i = 0; i < link->objects.count; i++)
         TRY(add_module(link, *builder, link->objects.at[i]));
+    TRY(relink_builder_reserve_relocs(*builder, count_relocs(link)));
     TRY(add_relocs(link, *builder));
     return relink_builder_finish(*builder, ret);
 }

@@ -3,7 +3,6 @@
 #ifndef LINKER_RELINK_SECTION_H
 #define LINKER_RELINK_SECTION_H
 
-#include "base/span.h"
 #include "linker/link.h"
 #include "reloc/relink_builder.h"
 
@@ -13,8 +12,8 @@ bool link_relink_records(const struct link_section *section);
 /* The section's content hash: reloc/relink_hash.h. Its relocations are sorted. */
 uint64_t link_relink_hash(const struct link_section *section);
 
-/* Sets *ret to the section's bytes, which *builder owns. Call when everything has its rva. Errors: MEMORY, RANGE. */
-MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder,
-                                                     struct span *ret);
+/* Makes the section, for relink_builder_write(); *ret is its size in bytes. Call when everything has its rva. Errors:
+ * MEMORY, RANGE. */
+MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret);
 
 #endif

@@ -165,7 +165,7 @@ bool link_function_has_stub(const struct link *link, const struct link_function 
  * which gets its stub. Else NULL. */
 static struct crateld_error *stubbed_function(const struct scanning *s, int64_t bias, struct link_function **ret)
 {
-    const struct link_symbol *symbol = s->ref->symbol;
+    struct link_symbol *symbol = s->ref->symbol;
     *ret = NULL;
     if (symbol->state != LINK_SYMBOL_DEFINED || !(symbol->section->flags & SHF_EXECINSTR) ||
         symbol->section->object == &s->link->own)
@@ -177,7 +177,8 @@ static struct crateld_error *stubbed_function(const struct scanning *s, int64_t 
     if (!is_start)
         return NULL;
     struct link_function *function;
-    TRY(link_function_enter(s->link, symbol->section, value, &function));
+    TRY(value == symbol->value ? link_function_enter_symbol(s->link, symbol, &function)
+                               : link_function_enter(s->link, symbol->section, value, &function));
     if (!link_function_has_stub(s->link, function))
         return NULL;
     *ret = function;
@@ -715,7 +716,7 @@ static struct crateld_error *scan_exports(struct link *link)
             continue;
         }
         struct link_function *function;
-        TRY(link_function_enter(link, symbol->section, symbol->value, &function));
+        TRY(link_function_enter_symbol(link, symbol, &function));
         if (link_function_has_stub(link, function))
             TRY(link_function_need_stub(link, function));
     }

@@ -36,20 +36,21 @@ struct link_symbol {
     uint8_t binding;           /* STB_* of the definition, or STB_WEAK when all references are weak */
     uint8_t type;              /* STT_* */
     uint8_t visibility;        /* STV_*: the most constraining one seen */
+    struct link_function *function; /* borrowed; that starts here, where it was entered by this symbol; else NULL */
     struct link_base_place *base; /* borrowed; a patch: its counterpart in the base; NULL: none */
-    bool is_base;                 /* IMPORTED: it is the base's own, exported or not, at base->rva */
-    bool is_fresh;                /* IMPORTED and is_base: it is in the patch, unless an earlier one has it */
-    bool is_looked_up;            /* a patch: among what the base has and imports */
-    bool is_local;                /* STB_LOCAL */
-    bool is_referenced; /* by an object other than the one that defines it, or through an archive or library */
-    bool is_strongly_referenced;
-    bool is_queued; /* among those that link_resolve_undefined() has to look for */
-    bool is_exported;
-    bool is_vague;           /* weak, COMDAT or unique data of default visibility: one per process */
-    bool has_rival;          /* VAGUE: a crate or library of this link defines it too, and its copy may win */
-    bool has_canonical_stub; /* position-dependent code took an import's address: its stub is it, for this
+    bool is_base : 1;                 /* IMPORTED: it is the base's own, exported or not, at base->rva */
+    bool is_fresh : 1;                /* IMPORTED and is_base: it is in the patch, unless an earlier one has it */
+    bool is_looked_up : 1;            /* a patch: among what the base has and imports */
+    bool is_local : 1;                /* STB_LOCAL */
+    bool is_referenced : 1; /* by an object other than the one that defines it, or through an archive or library */
+    bool is_strongly_referenced : 1;
+    bool is_queued : 1; /* among those that link_resolve_undefined() has to look for */
+    bool is_exported : 1;
+    bool is_vague : 1;           /* weak, COMDAT or unique data of default visibility: one per process */
+    bool has_rival : 1;          /* VAGUE: a crate or library of this link defines it too, and its copy may win */
+    bool has_canonical_stub : 1; /* position-dependent code took an import's address: its stub is it, for this
                                 crate */
-    bool is_reported;        /* an error about it has been collected */
+    bool is_reported : 1;        /* an error about it has been collected */
     /* Slots and tables that the scan found to be needed: index + 1, 0 is none. */
     uint32_t call_plain;
     uint32_t call_toc;

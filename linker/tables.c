@@ -237,7 +237,7 @@ uint64_t link_canonical_rva(const struct link *link, const struct link_symbol *s
                                               ? link->lazy_count + symbol->call_plain - 1
                                               : symbol->call_plain - 1);
     if (symbol->section->flags & SHF_EXECINSTR) {
-        const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+        const struct link_function *function = link_function_of_symbol(link, symbol);
         if (function && function->func_ref)
             return link_entry_stub_rva(link, function);
     }
@@ -261,7 +261,7 @@ static void fill_export(const struct link *link, struct crate_export *entry)
     entry->canonical_rva = (uint32_t)link_canonical_rva(link, symbol);
     entry->rva = symbol->type == STT_GNU_IFUNC ? entry->canonical_rva : (uint32_t)link_symbol_rva(symbol, 0);
     const struct link_function *function = symbol->section->flags & SHF_EXECINSTR && symbol->type != STT_GNU_IFUNC
-                                               ? link_function_find(link, symbol->section, symbol->value)
+                                               ? link_function_of_symbol(link, symbol)
                                                : NULL;
     if (function && function->func_ref && symbol->section->is_toc)
         entry->kind = CRATE_EXPORT_FUNCTION_TOC;
@@ -279,7 +279,7 @@ static void fill_import(const struct link *link, const struct link_import *from,
     if (symbol->type == STT_TLS)
         rva -= link->tls_rva;
     else if (symbol->type == STT_GNU_IFUNC) {
-        const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+        const struct link_function *function = link_function_of_symbol(link, symbol);
         if (function && function->func_ref)
             rva = link_entry_stub_rva(link, function);
     }

@@ -1,15 +1,20 @@
 /* The builder works in stages, each of which fills members of struct relink_builder that the next ones use:
- * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee;
- * names are laid out; the other parts are encoded; all parts are put together. */
+ * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee; strings
+ * are laid out; symbols are encoded. What is left, records of a fixed size, is made when the section is written.
+ *
+ * There are many relocations and symbols: they are kept in as few bytes as they need.
+ */
 #include "reloc/relink_builder.h"
 
 #include <assert.h>
 #include <elf.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/hash_index.h"
+#include "base/radix.h"
 #include "base/vec.h"
 #include "reloc/relink_format.h"
 #include "reloc/string_pool.h"
@@ -18,14 +23,42 @@
 enum {
     KIND_LIMIT = 127,    /* kinds' numbers stay within one byte, as long as the CPU has no more types */
     KIND_MIN_SAVED = 16, /* bytes: a kind of its own costs its record */
+    PAIR_CACHE = 64,     /* a power of two */
     RELOC_MAX_SIZE = 4 * VARINT_MAX_SIZE,
     SYMBOL_MAX_SIZE = 1 + (6 + RELINK_REF_COUNT) * VARINT_MAX_SIZE, /* without its pointees */
 };
 
-/* What many relocations have in common, or may have. */
-struct kind {
-    struct relink_kind_record record;
-    uint64_t count; /* of relocations with this type and addend */
+struct section {
+    struct relink_section_record record; /* its name is the number of an entry of the pool */
+    uint32_t module;
+    uint32_t reloc_count;
+};
+
+struct symbol {
+    uint64_t value;
+    uint64_t size;
+    uint32_t name;       /* number of the pool's entry */
+    uint32_t section;    /* RELINK_NONE: in none */
+    uint32_t first_ref;  /* index in `refs` of those that it has */
+    uint16_t refs;       /* set of enum relink_ref */
+    uint16_t flags;      /* enum relink_symbol_flags */
+    uint8_t description; /* type, binding and visibility, as in the file */
+    uint8_t where;       /* enum relink_where */
+};
+
+/* A type and an addend, which many relocations have in common. */
+struct pair {
+    int64_t addend;
+    uint32_t type;
+    uint32_t kind;  /* its own, or that of its type; once the kinds are chosen */
+    uint64_t count; /* of relocations */
+};
+
+struct reloc {
+    uint32_t section;
+    uint32_t off;
+    uint32_t symbol;
+    uint32_t pair;
 };
 
 struct byte_vec {
@@ -35,20 +68,26 @@ struct byte_vec {
 };
 
 struct relink_builder {
-    VEC(struct relink_module) modules;
-    VEC(struct relink_section) sections;
-    VEC(struct relink_symbol) symbols;
-    VEC(struct relink_reloc) relocs;
-    VEC(struct kind) kinds;
-    struct hash_index kind_index; /* by type and addend, while they are counted; later by what became of them */
-    uint32_t *pointee_first;      /* owned; by symbol, and one more: first of its blocks in `pointees` */
-    uint32_t *pointees;           /* owned */
-    uint32_t *names;              /* owned; symbols by hash of the name */
-    uint32_t name_count;
+    VEC(struct relink_module_record) modules; /* their strings are numbers of entries of the pool */
+    VEC(struct section) sections;
+    VEC(struct symbol) symbols;
+    VEC(uint32_t) refs; /* of symbols */
+    VEC(struct reloc) relocs;
+    VEC(struct pair) pairs;
+    struct hash_index pair_index;
+    uint32_t pair_cache[PAIR_CACHE]; /* numbers + 1 of the pairs that came last, by their hash */
+    VEC(struct relink_kind_record) kinds;
+    VEC(uint32_t) reloc_blocks;
+    VEC(uint32_t) symbol_blocks;
+    struct byte_vec encoded_relocs;
+    struct byte_vec encoded_symbols;
+    uint32_t *pointee_first; /* owned; by symbol, and one more: first of its blocks in `pointees` */
+    uint32_t *pointees;      /* owned */
+    struct keyed *names;     /* owned; symbols by hash of the name */
+    size_t name_count;
     struct string_pool strings;
-    uint32_t next_string; /* number, in the order in which they were added */
-    struct byte_vec parts[RELINK_PART_COUNT];
-    uint8_t *bytes; /* owned; the finished section */
+    bool is_unordered; /* some relocation came behind one of a later section */
+    struct relink_header header;
 };
 
 struct crateld_error *relink_builder_create(struct relink_builder **ret)
@@ -56,7 +95,7 @@ struct crateld_error *relink_builder_create(struct relink_builder **ret)
     struct relink_builder *builder = calloc(1, sizeof *builder);
     if (!builder)
         return error_memory();
-    hash_index_init(&builder->kind_index);
+    hash_index_init(&builder->pair_index);
     string_pool_init(&builder->strings);
     *ret = builder;
     return NULL;
@@ -66,19 +105,15 @@ void relink_builder_destroy(struct relink_builder *builder)
 {
     if (!builder)
         return;
-    free(builder->modules.at);
-    free(builder->sections.at);
-    free(builder->symbols.at);
-    free(builder->relocs.at);
-    free(builder->kinds.at);
-    hash_index_deinit(&builder->kind_index);
-    free(builder->pointee_first);
-    free(builder->pointees);
-    free(builder->names);
+    void *owned[] = {builder->modules.at,      builder->sections.at,        builder->symbols.at,
+                     builder->refs.at,         builder->relocs.at,          builder->pairs.at,
+                     builder->kinds.at,        builder->reloc_blocks.at,    builder->symbol_blocks.at,
+                     builder->pointee_first,   builder->encoded_relocs.at,  builder->pointees,
+                     builder->names,           builder->encoded_symbols.at};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+    hash_index_deinit(&builder->pair_index);
     string_pool_deinit(&builder->strings);
-    for (int part = 0; part < RELINK_PART_COUNT; part++)
-        free(builder->parts[part].at);
-    free(builder->bytes);
     free(builder);
 }
 
@@ -95,23 +130,51 @@ static struct crateld_error *next_number(size_t count, const char *what, uint32_
 struct crateld_error *relink_builder_add_module(struct relink_builder *builder, const struct relink_module *module,
                                                 uint32_t *ret)
 {
+    struct relink_module_record added = {.hash = module->hash};
     TRY(next_number(builder->modules.count, "modules", ret));
-    if (!VEC_PUSH(&builder->modules, *module))
-        return error_memory();
-    struct relink_module *added = &builder->modules.at[builder->modules.count - 1];
-    added->first_section = (uint32_t)builder->sections.count;
-    added->first_symbol = (uint32_t)builder->symbols.count;
-    return NULL;
+    TRY(string_pool_add(&builder->strings, module->path, &added.path));
+    TRY(string_pool_add(&builder->strings, module->member, &added.member));
+    added.first_section = (uint32_t)builder->sections.count;
+    added.first_symbol = (uint32_t)builder->symbols.count;
+    return VEC_PUSH(&builder->modules, added) ? NULL : error_memory();
 }
 
 struct crateld_error *relink_builder_add_section(struct relink_builder *builder, const struct relink_section *section,
                                                  uint32_t *ret)
 {
     assert(builder->modules.count && section->align_log2 < 32 && !(section->flags & ~RELINK_SECTION_ALL_FLAGS));
+    struct section added = {
+        .record = {.hash = section->hash,
+                   .rva = section->rva,
+                   .size = section->size,
+                   .capacity = section->capacity,
+                   .flags = (uint16_t)section->flags,
+                   .align_log2 = section->align_log2},
+        .module = (uint32_t)builder->modules.count - 1,
+    };
     TRY(next_number(builder->sections.count, "sections", ret));
-    if (!VEC_PUSH(&builder->sections, *section))
+    TRY(string_pool_add(&builder->strings, section->name, &added.record.name));
+    return VEC_PUSH(&builder->sections, added) ? NULL : error_memory();
+}
+
+/* The code of a binding in two bits. */
+static uint8_t binding_code(uint8_t binding)
+{
+    assert(binding <= STB_WEAK || binding == STB_GNU_UNIQUE);
+    return binding == STB_GNU_UNIQUE ? 3 : binding;
+}
+
+static struct crateld_error *add_refs(struct relink_builder *builder, const uint32_t *refs, struct symbol *symbol)
+{
+    symbol->first_ref = (uint32_t)builder->refs.count;
+    if (!VEC_RESERVE(&builder->refs, RELINK_REF_COUNT))
         return error_memory();
-    builder->sections.at[builder->sections.count - 1].module = (uint32_t)builder->modules.count - 1;
+    for (int ref = 0; ref < RELINK_REF_COUNT; ref++) {
+        if (refs[ref] == RELINK_NONE)
+            continue;
+        symbol->refs = (uint16_t)(symbol->refs | 1 << ref);
+        builder->refs.at[builder->refs.count++] = refs[ref];
+    }
     return NULL;
 }
 
@@ -119,31 +182,69 @@ struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder, 
                                                 uint32_t *ret)
 {
     assert(builder->modules.count && symbol->type < 16 && symbol->visibility < 4);
+    struct symbol added = {
+        .value = symbol->value,
+        .size = symbol->size,
+        .section = symbol->section,
+        .flags = (uint16_t)symbol->flags,
+        .description = (uint8_t)(symbol->type | binding_code(symbol->binding) << 4 | symbol->visibility << 6),
+        .where = (uint8_t)symbol->where,
+    };
     TRY(next_number(builder->symbols.count, "symbols", ret));
-    if (!VEC_PUSH(&builder->symbols, *symbol))
-        return error_memory();
-    builder->symbols.at[builder->symbols.count - 1].module = (uint32_t)builder->modules.count - 1;
+    TRY(string_pool_add(&builder->strings, symbol->name, &added.name));
+    TRY(add_refs(builder, symbol->refs, &added));
+    return VEC_PUSH(&builder->symbols, added) ? NULL : error_memory();
+}
+
+/* The number of the pair, entered if it is new. */
+static struct crateld_error *enter_pair(struct relink_builder *builder, uint32_t type, int64_t addend, uint32_t *ret)
+{
+    uint64_t hash = ((uint64_t)addend ^ (uint64_t)type << 56) * UINT64_C(0x9e3779b97f4a7c15);
+    uint32_t *cached = &builder->pair_cache[hash >> 58 & (PAIR_CACHE - 1)];
+    const struct pair *pairs = builder->pairs.at;
+    size_t cursor = 0;
+    if (*cached && pairs[*cached - 1].type == type && pairs[*cached - 1].addend == addend) {
+        *ret = *cached - 1;
+        return NULL;
+    }
+    while ((*ret = hash_index_next(&builder->pair_index, hash, &cursor)) != HASH_INDEX_NONE)
+        if (pairs[*ret].type == type && pairs[*ret].addend == addend)
+            break;
+    if (*ret == HASH_INDEX_NONE) {
+        *ret = (uint32_t)builder->pairs.count;
+        if (!VEC_PUSH(&builder->pairs, (struct pair){.addend = addend, .type = type}) ||
+            !hash_index_add(&builder->pair_index, hash))
+            return error_memory();
+    }
+    *cached = *ret + 1;
     return NULL;
 }
 
 struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder, const struct relink_reloc *reloc)
 {
+    struct reloc added = {.section = reloc->section, .off = reloc->off, .symbol = reloc->symbol};
     TRY(next_number(builder->relocs.count, "relocations", NULL));
-    return VEC_PUSH(&builder->relocs, *reloc) ? NULL : error_memory();
+    TRY(enter_pair(builder, reloc->type, reloc->addend, &added.pair));
+    builder->pairs.at[added.pair].count++;
+    size_t count = builder->relocs.count;
+    builder->is_unordered |= count && builder->relocs.at[count - 1].section > reloc->section;
+    return VEC_PUSH(&builder->relocs, added) ? NULL : error_memory();
 }
 
-static struct crateld_error *put_bytes(struct byte_vec *vec, const void *bytes, size_t size)
+struct crateld_error *relink_builder_reserve_relocs(struct relink_builder *builder, size_t count)
 {
-    if (!VEC_RESERVE(vec, size))
-        return error_memory();
-    memcpy(vec->at + vec->count, bytes, size);
-    vec->count += size;
-    return NULL;
+    return VEC_RESERVE(&builder->relocs, count) ? NULL : error_memory();
+}
+
+/* Makes room for `size` further bytes. */
+static struct crateld_error *reserve_bytes(struct byte_vec *vec, size_t size)
+{
+    return VEC_RESERVE(vec, size) ? NULL : error_memory();
 }
 
 /* Merges the sorted halves [0, middle) and [middle, count) of `relocs` by offset, keeping the order of
  * equals. */
-static void merge_halves(struct relink_reloc *relocs, size_t middle, size_t count, struct relink_reloc *scratch)
+static void merge_halves(struct reloc *relocs, size_t middle, size_t count, struct reloc *scratch)
 {
     size_t left = 0, right = middle, out = 0;
     memcpy(scratch, relocs, middle * sizeof *relocs);
@@ -152,154 +253,144 @@ static void merge_halves(struct relink_reloc *relocs, size_t middle, size_t coun
     memcpy(relocs + out, scratch + left, (middle - left) * sizeof *relocs);
 }
 
+static void sort_halves(struct reloc *relocs, size_t count, struct reloc *scratch)
+{
+    if (count < 2)
+        return;
+    size_t middle = count / 2;
+    sort_halves(relocs, middle, scratch);
+    sort_halves(relocs + middle, count - middle, scratch);
+    merge_halves(relocs, middle, count, scratch);
+}
+
 /* Sorts one section's relocations by offset, keeping the order of equals; mostly they are sorted already. */
-static void sort_section(struct relink_reloc *relocs, size_t count, struct relink_reloc *scratch)
+static struct crateld_error *sort_section(struct reloc *relocs, size_t count)
 {
     size_t sorted = 1;
     while (sorted < count && relocs[sorted - 1].off <= relocs[sorted].off)
         sorted++;
     if (sorted >= count)
-        return;
-    size_t middle = count / 2;
-    sort_section(relocs, middle, scratch);
-    sort_section(relocs + middle, count - middle, scratch);
-    merge_halves(relocs, middle, count, scratch);
+        return NULL;
+    struct reloc *scratch AUTO_FREE = calloc(count, sizeof *scratch);
+    if (!scratch)
+        return error_memory();
+    sort_halves(relocs, count, scratch);
+    return NULL;
+}
+
+/* Groups relocations that came in any order by their sections. */
+static struct crateld_error *group_relocs(struct relink_builder *builder)
+{
+    size_t count = builder->relocs.count;
+    uint32_t *next AUTO_FREE = calloc(builder->sections.count + 1, sizeof *next);
+    struct reloc *grouped AUTO_FREE = calloc(count + 1, sizeof *grouped);
+    if (!next || !grouped)
+        return error_memory();
+    for (size_t i = 0; i < builder->sections.count; i++)
+        next[i] = builder->sections.at[i].record.first_reloc;
+    for (size_t i = 0; i < count; i++)
+        grouped[next[builder->relocs.at[i].section]++] = builder->relocs.at[i];
+    if (count)
+        memcpy(builder->relocs.at, grouped, count * sizeof *grouped);
+    return NULL;
 }
 
 /* Puts the relocations in the order of sections and offsets; tells each section which are its own. */
 static struct crateld_error *order_relocs(struct relink_builder *builder)
 {
-    struct relink_section *sections = builder->sections.at;
-    size_t section_count = builder->sections.count, count = builder->relocs.count;
-    for (size_t i = 0; i < count; i++) {
-        assert(builder->relocs.at[i].section < section_count && builder->relocs.at[i].symbol < builder->symbols.count);
+    struct section *sections = builder->sections.at;
+    for (size_t i = 0; i < builder->relocs.count; i++) {
+        assert(builder->relocs.at[i].section < builder->sections.count &&
+               builder->relocs.at[i].symbol < builder->symbols.count);
         sections[builder->relocs.at[i].section].reloc_count++;
     }
     uint32_t first = 0;
-    for (size_t i = 0; i < section_count; i++) {
-        sections[i].first_reloc = first;
+    for (size_t i = 0; i < builder->sections.count; i++) {
+        sections[i].record.first_reloc = first;
         first += sections[i].reloc_count;
-        sections[i].reloc_count = 0;
     }
-    struct relink_reloc *ordered = calloc(count + 1, sizeof *ordered);
-    if (!ordered)
-        return error_memory();
-    for (size_t i = 0; i < count; i++) {
-        struct relink_section *section = &sections[builder->relocs.at[i].section];
-        ordered[section->first_reloc + section->reloc_count++] = builder->relocs.at[i];
-    }
-    struct relink_reloc *scratch = builder->relocs.at;
-    for (size_t i = 0; i < section_count; i++)
-        sort_section(ordered + sections[i].first_reloc, sections[i].reloc_count, scratch);
-    free(builder->relocs.at);
-    builder->relocs.at = ordered;
-    return NULL;
-}
-
-/* The number of the kind with this record; HASH_INDEX_NONE if it was not entered. */
-static uint32_t find_kind(const struct relink_builder *builder, struct relink_kind_record record)
-{
-    size_t cursor = 0;
-    uint32_t number;
-    while ((number = hash_index_next(&builder->kind_index, hash_bytes(&record, sizeof record), &cursor)) !=
-           HASH_INDEX_NONE) {
-        if (memcmp(&builder->kinds.at[number].record, &record, sizeof record) == 0)
-            break;
-    }
-    return number;
-}
-
-/* The number of the kind with this record, entered if it is not there. */
-static struct crateld_error *enter_kind(struct relink_builder *builder, struct relink_kind_record record, uint32_t *ret)
-{
-    *ret = find_kind(builder, record);
-    if (*ret != HASH_INDEX_NONE)
-        return NULL;
-    *ret = (uint32_t)builder->kinds.count;
-    if (!VEC_PUSH(&builder->kinds, (struct kind){record, 0}) ||
-        !hash_index_add(&builder->kind_index, hash_bytes(&record, sizeof record)))
-        return error_memory();
+    if (builder->is_unordered)
+        TRY(group_relocs(builder));
+    for (size_t i = 0; i < builder->sections.count; i++)
+        TRY(sort_section(builder->relocs.at + sections[i].record.first_reloc, sections[i].reloc_count));
     return NULL;
 }
 
 /* The bytes that a kind of its own saves. */
-static uint64_t saved_by(const struct kind *kind)
+static uint64_t saved_by(const struct pair *pair)
 {
     uint8_t bytes[VARINT_MAX_SIZE];
-    return kind->count * varint_write(bytes, varint_fold(kind->record.addend));
+    return pair->count * varint_write(bytes, varint_fold(pair->addend));
 }
 
-static int compare_kinds(const void *left, const void *right)
+/* Those that save most first. */
+static int compare_pairs(const void *left, const void *right)
 {
-    const struct kind *a = left, *b = right;
+    const struct pair *a = *(struct pair *const *)left, *b = *(struct pair *const *)right;
     uint64_t saved_a = saved_by(a), saved_b = saved_by(b);
     if (saved_a != saved_b)
         return saved_a < saved_b ? 1 : -1;
-    if (a->record.type != b->record.type)
-        return a->record.type < b->record.type ? -1 : 1;
-    return a->record.addend < b->record.addend ? -1 : a->record.addend > b->record.addend;
+    if (a->type != b->type)
+        return a->type < b->type ? -1 : 1;
+    return a->addend < b->addend ? -1 : a->addend > b->addend;
 }
 
-/* Counts pairs of type and addend, keeps those that save most, and adds for each type the kind without an
- * addend. */
+/* The kind of the type without an addend, entered if there is none yet. The first `own` kinds are pairs'. */
+static struct crateld_error *enter_type_kind(struct relink_builder *builder, uint32_t type, size_t own, uint32_t *ret)
+{
+    size_t i = own;
+    while (i < builder->kinds.count && builder->kinds.at[i].type != type)
+        i++;
+    *ret = (uint32_t)i;
+    if (i < builder->kinds.count)
+        return NULL;
+    return VEC_PUSH(&builder->kinds, (struct relink_kind_record){0, type, 1}) ? NULL : error_memory();
+}
+
+/* Gives the pairs that save most kinds of their own, and the others the kind of their type without an addend. */
 static struct crateld_error *choose_kinds(struct relink_builder *builder)
 {
-    uint32_t number = 0;
-    for (size_t i = 0; i < builder->relocs.count; i++) {
-        const struct relink_reloc *reloc = &builder->relocs.at[i];
-        TRY(enter_kind(builder, (struct relink_kind_record){reloc->addend, reloc->type, 0}, &number));
-        builder->kinds.at[number].count++;
+    size_t count = builder->pairs.count, own = 0;
+    struct pair **sorted AUTO_FREE = calloc(count + 1, sizeof *sorted);
+    if (!sorted)
+        return error_memory();
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &builder->pairs.at[i];
+    qsort(sorted, count, sizeof *sorted, compare_pairs);
+    while (own < count && own < KIND_LIMIT / 2 && saved_by(sorted[own]) > KIND_MIN_SAVED)
+        own++;
+    for (size_t i = 0; i < own; i++) {
+        sorted[i]->kind = (uint32_t)i;
+        if (!VEC_PUSH(&builder->kinds, (struct relink_kind_record){sorted[i]->addend, sorted[i]->type, 0}))
+            return error_memory();
     }
-    if (builder->kinds.count)
-        qsort(builder->kinds.at, builder->kinds.count, sizeof *builder->kinds.at, compare_kinds);
-    size_t kept = 0;
-    while (kept < builder->kinds.count && kept < KIND_LIMIT / 2 && saved_by(&builder->kinds.at[kept]) > KIND_MIN_SAVED)
-        kept++;
-    size_t counted = builder->kinds.count;
-    struct kind *pairs AUTO_FREE = STEAL_PTR(builder->kinds.at);
-    builder->kinds.count = builder->kinds.capacity = 0;
-    hash_index_deinit(&builder->kind_index);
-    for (size_t i = 0; i < kept; i++)
-        TRY(enter_kind(builder, pairs[i].record, &number));
-    for (size_t i = kept; i < counted; i++)
-        TRY(enter_kind(builder, (struct relink_kind_record){0, pairs[i].record.type, 1}, &number));
-    for (size_t i = 0; i < builder->kinds.count; i++)
-        TRY(put_bytes(&builder->parts[RELINK_PART_KINDS], &builder->kinds.at[i].record,
-                      sizeof(struct relink_kind_record)));
+    for (size_t i = own; i < count; i++)
+        TRY(enter_type_kind(builder, sorted[i]->type, own, &sorted[i]->kind));
     return NULL;
-}
-
-/* The kind that was chosen for `reloc`: its own pair of type and addend, or its type with any addend. */
-static uint32_t kind_of(const struct relink_builder *builder, const struct relink_reloc *reloc)
-{
-    uint32_t number = find_kind(builder, (struct relink_kind_record){reloc->addend, reloc->type, 0});
-    if (number == HASH_INDEX_NONE)
-        number = find_kind(builder, (struct relink_kind_record){0, reloc->type, 1});
-    assert(number != HASH_INDEX_NONE);
-    return number;
 }
 
 static struct crateld_error *encode_relocs(struct relink_builder *builder)
 {
-    struct byte_vec *out = &builder->parts[RELINK_PART_RELOCS];
+    struct byte_vec *out = &builder->encoded_relocs;
     for (uint32_t i = 0, place = 0; i < builder->relocs.count; i++) {
-        const struct relink_reloc *reloc = &builder->relocs.at[i];
-        const struct relink_section *section = &builder->sections.at[reloc->section];
+        const struct reloc *reloc = &builder->relocs.at[i];
+        const struct section *section = &builder->sections.at[reloc->section];
         if (i % RELINK_RELOCS_PER_BLOCK == 0) {
-            uint32_t off = (uint32_t)out->count;
-            TRY(put_bytes(&builder->parts[RELINK_PART_RELOC_BLOCKS], &off, sizeof off));
+            TRY(reserve_bytes(out, RELINK_RELOCS_PER_BLOCK * RELOC_MAX_SIZE));
+            if (!VEC_PUSH(&builder->reloc_blocks, (uint32_t)out->count))
+                return error_memory();
         }
-        if (i % RELINK_RELOCS_PER_BLOCK == 0 || i == section->first_reloc)
+        if (i % RELINK_RELOCS_PER_BLOCK == 0 || i == section->record.first_reloc)
             place = 0;
-        uint32_t kind = kind_of(builder, reloc);
-        uint8_t bytes[RELOC_MAX_SIZE];
-        uint32_t size = varint_write(bytes, kind);
-        size += varint_write(bytes + size, reloc->off - place);
-        size += varint_write(bytes + size, varint_fold((int64_t)reloc->symbol -
-                                                       (int64_t)builder->modules.at[section->module].first_symbol));
-        if (builder->kinds.at[kind].record.has_addend)
-            size += varint_write(bytes + size, varint_fold(reloc->addend));
-        TRY(put_bytes(out, bytes, size));
+        const struct pair *pair = &builder->pairs.at[reloc->pair];
+        uint8_t *at = out->at + out->count;
+        uint32_t size = varint_write(at, pair->kind);
+        size += varint_write(at + size, reloc->off - place);
+        size += varint_write(at + size, varint_fold((int64_t)reloc->symbol -
+                                                    (int64_t)builder->modules.at[section->module].first_symbol));
+        if (builder->kinds.at[pair->kind].has_addend)
+            size += varint_write(at + size, varint_fold(pair->addend));
+        out->count += size;
         place = reloc->off;
     }
     return NULL;
@@ -333,124 +424,54 @@ static struct crateld_error *list_pointees(struct relink_builder *builder)
     return NULL;
 }
 
-static struct crateld_error *lay_out_strings(struct relink_builder *builder)
-{
-    for (size_t i = 0; i < builder->modules.count; i++) {
-        TRY(string_pool_add(&builder->strings, builder->modules.at[i].path));
-        TRY(string_pool_add(&builder->strings, builder->modules.at[i].member));
-    }
-    for (size_t i = 0; i < builder->sections.count; i++)
-        TRY(string_pool_add(&builder->strings, builder->sections.at[i].name));
-    for (size_t i = 0; i < builder->symbols.count; i++)
-        TRY(string_pool_add(&builder->strings, builder->symbols.at[i].name));
-    TRY(string_pool_lay_out(&builder->strings));
-    return put_bytes(&builder->parts[RELINK_PART_STRINGS], builder->strings.bytes, builder->strings.size);
-}
-
-/* The offset of the next string, in the order of lay_out_strings(). */
-static uint32_t next_string(struct relink_builder *builder)
-{
-    return builder->strings.entries[builder->next_string++].off;
-}
-
-static struct crateld_error *encode_modules(struct relink_builder *builder)
-{
-    for (size_t i = 0; i < builder->modules.count; i++) {
-        const struct relink_module *module = &builder->modules.at[i];
-        uint32_t path = next_string(builder);
-        struct relink_module_record record = {
-            .hash = module->hash,
-            .path = path,
-            .member = next_string(builder),
-            .first_section = module->first_section,
-            .first_symbol = module->first_symbol,
-        };
-        TRY(put_bytes(&builder->parts[RELINK_PART_MODULES], &record, sizeof record));
-    }
-    return NULL;
-}
-
-static struct crateld_error *encode_sections(struct relink_builder *builder)
-{
-    for (size_t i = 0; i < builder->sections.count; i++) {
-        const struct relink_section *section = &builder->sections.at[i];
-        struct relink_section_record record = {
-            .hash = section->hash,
-            .name = next_string(builder),
-            .rva = section->rva,
-            .size = section->size,
-            .capacity = section->capacity,
-            .first_reloc = section->first_reloc,
-            .flags = (uint16_t)section->flags,
-            .align_log2 = section->align_log2,
-        };
-        TRY(put_bytes(&builder->parts[RELINK_PART_SECTIONS], &record, sizeof record));
-    }
-    return NULL;
-}
-
-/* The code of a binding in two bits. */
-static uint8_t binding_code(uint8_t binding)
-{
-    assert(binding <= STB_WEAK || binding == STB_GNU_UNIQUE);
-    return binding == STB_GNU_UNIQUE ? 3 : binding;
-}
-
-/* Writes the list of blocks with relocations against `symbol`, with its size before it. */
+/* Writes the list of blocks with relocations against symbol `number`, with its size before it. */
 static struct crateld_error *encode_pointees(struct relink_builder *builder, uint32_t number)
 {
-    struct byte_vec *out = &builder->parts[RELINK_PART_SYMBOLS];
-    const struct relink_symbol *symbol = &builder->symbols.at[number];
+    struct byte_vec *out = &builder->encoded_symbols;
+    const struct symbol *symbol = &builder->symbols.at[number];
     uint32_t begin = builder->pointee_first[number], end = builder->pointee_first[number + 1];
-    uint8_t *list AUTO_FREE = malloc((size_t)(end - begin) * VARINT_MAX_SIZE);
-    if (!list)
-        return error_memory();
+    size_t room = (size_t)(end - begin) * VARINT_MAX_SIZE;
+    TRY(reserve_bytes(out, room + VARINT_MAX_SIZE));
     uint32_t base = symbol->where == RELINK_IN_SECTION
-                        ? builder->sections.at[symbol->section].first_reloc / RELINK_RELOCS_PER_BLOCK
+                        ? builder->sections.at[symbol->section].record.first_reloc / RELINK_RELOCS_PER_BLOCK
                         : 0;
+    /* The list is made behind the room for its size, and moved when that is known. */
+    uint8_t *list = out->at + out->count + VARINT_MAX_SIZE;
     size_t size = varint_write(list, varint_fold((int64_t)builder->pointees[begin] - (int64_t)base));
     for (uint32_t i = begin + 1; i < end; i++)
         size += varint_write(list + size, builder->pointees[i] - builder->pointees[i - 1] - 1);
-    uint8_t size_bytes[VARINT_MAX_SIZE];
-    TRY(put_bytes(out, size_bytes, varint_write(size_bytes, size)));
-    return put_bytes(out, list, size);
-}
-
-/* Writes the set of refs and their values to `at`; returns the number of bytes. */
-static uint32_t write_refs(uint8_t *at, const struct relink_symbol *symbol, uint64_t set)
-{
-    uint32_t size = varint_write(at, set);
-    for (int ref = 0; ref < RELINK_REF_COUNT; ref++) {
-        if (set >> ref & 1)
-            size += varint_write(at + size, symbol->refs[ref]);
-    }
-    return size;
+    out->count += varint_write(out->at + out->count, size);
+    memmove(out->at + out->count, list, size);
+    out->count += size;
+    return NULL;
 }
 
 /* Writes symbol `number`; *section is that of the previous one in its block. */
 static struct crateld_error *encode_symbol(struct relink_builder *builder, uint32_t number, uint32_t *section)
 {
-    const struct relink_symbol *symbol = &builder->symbols.at[number];
+    struct byte_vec *out = &builder->encoded_symbols;
+    const struct symbol *symbol = &builder->symbols.at[number];
     bool has_pointees = builder->pointee_first[number] != builder->pointee_first[number + 1];
-    uint64_t set = 0;
-    for (int ref = 0; ref < RELINK_REF_COUNT; ref++)
-        set |= (uint64_t)(symbol->refs[ref] != RELINK_NONE) << ref;
     uint64_t shape = symbol->where | (uint64_t)symbol->flags << RELINK_SHAPE_FLAGS_SHIFT;
-    shape |= (set ? RELINK_SHAPE_HAS_REFS : 0) | (has_pointees ? RELINK_SHAPE_HAS_POINTEES : 0);
-    uint8_t bytes[SYMBOL_MAX_SIZE];
-    bytes[0] = (uint8_t)(symbol->type | binding_code(symbol->binding) << 4 | symbol->visibility << 6);
-    uint32_t size = 1 + varint_write(bytes + 1, shape);
-    size += varint_write(bytes + size, next_string(builder));
+    shape |= (symbol->refs ? RELINK_SHAPE_HAS_REFS : 0) | (has_pointees ? RELINK_SHAPE_HAS_POINTEES : 0);
+    TRY(reserve_bytes(out, SYMBOL_MAX_SIZE));
+    uint8_t *at = out->at + out->count;
+    at[0] = symbol->description;
+    uint32_t size = 1 + varint_write(at + 1, shape);
+    size += varint_write(at + size, builder->strings.entries[symbol->name].off);
     if (symbol->where == RELINK_IN_SECTION) {
         assert(symbol->section < builder->sections.count);
-        size += varint_write(bytes + size, varint_fold((int64_t)symbol->section - (int64_t)*section));
+        size += varint_write(at + size, varint_fold((int64_t)symbol->section - (int64_t)*section));
         *section = symbol->section;
     }
-    size += varint_write(bytes + size, symbol->value);
-    size += varint_write(bytes + size, symbol->size);
-    if (set)
-        size += write_refs(bytes + size, symbol, set);
-    TRY(put_bytes(&builder->parts[RELINK_PART_SYMBOLS], bytes, size));
+    size += varint_write(at + size, symbol->value);
+    size += varint_write(at + size, symbol->size);
+    if (symbol->refs) {
+        size += varint_write(at + size, symbol->refs);
+        for (int i = 0; i < __builtin_popcount(symbol->refs); i++)
+            size += varint_write(at + size, builder->refs.at[symbol->first_ref + (uint32_t)i]);
+    }
+    out->count += size;
     return has_pointees ? encode_pointees(builder, number) : NULL;
 }
 
@@ -458,8 +479,8 @@ static struct crateld_error *encode_symbols(struct relink_builder *builder)
 {
     for (uint32_t i = 0, section = 0; i < builder->symbols.count; i++) {
         if (i % RELINK_SYMBOLS_PER_BLOCK == 0) {
-            uint32_t off = (uint32_t)builder->parts[RELINK_PART_SYMBOLS].count;
-            TRY(put_bytes(&builder->parts[RELINK_PART_SYMBOL_BLOCKS], &off, sizeof off));
+            if (!VEC_PUSH(&builder->symbol_blocks, (uint32_t)builder->encoded_symbols.count))
+                return error_memory();
             section = 0;
         }
         TRY(encode_symbol(builder, i, &section));
@@ -467,40 +488,36 @@ static struct crateld_error *encode_symbols(struct relink_builder *builder)
     return NULL;
 }
 
-/* A symbol that can be found by its name. */
-struct named {
-    uint64_t hash;
-    uint32_t symbol;
-};
-
-static int compare_named(const void *left, const void *right)
+/* Sorts the symbols that can be found by their names. */
+static struct crateld_error *sort_names(struct relink_builder *builder)
 {
-    const struct named *a = left, *b = right;
-    if (a->hash != b->hash)
-        return a->hash < b->hash ? -1 : 1;
-    return a->symbol < b->symbol ? -1 : a->symbol > b->symbol;
-}
-
-static struct crateld_error *encode_names(struct relink_builder *builder)
-{
-    struct named *named AUTO_FREE = calloc(builder->symbols.count + 1, sizeof *named);
-    if (!named)
+    builder->names = calloc(builder->symbols.count + 1, sizeof *builder->names);
+    if (!builder->names)
         return error_memory();
-    size_t count = 0;
     for (uint32_t i = 0; i < builder->symbols.count; i++) {
-        const struct relink_symbol *symbol = &builder->symbols.at[i];
-        if (symbol->binding && *symbol->name)
-            named[count++] = (struct named){hash_string(symbol->name), i};
+        const struct symbol *symbol = &builder->symbols.at[i];
+        const struct string_pool_entry *name = &builder->strings.entries[symbol->name];
+        bool is_local = !(symbol->description >> 4 & 3);
+        if (!is_local && name->length)
+            builder->names[builder->name_count++] = (struct keyed){hash_bytes(name->text, name->length), i};
     }
-    qsort(named, count, sizeof *named, compare_named);
-    for (size_t i = 0; i < count; i++)
-        TRY(put_bytes(&builder->parts[RELINK_PART_NAMES], &named[i].symbol, sizeof named[i].symbol));
-    return NULL;
+    return radix_sort(builder->names, builder->name_count) ? NULL : error_memory();
 }
 
-/* Puts the header and the parts one behind the other. */
-static struct crateld_error *assemble(struct relink_builder *builder, struct span *ret)
+/* Where each part lies. */
+static struct crateld_error *place_parts(struct relink_builder *builder)
 {
+    const uint64_t sizes[RELINK_PART_COUNT] = {
+        [RELINK_PART_MODULES] = builder->modules.count * sizeof(struct relink_module_record),
+        [RELINK_PART_SECTIONS] = builder->sections.count * sizeof(struct relink_section_record),
+        [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.count * sizeof(uint32_t),
+        [RELINK_PART_SYMBOLS] = builder->encoded_symbols.count,
+        [RELINK_PART_KINDS] = builder->kinds.count * sizeof(struct relink_kind_record),
+        [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.count * sizeof(uint32_t),
+        [RELINK_PART_RELOCS] = builder->encoded_relocs.count,
+        [RELINK_PART_NAMES] = builder->name_count * sizeof(uint32_t),
+        [RELINK_PART_STRINGS] = builder->strings.size,
+    };
     struct relink_header header = {
         .magic = RELINK_MAGIC,
         .version = RELINK_VERSION,
@@ -511,35 +528,63 @@ static struct crateld_error *assemble(struct relink_builder *builder, struct spa
     uint64_t end = sizeof header;
     for (int part = 0; part < RELINK_PART_COUNT; part++) {
         end = (end + 7) & ~UINT64_C(7);
-        if (end + builder->parts[part].count > UINT32_MAX)
+        if (end + sizes[part] > UINT32_MAX)
             return error_create(CRATELD_ERROR_RANGE, "the relink section would take more than 4 GiB");
-        header.parts[part] = (struct relink_part){(uint32_t)end, (uint32_t)builder->parts[part].count};
-        end += builder->parts[part].count;
+        header.parts[part] = (struct relink_part){(uint32_t)end, (uint32_t)sizes[part]};
+        end += sizes[part];
     }
     header.size = end;
-    builder->bytes = calloc(end, 1);
-    if (!builder->bytes)
-        return error_memory();
-    memcpy(builder->bytes, &header, sizeof header);
-    for (int part = 0; part < RELINK_PART_COUNT; part++) {
-        if (builder->parts[part].count)
-            memcpy(builder->bytes + header.parts[part].off, builder->parts[part].at, builder->parts[part].count);
-    }
-    *ret = (struct span){builder->bytes, (size_t)end};
+    builder->header = header;
     return NULL;
 }
 
-struct crateld_error *relink_builder_finish(struct relink_builder *builder, struct span *ret)
+struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret)
 {
     TRY(order_relocs(builder));
     TRY(choose_kinds(builder));
     TRY(encode_relocs(builder));
     TRY(list_pointees(builder));
-    TRY(lay_out_strings(builder));
-    /* From here on strings are taken in the order in which they were added: modules, sections, symbols. */
-    TRY(encode_modules(builder));
-    TRY(encode_sections(builder));
+    free(STEAL_PTR(builder->relocs.at)); /* by now they are all encoded */
+    TRY(string_pool_lay_out(&builder->strings));
     TRY(encode_symbols(builder));
-    TRY(encode_names(builder));
-    return assemble(builder, ret);
+    TRY(sort_names(builder));
+    TRY(place_parts(builder));
+    *ret = (size_t)builder->header.size;
+    return NULL;
+}
+
+static void write_records(const struct relink_builder *builder, uint8_t *at)
+{
+    const struct string_pool_entry *strings = builder->strings.entries;
+    uint8_t *modules = at + builder->header.parts[RELINK_PART_MODULES].off;
+    uint8_t *sections = at + builder->header.parts[RELINK_PART_SECTIONS].off;
+    for (size_t i = 0; i < builder->modules.count; i++) {
+        struct relink_module_record record = builder->modules.at[i];
+        record.path = strings[record.path].off;
+        record.member = strings[record.member].off;
+        memcpy(modules + i * sizeof record, &record, sizeof record);
+    }
+    for (size_t i = 0; i < builder->sections.count; i++) {
+        struct relink_section_record record = builder->sections.at[i].record;
+        record.name = strings[record.name].off;
+        memcpy(sections + i * sizeof record, &record, sizeof record);
+    }
+}
+
+void relink_builder_write(const struct relink_builder *builder, uint8_t *at)
+{
+    const void *parts[RELINK_PART_COUNT] = {
+        [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.at, [RELINK_PART_SYMBOLS] = builder->encoded_symbols.at,
+        [RELINK_PART_KINDS] = builder->kinds.at,                 [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.at,
+        [RELINK_PART_RELOCS] = builder->encoded_relocs.at,
+    };
+    memcpy(at, &builder->header, sizeof builder->header);
+    for (int part = 0; part < RELINK_PART_COUNT; part++)
+        if (parts[part])
+            memcpy(at + builder->header.parts[part].off, parts[part], builder->header.parts[part].size);
+    write_records(builder, at);
+    uint8_t *names = at + builder->header.parts[RELINK_PART_NAMES].off;
+    for (size_t i = 0; i < builder->name_count; i++)
+        memcpy(names + i * sizeof(uint32_t), &builder->names[i].number, sizeof(uint32_t));
+    string_pool_write(&builder->strings, at + builder->header.parts[RELINK_PART_STRINGS].off);
 }

@@ -7,8 +7,10 @@
 #ifndef RELOC_RELINK_BUILDER_H
 #define RELOC_RELINK_BUILDER_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/error.h"
-#include "base/span.h"
 #include "reloc/relink.h"
 
 struct relink_builder;
@@ -16,11 +18,11 @@ struct relink_builder;
 /* A builder with nothing in it. Error: MEMORY. */
 MUST_CHECK struct crateld_error *relink_builder_create(struct relink_builder **ret);
 
-/* Releases it, and the bytes that it made; NULL is allowed. */
+/* Releases it; NULL is allowed. */
 void relink_builder_destroy(struct relink_builder *builder);
 
 /* Adds a module and, in the two functions after it, a section and a symbol of the module that was added last.
- * Records are copied; their strings are borrowed until relink_builder_finish() returned. The number of what
+ * Records are copied; their strings are borrowed until relink_builder_write() returned. The number of what
  * was added, counted from 0, goes to *ret, which may be NULL. Errors: MEMORY; RANGE, with 2^32 - 1 of them.
  */
 MUST_CHECK struct crateld_error *relink_builder_add_module(struct relink_builder *builder,
@@ -34,9 +36,14 @@ MUST_CHECK struct crateld_error *relink_builder_add_symbol(struct relink_builder
 MUST_CHECK struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder,
                                                           const struct relink_reloc *reloc);
 
-/* Sets *ret to the section's bytes, owned by the builder. Afterwards the builder only waits to be destroyed.
- * Errors: MEMORY; RANGE, when it takes 4 GiB. Cost: sorting names, and relocations where they were not added
- * in order. */
-MUST_CHECK struct crateld_error *relink_builder_finish(struct relink_builder *builder, struct span *ret);
+/* Makes room for `count` further relocations, for who knows how many there are. Error: MEMORY. */
+MUST_CHECK struct crateld_error *relink_builder_reserve_relocs(struct relink_builder *builder, size_t count);
+
+/* Ends the adding, and sets *ret to the section's size in bytes. Errors: MEMORY; RANGE, when it takes 4 GiB. Cost:
+ * sorting names, and relocations where they were not added in order. */
+MUST_CHECK struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret);
+
+/* Writes the finished section to `at`: that many bytes, which are zero. */
+void relink_builder_write(const struct relink_builder *builder, uint8_t *at);
 
 #endif

@@ -1,49 +1,68 @@
+#define _GNU_SOURCE
 #include "reloc/string_pool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/radix.h"
 #include "base/vec.h"
 
 void string_pool_init(struct string_pool *pool)
 {
     *pool = (struct string_pool){0};
+    hash_index_init(&pool->index);
 }
 
 void string_pool_deinit(struct string_pool *pool)
 {
     free(pool->entries);
-    free(pool->bytes);
+    hash_index_deinit(&pool->index);
     *pool = (struct string_pool){0};
 }
 
-static uint64_t tail_of(const char *text, size_t length)
+struct crateld_error *string_pool_add(struct string_pool *pool, const char *text, uint32_t *ret)
 {
-    uint64_t tail = 0;
-    for (size_t i = 0; i < 8; i++)
-        tail = tail << 8 | (i < length ? (uint8_t)text[length - 1 - i] : 0);
-    return tail;
-}
-
-struct crateld_error *string_pool_add(struct string_pool *pool, const char *text)
-{
-    size_t length = strlen(text);
+    size_t length = strlen(text), cursor = 0;
+    uint64_t hash = hash_bytes(text, length);
+    uint32_t number;
+    while ((number = hash_index_next(&pool->index, hash, &cursor)) != HASH_INDEX_NONE)
+        if (pool->entries[number].length == length && !memcmp(pool->entries[number].text, text, length)) {
+            *ret = number;
+            return NULL;
+        }
     if (length >= UINT32_MAX)
         return error_create(CRATELD_ERROR_RANGE, "a name of %zu bytes", length);
-    struct string_pool_entry entry = {.text = text, .length = (uint32_t)length, .tail = tail_of(text, length)};
-    if (!vec_grow((void **)&pool->entries, &pool->capacity, pool->count, 1, sizeof entry))
+    struct string_pool_entry entry = {.text = text, .length = (uint32_t)length};
+    if (!vec_grow((void **)&pool->entries, &pool->capacity, pool->count, 1, sizeof entry) ||
+        !hash_index_add(&pool->index, hash))
         return error_memory();
+    *ret = (uint32_t)pool->count;
     pool->entries[pool->count++] = entry;
     return NULL;
 }
 
-/* Orders strings by their bytes from the last to the first, longer ones before those that are their ends. */
-static int compare_tails(const void *left, const void *right)
+/* The last eight bytes, the last one highest, inverted: what most comparisons end with. */
+static uint64_t tail_key(const struct string_pool_entry *entry)
 {
-    const struct string_pool_entry *a = *(struct string_pool_entry *const *)left;
-    const struct string_pool_entry *b = *(struct string_pool_entry *const *)right;
-    if (a->tail != b->tail)
-        return a->tail < b->tail ? 1 : -1;
+    uint64_t tail = 0;
+    if (entry->length >= 8) {
+        memcpy(&tail, entry->text + entry->length - 8, 8);
+        return ~tail;
+    }
+    for (uint32_t i = 0; i < 8; i++)
+        tail = tail << 8 | (i < entry->length ? (uint8_t)entry->text[entry->length - 1 - i] : 0);
+    return ~tail;
+}
+
+/* Orders strings with the same last eight bytes by the others, from the last to the first, longer ones before those
+ * that are their ends. */
+static int compare_rests(const void *left, const void *right, void *pool)
+{
+    const struct string_pool_entry *entries = ((const struct string_pool *)pool)->entries;
+    const struct string_pool_entry *a = &entries[((const struct keyed *)left)->number];
+    const struct string_pool_entry *b = &entries[((const struct keyed *)right)->number];
     uint32_t common = a->length < b->length ? a->length : b->length;
     for (uint32_t i = 8; i < common; i++) {
         uint8_t byte_a = (uint8_t)a->text[a->length - 1 - i], byte_b = (uint8_t)b->text[b->length - 1 - i];
@@ -59,14 +78,13 @@ static bool is_end_of(const struct string_pool_entry *end, const struct string_p
            memcmp(whole->text + whole->length - end->length, end->text, end->length) == 0;
 }
 
-/* Gives each entry its place, in sorted order: a string that is no end of the one before it starts a new one.
- * Sets *size. */
-static struct crateld_error *place_strings(struct string_pool_entry **sorted, size_t count, uint32_t *size)
+/* Gives each entry its place, in sorted order: a string that is no end of the one before it starts a new one. */
+static struct crateld_error *place_strings(struct string_pool *pool, const struct keyed *sorted)
 {
     uint64_t end = 1;
     const struct string_pool_entry *whole = NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct string_pool_entry *entry = sorted[i];
+    for (size_t i = 0; i < pool->count; i++) {
+        struct string_pool_entry *entry = &pool->entries[sorted[i].number];
         if (!entry->length) {
             entry->off = 0;
         } else if (whole && is_end_of(entry, whole)) {
@@ -79,23 +97,30 @@ static struct crateld_error *place_strings(struct string_pool_entry **sorted, si
         if (end > UINT32_MAX)
             return error_create(CRATELD_ERROR_RANGE, "names take more than 4 GiB");
     }
-    *size = (uint32_t)end;
+    pool->size = (uint32_t)end;
     return NULL;
 }
 
 struct crateld_error *string_pool_lay_out(struct string_pool *pool)
 {
-    struct string_pool_entry **sorted AUTO_FREE = calloc(pool->count + 1, sizeof *sorted);
+    struct keyed *sorted AUTO_FREE = calloc(pool->count + 1, sizeof *sorted);
     if (!sorted)
         return error_memory();
     for (size_t i = 0; i < pool->count; i++)
-        sorted[i] = &pool->entries[i];
-    qsort(sorted, pool->count, sizeof *sorted, compare_tails);
-    TRY(place_strings(sorted, pool->count, &pool->size));
-    pool->bytes = calloc(pool->size, 1);
-    if (!pool->bytes)
+        sorted[i] = (struct keyed){tail_key(&pool->entries[i]), (uint32_t)i};
+    if (!radix_sort(sorted, pool->count))
         return error_memory();
+    for (size_t i = 0, end; i < pool->count; i = end) {
+        for (end = i + 1; end < pool->count && sorted[end].key == sorted[i].key; end++)
+            ;
+        if (end - i > 1)
+            qsort_r(sorted + i, end - i, sizeof *sorted, compare_rests, pool);
+    }
+    return place_strings(pool, sorted);
+}
+
+void string_pool_write(const struct string_pool *pool, uint8_t *at)
+{
     for (size_t i = 0; i < pool->count; i++)
-        memcpy(pool->bytes + pool->entries[i].off, pool->entries[i].text, pool->entries[i].length);
-    return NULL;
+        memcpy(at + pool->entries[i].off, pool->entries[i].text, pool->entries[i].length);
 }

@@ -6,32 +6,34 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/span.h"
+#include "base/hash_index.h"
 
 struct string_pool_entry {
-    const char *text; /* borrowed until the pool was laid out */
+    const char *text; /* borrowed while the pool is used */
     uint32_t length;
-    uint32_t off;
-    uint64_t tail; /* the last eight bytes, the last one highest: what most comparisons end with */
+    uint32_t off; /* set by string_pool_lay_out() */
 };
 
 struct string_pool {
-    struct string_pool_entry *entries; /* owned; in the order in which they were added */
+    struct string_pool_entry *entries; /* owned; each string once */
     size_t count;
     size_t capacity;
-    uint8_t *bytes; /* owned; set by string_pool_lay_out() */
-    uint32_t size;
+    struct hash_index index; /* of the entries */
+    uint32_t size;           /* bytes of the table; set by string_pool_lay_out() */
 };
 
 /* An empty pool, and the release of one. */
 void string_pool_init(struct string_pool *pool);
 void string_pool_deinit(struct string_pool *pool);
 
-/* Adds `text`, whose number is the count of strings added before. Error: MEMORY. */
-MUST_CHECK struct crateld_error *string_pool_add(struct string_pool *pool, const char *text);
+/* Adds `text`, and sets *ret to the number of its entry. Errors: MEMORY; RANGE, for a string of 4 GiB. */
+MUST_CHECK struct crateld_error *string_pool_add(struct string_pool *pool, const char *text, uint32_t *ret);
 
-/* Sets `bytes` and each entry's `off`. The first byte and the last one are NUL; the empty string is at 0.
+/* Sets `size` and each entry's `off`. The first byte and the last one are NUL; the empty string is at 0.
  * Deterministic. Cost: sorting. Errors: MEMORY; RANGE, when it takes 4 GiB. */
 MUST_CHECK struct crateld_error *string_pool_lay_out(struct string_pool *pool);
+
+/* Writes the table to `at`, `size` bytes that are zero. */
+void string_pool_write(const struct string_pool *pool, uint8_t *at);
 
 #endif

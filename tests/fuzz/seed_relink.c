@@ -1,6 +1,8 @@
 /* Writes a relink section with some of everything to stdout: what fuzz_relink begins with. */
 #include <elf.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "reloc/relink_builder.h"
@@ -36,7 +38,7 @@ static struct crateld_error *add_module(struct relink_builder *builder, uint32_t
     return NULL;
 }
 
-static struct crateld_error *build(struct relink_builder *builder, struct span *ret)
+static struct crateld_error *build(struct relink_builder *builder, size_t *ret)
 {
     TRY(add_module(builder, 0));
     TRY(add_module(builder, 1));
@@ -54,11 +56,15 @@ static struct crateld_error *build(struct relink_builder *builder, struct span *
 int main(void)
 {
     struct relink_builder *builder = NULL;
-    struct span bytes = {0};
+    size_t size = 0;
     struct crateld_error *error = relink_builder_create(&builder);
     if (!error)
-        error = build(builder, &bytes);
-    bool is_written = !error && fwrite(bytes.data, 1, bytes.size, stdout) == bytes.size;
+        error = build(builder, &size);
+    uint8_t *bytes = error ? NULL : calloc(size, 1);
+    if (bytes)
+        relink_builder_write(builder, bytes);
+    bool is_written = bytes && fwrite(bytes, 1, size, stdout) == size;
+    free(bytes);
     crateld_error_destroy(error);
     relink_builder_destroy(builder);
     return !is_written;

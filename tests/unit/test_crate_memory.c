@@ -40,13 +40,16 @@ static struct crateld_error *add_records(struct relink_builder *builder)
 static struct crateld_error *build(struct span *ret)
 {
     struct relink_builder *builder = NULL;
-    struct span bytes = {0};
+    size_t size = 0;
     TRY(relink_builder_create(&builder));
     struct crateld_error *error = add_records(builder);
     if (!error)
-        error = relink_builder_finish(builder, &bytes);
-    if (!error && ret)
-        *ret = (struct span){memcpy(malloc(bytes.size), bytes.data, bytes.size), bytes.size};
+        error = relink_builder_finish(builder, &size);
+    if (!error && ret) {
+        uint8_t *bytes = calloc(size, 1);
+        relink_builder_write(builder, bytes);
+        *ret = (struct span){bytes, size};
+    }
     relink_builder_destroy(builder);
     return error;
 }

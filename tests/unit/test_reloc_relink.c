@@ -122,7 +122,7 @@ static void random_contents(uint64_t seed)
 static struct span build_given(void)
 {
     struct relink_builder *builder;
-    struct span bytes;
+    size_t size;
     uint32_t number;
     require_success(relink_builder_create(&builder));
     for (uint32_t m = 0; m < given.module_count; m++) {
@@ -138,12 +138,12 @@ static struct span build_given(void)
     }
     for (uint32_t i = 0; i < given.reloc_count; i++)
         require_success(relink_builder_add_reloc(builder, &given.relocs[i]));
-    require_success(relink_builder_finish(builder, &bytes));
-    uint8_t *copy = malloc(bytes.size);
-    cr_assert_not_null(copy);
-    memcpy(copy, bytes.data, bytes.size);
+    require_success(relink_builder_finish(builder, &size));
+    uint8_t *bytes = calloc(size, 1);
+    cr_assert_not_null(bytes);
+    relink_builder_write(builder, bytes);
     relink_builder_destroy(builder);
-    return (struct span){copy, bytes.size};
+    return (struct span){bytes, size};
 }
 
 static void require_same_modules(const struct relink_view *view)
