@@ -243,13 +243,6 @@ static bool is_kept(const struct fde *fde)
     return fde->target && fde->target->is_live;
 }
 
-static struct crateld_error *scan_entry(struct link *link, struct link_section *section, uint32_t first, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        TRY(link_scan_reloc(link, section, &section->relocs[first + i]));
-    return NULL;
-}
-
 struct crateld_error *link_eh_frame_scan(struct link *link)
 {
     struct link_eh_frame *eh = link->eh_frame;
@@ -258,12 +251,12 @@ struct crateld_error *link_eh_frame_scan(struct link *link)
         const struct fde *fde = &eh->fdes.at[i];
         if (!is_kept(fde))
             continue;
-        TRY(scan_entry(link, fde->section, fde->first_reloc, fde->reloc_count));
+        TRY(link_scan_relocs(link, fde->section, fde->first_reloc, fde->reloc_count));
         struct cie *cie = &eh->cies.at[eh->cies.at[fde->cie].same_as];
         if (cie->is_used)
             continue;
         cie->is_used = true;
-        TRY(scan_entry(link, cie->section, cie->first_reloc, cie->reloc_count));
+        TRY(link_scan_relocs(link, cie->section, cie->first_reloc, cie->reloc_count));
     }
     return NULL;
 }
@@ -380,8 +373,8 @@ static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct 
 {
     memcpy(image + rva, section->data.data + off, size);
     for (uint32_t i = 0; i < reloc_count; i++) {
-        const Elf64_Rela *reloc = &section->relocs[first_reloc + i];
-        link_emit_reloc(link, section, reloc, image + rva + (reloc->r_offset - off), rva + (reloc->r_offset - off));
+        uint64_t place = rva + (section->relocs[first_reloc + i].r_offset - off);
+        link_emit_reloc(link, section, first_reloc + i, image + place, place);
     }
 }
 

@@ -110,10 +110,27 @@ static void put(struct link *link, const struct link_section *section, const Elf
                                        (unsigned long long)(excess < 0 ? -excess : excess)));
 }
 
-void link_emit_reloc(struct link *link, struct link_section *section, const Elf64_Rela *reloc, uint8_t *place,
-                     uint64_t rva)
+/* Runs a relocation of which nothing but the symbol's place matters: most are such. */
+static void emit_plain(struct link *link, const struct link_section *section, const Elf64_Rela *reloc, uint8_t *place,
+                       uint64_t rva)
 {
+    bool is_moving;
+    struct link_reference ref = {
+        .howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info)),
+        .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
+        .action = LINK_ACTION_VALUE,
+    };
+    put(link, section, reloc, &ref, place, formula_value(link, &ref, reloc->r_addend, rva, &is_moving));
+}
+
+void link_emit_reloc(struct link *link, struct link_section *section, uint32_t number, uint8_t *place, uint64_t rva)
+{
+    const Elf64_Rela *reloc = &section->relocs[number];
     struct link_reference ref;
+    if (section->decisions[number] == LINK_ACTION_VALUE && !section->is_toc && !link->patch) {
+        emit_plain(link, section, reloc, place, rva);
+        return;
+    }
     struct crateld_error *error = link_reference_of(link, section, reloc, rva, &ref);
     if (error) {
         link_report(link, error);
@@ -174,7 +191,7 @@ static void emit_section(struct link *link, struct link_section *section, uint8_
         memcpy(image + rva, section->data.data, section->data.size);
     for (uint32_t i = 0; i < section->reloc_count; i++) {
         uint64_t place = link_place_rva(section, section->relocs[i].r_offset);
-        link_emit_reloc(link, section, &section->relocs[i], image + place, place);
+        link_emit_reloc(link, section, i, image + place, place);
     }
 }
 

@@ -11,8 +11,7 @@ MUST_CHECK struct crateld_error *link_emit(struct link *link, uint8_t *image);
 /* Writes the sections that are not loaded, such as DWARF, to their places in the file. */
 void link_emit_debug(struct link *link, uint8_t *file);
 
-/* Runs one relocation of the live, loaded `section` at `place`, which has the rva `rva`. Faults are reported. */
-void link_emit_reloc(struct link *link, struct link_section *section, const Elf64_Rela *reloc, uint8_t *place,
-                     uint64_t rva);
+/* Runs relocation `number` of the live, loaded `section` at `place`, which has the rva `rva`. Faults are reported. */
+void link_emit_reloc(struct link *link, struct link_section *section, uint32_t number, uint8_t *place, uint64_t rva);
 
 #endif

@@ -43,6 +43,7 @@ struct link_section {
     uint64_t size;              /* bytes in the output, less merging */
     uint64_t flags;             /* SHF_* */
     const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset once the scan has begun */
+    uint8_t *decisions;         /* in the link's arena; what the scan decided of each relocation: linker/scan.h */
     uint32_t reloc_count;
     uint32_t index; /* in its object's section header table */
     uint32_t type;  /* SHT_* */

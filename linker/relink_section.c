@@ -282,9 +282,9 @@ static struct crateld_error *add_module(struct link *link, struct relink_builder
 }
 
 /* The type under which a relocation was applied. */
-static uint32_t applied_type(const struct link *link, const struct link_reference *ref, const Elf64_Rela *reloc)
+static uint32_t applied_type(const struct link *link, uint8_t action, const Elf64_Rela *reloc)
 {
-    switch (ref->action) {
+    switch (action) {
     case LINK_ACTION_RELAX_LOAD:
         return link->machine->type_relative;
     case LINK_ACTION_RELAX_CALL:
@@ -296,46 +296,51 @@ static uint32_t applied_type(const struct link *link, const struct link_referenc
     }
 }
 
-static struct crateld_error *add_reloc(struct link *link, struct relink_builder *builder, struct link_section *section,
-                                       const Elf64_Rela *reloc)
+static struct crateld_error *add_reloc(const struct link *link, struct relink_builder *builder,
+                                       const struct link_section *section, uint32_t number)
 {
-    struct link_reference ref;
-    TRY(link_reference_of(link, section, reloc, LINK_PEEKING, &ref));
-    if (ref.action == LINK_ACTION_NONE || ref.action == LINK_ACTION_TLS_DESC_CALL || !ref.symbol->relink)
+    const Elf64_Rela *reloc = &section->relocs[number];
+    const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    uint8_t action = section->decisions[number] & LINK_DECISION_ACTION;
+    if (action == LINK_ACTION_NONE || action == LINK_ACTION_TLS_DESC_CALL || !symbol->relink)
         return NULL;
     int shift =
-        ref.action == LINK_ACTION_RELAX_CALL ? link->machine->relax_branch_shift(section->data, reloc->r_offset) : 0;
+        action == LINK_ACTION_RELAX_CALL ? link->machine->relax_branch_shift(section->data, reloc->r_offset) : 0;
     uint64_t off = section->is_reversed ? section->size - 8 - reloc->r_offset : reloc->r_offset;
     struct relink_reloc record = {
         .section = section->relink,
         .off = (uint32_t)(off + (uint64_t)(int64_t)shift),
-        .symbol = ref.symbol->relink - 1,
-        .type = applied_type(link, &ref, reloc),
+        .symbol = symbol->relink - 1,
+        .type = applied_type(link, action, reloc),
         .addend = reloc->r_addend,
     };
-    const struct link_section *target = ref.symbol->section;
-    if (ref.symbol->type == STT_SECTION && ref.symbol->state == LINK_SYMBOL_DEFINED && target->merge) {
+    const struct link_section *target = symbol->section;
+    if (symbol->type == STT_SECTION && symbol->state == LINK_SYMBOL_DEFINED && target->merge) {
         uint64_t merged_off;
-        target = link_merge_find(target, ref.symbol->value + (uint64_t)reloc->r_addend, &merged_off);
+        target = link_merge_find(target, symbol->value + (uint64_t)reloc->r_addend, &merged_off);
         record.symbol = target->relink_symbol - 1;
         record.addend = (int64_t)merged_off;
     }
     return relink_builder_add_reloc(builder, &record);
 }
 
+static struct crateld_error *add_section_relocs(const struct link *link, struct relink_builder *builder,
+                                                const struct link_section *section)
+{
+    for (uint32_t i = 0; i < section->reloc_count; i++)
+        TRY(add_reloc(link, builder, section, i));
+    return NULL;
+}
+
 static struct crateld_error *add_relocs(struct link *link, struct relink_builder *builder)
 {
     for (size_t i = 0; i < link->own_sections.count; i++)
-        for (uint32_t j = 0; j < link->own_sections.at[i]->reloc_count; j++)
-            TRY(add_reloc(link, builder, link->own_sections.at[i], &link->own_sections.at[i]->relocs[j]));
+        TRY(add_section_relocs(link, builder, link->own_sections.at[i]));
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++) {
-            struct link_section *section = &object->sections[k];
-            if (!is_placed(section) || !(section->flags & SHF_ALLOC))
-                continue;
-            for (uint32_t j = 0; j < section->reloc_count; j++)
-                TRY(add_reloc(link, builder, section, &section->relocs[j]));
+            if (is_placed(&object->sections[k]) && (object->sections[k].flags & SHF_ALLOC))
+                TRY(add_section_relocs(link, builder, &object->sections[k]));
         }
     }
     return NULL;

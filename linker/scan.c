@@ -12,7 +12,7 @@ struct scanning {
     struct link *link;
     struct link_section *section;
     const Elf64_Rela *reloc;
-    uint64_t rva; /* of the place; or LINK_SCANNING, LINK_PEEKING */
+    uint64_t rva; /* of the place; or LINK_SCANNING */
     struct link_reference *ref;
 };
 
@@ -228,8 +228,6 @@ static struct crateld_error *add_fixup(const struct scanning *s, struct link_sym
 {
     struct link_loader_place fixup = {s->rva, symbol, s->reloc->r_addend, kind};
     s->ref->action = LINK_ACTION_LOADER;
-    if (s->rva == LINK_PEEKING)
-        return NULL;
     if (s->rva != LINK_SCANNING)
         return VEC_PUSH(&s->link->fixups, fixup) ? NULL : error_memory();
     if (s->section->flags & SHF_EXECINSTR)
@@ -265,8 +263,6 @@ static struct crateld_error *add_data_reloc(const struct scanning *s)
     struct link_loader_place place = {s->rva, symbol, s->reloc->r_addend, 0};
     s->ref->action = LINK_ACTION_LOADER;
     TRY(need_address(s->link, symbol, &s->ref->slot));
-    if (s->rva == LINK_PEEKING)
-        return NULL;
     if (s->rva != LINK_SCANNING)
         return VEC_PUSH(&s->link->data_relocs, place) ? NULL : error_memory();
     s->link->data_reloc_count++;
@@ -643,21 +639,27 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
     }
 }
 
-struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section, const Elf64_Rela *reloc)
+struct crateld_error *link_scan_relocs(struct link *link, struct link_section *section, uint32_t first, uint32_t count)
 {
-    struct link_reference ref;
-    struct crateld_error *error = link_reference_of(link, section, reloc, LINK_SCANNING, &ref);
-    if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
-        return error;
-    link_report(link, error);
+    if (!section->decisions && count) {
+        section->decisions = arena_alloc(&link->arena, section->reloc_count);
+        if (!section->decisions)
+            return error_memory();
+    }
+    for (uint32_t i = first; i < first + count; i++) {
+        struct link_reference ref;
+        struct crateld_error *error = link_reference_of(link, section, &section->relocs[i], LINK_SCANNING, &ref);
+        if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
+            return error;
+        link_report(link, error);
+        section->decisions[i] = ref.action | (ref.has_own_fixup ? LINK_DECISION_HAS_OWN_FIXUP : 0);
+    }
     return NULL;
 }
 
 static struct crateld_error *scan_section(struct link *link, struct link_section *section)
 {
-    for (uint32_t i = 0; i < section->reloc_count; i++)
-        TRY(link_scan_reloc(link, section, &section->relocs[i]));
-    return NULL;
+    return link_scan_relocs(link, section, 0, section->reloc_count);
 }
 
 /* Finds the imported functions whose address position-dependent code of this crate takes directly: for all of the crate

@@ -42,8 +42,10 @@ MUST_CHECK struct crateld_error *link_scan(struct link *link);
 
 /* In place of an rva: nothing has an address yet. */
 #define LINK_SCANNING UINT64_MAX
-/* Likewise: nothing is made or listed, for who only wants to know what was decided. */
-#define LINK_PEEKING (UINT64_MAX - 1)
+
+/* What the scan noted of each relocation that it went over: its action, and whether it takes more than that to emit it.
+ */
+enum { LINK_DECISION_ACTION = 0x7f, LINK_DECISION_HAS_OWN_FIXUP = 0x80 };
 
 /* What `reloc` of the live, allocated `section` means. With LINK_SCANNING for the place's rva it makes what
  * is needed; with the place's rva, in emission, it finds the same again and lists the place for the loader.
@@ -51,9 +53,9 @@ MUST_CHECK struct crateld_error *link_scan(struct link *link);
 MUST_CHECK struct crateld_error *link_reference_of(struct link *link, struct link_section *section,
                                                    const Elf64_Rela *reloc, uint64_t rva, struct link_reference *ret);
 
-/* Scans one relocation; reports its faults. Error: MEMORY. */
-MUST_CHECK struct crateld_error *link_scan_reloc(struct link *link, struct link_section *section,
-                                                 const Elf64_Rela *reloc);
+/* Scans `count` relocations from number `first` on; reports their faults. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_scan_relocs(struct link *link, struct link_section *section, uint32_t first,
+                                                  uint32_t count);
 
 /* Whether the address of `function` is its entry stub rather than its first instruction. */
 bool link_function_has_stub(const struct link *link, const struct link_function *function);
