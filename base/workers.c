@@ -1,0 +1,79 @@
+#define _GNU_SOURCE
+#include "base/workers.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+
+struct crew {
+    struct crateld_error *(*task)(void *context, uint32_t worker, size_t i);
+    void *context;
+    size_t count;
+    size_t next; /* atomic: the first number that nobody has taken */
+    pthread_mutex_t lock;
+    struct crateld_error *error; /* under the lock; owned */
+    size_t error_number;         /* likewise: whose it is */
+};
+
+struct worker {
+    struct crew *crew;
+    pthread_t thread;
+    uint32_t number;
+    bool is_running;
+};
+
+uint32_t workers_available(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) < 0)
+        return 1;
+    int count = CPU_COUNT(&set);
+    return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (uint32_t)count;
+}
+
+static void note_error(struct crew *crew, size_t i, struct crateld_error *error)
+{
+    pthread_mutex_lock(&crew->lock);
+    if (!crew->error || i < crew->error_number) {
+        crateld_error_destroy(crew->error);
+        crew->error = error;
+        crew->error_number = i;
+    } else {
+        crateld_error_destroy(error);
+    }
+    pthread_mutex_unlock(&crew->lock);
+}
+
+static void *work(void *argument)
+{
+    const struct worker *worker = argument;
+    struct crew *crew = worker->crew;
+    for (;;) {
+        size_t i = __atomic_fetch_add(&crew->next, 1, __ATOMIC_RELAXED);
+        if (i >= crew->count)
+            return NULL;
+        struct crateld_error *error = crew->task(crew->context, worker->number, i);
+        if (error)
+            note_error(crew, i, error);
+    }
+}
+
+struct crateld_error *workers_run(uint32_t workers, size_t count,
+                                  struct crateld_error *(*task)(void *context, uint32_t worker, size_t i),
+                                  void *context)
+{
+    struct crew crew = {.task = task, .context = context, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct worker all[WORKERS_MAX];
+    if (workers > count)
+        workers = count ? (uint32_t)count : 1;
+    for (uint32_t i = 0; i < workers; i++)
+        all[i] = (struct worker){.crew = &crew, .number = i};
+    for (uint32_t i = 1; i < workers; i++)
+        all[i].is_running = !pthread_create(&all[i].thread, NULL, work, &all[i]);
+    work(&all[0]);
+    for (uint32_t i = 1; i < workers; i++)
+        if (all[i].is_running)
+            pthread_join(all[i].thread, NULL);
+    pthread_mutex_destroy(&crew.lock);
+    return crew.error;
+}

@@ -1,0 +1,23 @@
+/* Work that is cut into pieces, done by a few threads at once. */
+#ifndef BASE_WORKERS_H
+#define BASE_WORKERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { WORKERS_MAX = 64 };
+
+/* As many as this process has processors, up to WORKERS_MAX. */
+uint32_t workers_available(void);
+
+/* Calls `task` with each number below `count`, by up to `workers` (1 to WORKERS_MAX) threads, of which the caller is
+ * one, and returns when all calls have. Calls begin in the order of numbers. `worker`, less than `workers`, is the
+ * number of the calling thread, for what each has to itself. Of several errors the one of the lowest number is returned:
+ * nothing depends on how many threads there were. A thread that can not be had is done without. */
+MUST_CHECK struct crateld_error *workers_run(uint32_t workers, size_t count,
+                                             struct crateld_error *(*task)(void *context, uint32_t worker, size_t i),
+                                             void *context);
+
+#endif
