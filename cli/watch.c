@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/hash_index.h"
+#include "base/latency.h"
 #include "cli/commands.h"
 #include "cli/replace.h"
 
@@ -257,6 +258,7 @@ int cmd_watch(int argc, char **argv)
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
     }
+    latency_prefer();
     /* Memory that one reload took is there for the next. */
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);

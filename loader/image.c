@@ -444,11 +444,12 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
 
 /* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs
  * several times that, under hypervisors more. They are the first pages of the image, as many as a page fault would
- * bring in, and those of the TOC that are about to be written: all if it is to be relocated, else the first. It may
- * fail (before Linux 5.14). */
+ * bring in, and those of the TOC that are about to be written: all if it is to be relocated, else the first. Of a
+ * patch, which has been read, it is the text, to all of which fixups are applied. It may fail (before Linux 5.14). */
 static void populate(const struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
     uint64_t read_size = header->segments[CRATE_SEGMENT_DATA].rva;
     bool is_relocated = loaded_address(crate, 0) != header->preferred_base;
     uint64_t toc_size = is_relocated ? crate->view.toc.size : sizeof(struct crateld_toc);
@@ -456,7 +457,9 @@ static void populate(const struct loaded_crate *crate)
         read_size = POPULATE_SIZE;
     if (toc_size > POPULATE_SIZE)
         toc_size = POPULATE_SIZE;
-    if (!crate->gates_end)
+    if (header->flags & CRATE_FLAG_PATCH && header->flags & CRATE_FLAG_TEXT_FIXUPS && text->mem_size <= POPULATE_SIZE)
+        (void)madvise(crate->base + text->rva, text->mem_size, MADV_POPULATE_WRITE);
+    else if (!crate->gates_end)
         (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
     (void)madvise(crate->toc, toc_size, MADV_POPULATE_WRITE);
 }
