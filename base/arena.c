@@ -33,8 +33,10 @@ void arena_deinit(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+/* Takes `size` bytes; *is_zeroed tells whether they are zero. */
+static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_zeroed)
 {
+    *is_zeroed = false;
     if (size > SIZE_MAX - sizeof(struct arena_block) - ARENA_ALIGN)
         return NULL;
     size = size ? (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : ARENA_ALIGN;
@@ -42,25 +44,41 @@ void *arena_alloc(struct arena *arena, size_t size)
         void *result = arena->next;
         arena->next += size;
         arena->left -= size;
-        return memset(result, 0, size);
+        return result;
     }
     /* Big requests get a block of their own, and the current block stays current. */
     if (!arena->block_size)
         arena->block_size = ARENA_FIRST_SIZE;
     bool is_big = size > arena->block_size / 4;
-    size_t block_size = is_big ? size : arena->block_size;
-    struct arena_block *block = is_big ? calloc(1, sizeof *block + size) : malloc(sizeof *block + block_size);
+    size_t block_size = sizeof(struct arena_block) + (is_big ? size : arena->block_size);
+    *is_zeroed = is_big && wants_zeroed;
+    struct arena_block *block = *is_zeroed ? calloc(1, block_size) : malloc(block_size);
     if (!block)
         return NULL;
     block->older = arena->blocks;
     arena->blocks = block;
     if (is_big)
         return block->bytes;
+    arena->next = block->bytes + size;
+    arena->left = arena->block_size - size;
     if (arena->block_size < ARENA_BLOCK_SIZE)
         arena->block_size *= 2;
-    arena->next = block->bytes + size;
-    arena->left = block_size - size;
-    return memset(block->bytes, 0, size);
+    return block->bytes;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    bool is_zeroed;
+    void *result = take(arena, size, true, &is_zeroed);
+    if (result && !is_zeroed)
+        memset(result, 0, size ? size : 1);
+    return result;
+}
+
+void *arena_alloc_bytes(struct arena *arena, size_t size)
+{
+    bool is_zeroed;
+    return take(arena, size, false, &is_zeroed);
 }
 
 void *arena_alloc_array(struct arena *arena, size_t count, size_t size)

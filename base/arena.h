@@ -22,6 +22,9 @@ void arena_deinit(struct arena *arena);
 /* `size` zeroed bytes aligned for any type (16); NULL without memory. Size 0 gives a valid pointer. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((malloc, warn_unused_result));
 
+/* The same, of any contents. */
+void *arena_alloc_bytes(struct arena *arena, size_t size) __attribute__((malloc, warn_unused_result));
+
 /* `count` zeroed elements of `size` bytes; NULL without memory or when the product overflows. */
 void *arena_alloc_array(struct arena *arena, size_t count, size_t size) __attribute__((malloc, warn_unused_result));
 

@@ -13,39 +13,66 @@
 
 #include "base/cleanup.h"
 
-/* Opens a regular file. */
-static struct crateld_error *open_regular(const char *path, int *fd, struct stat *status)
+struct crateld_error *file_open_handle(const char *path, struct file_handle *ret)
 {
     /* Nonblocking: a FIFO is to be refused below, not waited for. */
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0)
+    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
+    if (fd < 0)
         return error_errno(errno, "%s: cannot open", path);
-    if (fstat(*fd, status) < 0)
+    if (fstat(fd, &status) < 0)
         return error_errno(errno, "%s: cannot stat", path);
-    return S_ISREG(status->st_mode) ? NULL : error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
+    if (!S_ISREG(status.st_mode))
+        return error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
+    *ret = (struct file_handle){fd, (uint64_t)status.st_size, status.st_dev, status.st_ino};
+    fd = -1;
+    return NULL;
 }
 
-struct crateld_error *file_open(const char *path, struct file *ret)
+struct crateld_error *file_read_at(const char *path, const struct file_handle *handle, uint64_t off, void *ret,
+                                   size_t size)
 {
-    int fd AUTO_CLOSE = -1;
-    struct stat status;
-    TRY(open_regular(path, &fd, &status));
+    for (size_t done = 0; done < size;) {
+        ssize_t got = pread(handle->fd, (char *)ret + done, size - done, (off_t)(off + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_errno(errno, "%s: cannot read", path);
+        if (!got)
+            return error_create(CRATELD_ERROR_IO, "%s: ends at 0x%llx: somebody cut it short", path,
+                                (unsigned long long)(off + done));
+        done += (size_t)got;
+    }
+    return NULL;
+}
+
+struct crateld_error *file_map(const char *path, const struct file_handle *handle, struct file *ret)
+{
     char *name AUTO_FREE = strdup(path);
     if (!name)
         return error_memory();
     void *data = NULL;
-    if (status.st_size) {
-        data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (handle->size) {
+        data = mmap(NULL, (size_t)handle->size, PROT_READ, MAP_PRIVATE, handle->fd, 0);
         if (data == MAP_FAILED)
             return error_errno(errno, "%s: cannot map", path); // cppcheck-suppress memleak; AUTO_FREE frees it
     }
     *ret = (struct file){
         .path = STEAL_PTR(name),
-        .data = {data, (size_t)status.st_size},
-        .device = status.st_dev,
-        .inode = status.st_ino,
+        .data = {data, (size_t)handle->size},
+        .device = handle->device,
+        .inode = handle->inode,
     };
     return NULL;
+}
+
+struct crateld_error *file_open(const char *path, struct file *ret)
+{
+    struct file_handle handle;
+    TRY(file_open_handle(path, &handle));
+    struct crateld_error *error = file_map(path, &handle, ret);
+    close(handle.fd);
+    return error;
 }
 
 void file_close(struct file *file)
@@ -58,11 +85,11 @@ void file_close(struct file *file)
 
 struct crateld_error *file_read(const char *path, struct file_bytes *bytes)
 {
-    int fd AUTO_CLOSE = -1;
-    struct stat status;
-    TRY(open_regular(path, &fd, &status));
+    struct file_handle handle;
+    TRY(file_open_handle(path, &handle));
+    int fd AUTO_CLOSE = handle.fd;
     bytes->size = 0;
-    for (size_t wanted = (size_t)status.st_size + 1;; wanted = bytes->capacity * 2) {
+    for (size_t wanted = (size_t)handle.size + 1;; wanted = bytes->capacity * 2) {
         if (wanted > bytes->capacity) {
             uint8_t *more = realloc(bytes->at, wanted);
             if (!more)
@@ -204,6 +231,19 @@ struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, s
         return error_errno(errnum, "%s: cannot write", path);
     }
     *ret = file;
+    return NULL;
+}
+
+struct crateld_error *output_file_grow(struct output_file *file, size_t size)
+{
+    int reason = posix_fallocate(file->fd, 0, (off_t)size);
+    if (reason)
+        return error_errno(reason, "%s: cannot write %zu bytes", file->path, size);
+    void *data = mremap(file->data, file->size, size, MREMAP_MAYMOVE);
+    if (data == MAP_FAILED)
+        return error_errno(errno, "%s: cannot map %zu bytes", file->path, size);
+    file->data = data;
+    file->size = size;
     return NULL;
 }
 

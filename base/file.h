@@ -22,6 +22,24 @@ MUST_CHECK struct crateld_error *file_open(const char *path, struct file *ret);
 /* Unmaps; a zeroed file is allowed. */
 void file_close(struct file *file);
 
+/* An open file. */
+struct file_handle {
+    int fd;
+    uint64_t size; /* bytes */
+    dev_t device;
+    ino_t inode;
+};
+
+/* Opens the regular file at `path`; the caller closes ret->fd. Errors: as file_open(). */
+MUST_CHECK struct crateld_error *file_open_handle(const char *path, struct file_handle *ret);
+
+/* Reads `size` bytes from `off` of the file. Error: IO, also when it ends before. */
+MUST_CHECK struct crateld_error *file_read_at(const char *path, const struct file_handle *handle, uint64_t off,
+                                              void *ret, size_t size);
+
+/* Maps the open file as file_open() does. Errors: IO, MEMORY. */
+MUST_CHECK struct crateld_error *file_map(const char *path, const struct file_handle *handle, struct file *ret);
+
 /* Bytes read from a file, in memory that is used again. Zeroed: none. */
 struct file_bytes {
     uint8_t *at; /* owned; malloc'ed */
@@ -54,6 +72,9 @@ MUST_CHECK struct crateld_error *output_file_create(const char *path, size_t siz
 /* The same for a file that is there, open for reading and writing at `fd`, empty, and the caller's: committing it only
  * ends the writing. */
 MUST_CHECK struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, struct output_file *ret);
+
+/* Makes a file longer, as if it had been created with `size` bytes; `data` may be elsewhere then. Errors: IO. */
+MUST_CHECK struct crateld_error *output_file_grow(struct output_file *file, size_t size);
 
 /* Gives the file `mode` (less the umask) and renames it over its destination; a file that is mapped elsewhere
  * under that name stays what it was. On error the destination is untouched. */

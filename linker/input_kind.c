@@ -2,7 +2,6 @@
 
 #include <ar.h>
 #include <elf.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -73,6 +72,23 @@ static struct crateld_error *elf_kind(struct span data, const char *path, enum i
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: ELF type %u; wanted an object or a library", path,
                             header.e_type);
     }
+}
+
+bool input_is_crate(struct span start)
+{
+    Elf64_Ehdr header;
+    if (!starts_with(start, ELFMAG, SELFMAG) || !span_read(start, 0, &header, sizeof header) ||
+        header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN ||
+        header.e_phentsize != sizeof(Elf64_Phdr))
+        return false;
+    for (unsigned i = 0; i < header.e_phnum; i++) {
+        Elf64_Phdr segment;
+        if (!span_read(span_from(start, header.e_phoff), i * sizeof segment, &segment, sizeof segment))
+            return false;
+        if (segment.p_type == CRATE_PT_CRATE)
+            return true;
+    }
+    return false;
 }
 
 struct crateld_error *input_kind_of(struct span data, const char *path, enum input_kind *ret)

@@ -2,6 +2,8 @@
 #ifndef LINKER_INPUT_KIND_H
 #define LINKER_INPUT_KIND_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/span.h"
 
@@ -17,5 +19,8 @@ enum input_kind {
  * UNSUPPORTED for LLVM bitcode (names -fno-lto), 32-bit and big-endian ELF, ELF programs and core files;
  * FORMAT for everything that is not listed. */
 MUST_CHECK struct crateld_error *input_kind_of(struct span data, const char *path, enum input_kind *ret);
+
+/* Whether the file whose first bytes are `start` is a crate, as far as these tell. */
+bool input_is_crate(struct span start);
 
 #endif

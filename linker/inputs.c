@@ -5,15 +5,11 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
-#include "crate/build_id.h"
-#include "linker/input_kind.h"
+#include "linker/input.h"
 #include "linker/ldscript.h"
 #include "linker/resolve.h"
 
-enum {
-    MAX_SCRIPT_DEPTH = 8,
-    FILTER_EXPORTS_PER_WORD = 4, /* at the most: 8 of 64 bits are set */
-};
+enum { MAX_SCRIPT_DEPTH = 8 };
 
 /* How an input is to be taken. */
 struct input_mode {
@@ -101,33 +97,10 @@ static struct crateld_error *check_crate_name(const struct link *link, const cha
     return NULL;
 }
 
-/* Notes which exports there may be, so that most crates are not asked for what they do not have. */
-static struct crateld_error *make_filter(struct link *link, struct link_provider *provider)
+static struct crateld_error *add_crate(struct link *link, struct link_provider *provider)
 {
-    uint32_t count = crate_view_count(&provider->crate, CRATE_TABLE_EXPORTS), words = 1;
-    while (words < count / FILTER_EXPORTS_PER_WORD + 1)
-        words *= 2;
-    provider->filter = arena_alloc_array(&link->arena, words, sizeof *provider->filter);
-    if (!provider->filter)
-        return error_memory();
-    provider->filter_mask = words - 1;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t hash = provider->crate.exports[i].hash;
-        provider->filter[hash & provider->filter_mask] |= link_filter_bits(hash);
-    }
-    return NULL;
-}
-
-static struct crateld_error *add_crate(struct link *link, const char *path, struct span data)
-{
-    struct link_provider *provider = new_provider(link, LINK_PROVIDER_CRATE, path);
-    if (!provider)
-        return error_memory();
-    TRY(crate_view_open(provider->path, data, &provider->crate));
-    TRY(crate_check_meta(path, data, &provider->crate.header));
     provider->name = crate_view_name(&provider->crate);
-    TRY(check_crate_name(link, path, provider->name));
-    TRY(make_filter(link, provider));
+    TRY(check_crate_name(link, provider->path, provider->name));
     TRY(link_enter_provider(link, provider));
     return add_source(link, false, link->providers.count - 1);
 }
@@ -218,33 +191,35 @@ static struct crateld_error *add_script(struct link *link, const char *path, str
     return error;
 }
 
-/* Adds a file of which path and contents last as long as the link. */
-static struct crateld_error *add_contents(struct link *link, const char *path, struct span contents,
-                                          struct input_mode mode)
+/* Adds an input that was opened. */
+static struct crateld_error *add_input(struct link *link, struct link_input *input, struct input_mode mode)
 {
-    enum input_kind kind;
-    TRY(input_kind_of(contents, path, &kind));
-    switch (kind) {
+    if (input->file.path)
+        TRY(keep_file(link, &input->file));
+    input->file = (struct file){0};
+    switch (input->kind) {
     case INPUT_OBJECT:
-        return link_add_object(link, path, contents);
+        return link_enter_object(link, input->object);
     case INPUT_SHARED:
-        return add_shared(link, path, mode);
+        return add_shared(link, input->path, mode);
     case INPUT_CRATE:
-        return add_crate(link, path, contents);
+        return add_crate(link, input->provider);
     case INPUT_ARCHIVE:
-        return add_archive(link, path, mode);
+        return add_archive(link, input->path, mode);
     case INPUT_SCRIPT:
-        return add_script(link, path, contents, mode);
+        return add_script(link, input->path, input->contents, mode);
     }
     return NULL;
 }
 
 static struct crateld_error *add_file(struct link *link, const char *path, struct input_mode mode)
 {
-    struct file file;
-    TRY(file_open(path, &file));
-    TRY(keep_file(link, &file));
-    return add_contents(link, file.path, file.data, mode);
+    struct link_input input;
+    struct crateld_error *error = link_input_open(link, &link->arena, path, &input);
+    if (!error)
+        error = add_input(link, &input, mode);
+    file_close(&input.file);
+    return error;
 }
 
 /* --declare b.crate:symbol */
@@ -296,23 +271,68 @@ void link_add_default_libraries(struct link *link)
                                       (struct input_mode){.is_as_needed = link->patch || defaults[i].is_as_needed}));
 }
 
+/* An argument that is a file, opened ahead of its turn. */
+struct opened {
+    struct link_input input;
+    struct crateld_error *error; /* owned; why it can not be taken */
+};
+
+struct opening {
+    struct link *link;
+    struct opened *opened; /* one for each argument */
+};
+
+static struct crateld_error *open_argument(void *context, uint32_t worker, size_t i)
+{
+    struct opening *opening = context;
+    const struct link_argument *argument = &opening->link->options->arguments[i];
+    struct opened *opened = &opening->opened[i];
+    struct arena *arena = &opening->link->worker_arenas[worker];
+    if (argument->kind == LINK_ARGUMENT_LIBRARY)
+        return NULL;
+    opened->error = argument->contents.size
+                        ? link_input_open_contents(opening->link, arena, argument->value, argument->contents,
+                                                   &opened->input)
+                        : link_input_open(opening->link, arena, argument->value, &opened->input);
+    return NULL;
+}
+
+static void add_argument(struct link *link, const struct link_argument *argument, struct opened *opened)
+{
+    struct input_mode mode = {
+        .is_whole_archive = argument->is_whole_archive,
+        .is_as_needed = argument->is_as_needed,
+        .is_static = argument->is_static,
+    };
+    struct crateld_error *error = STEAL_PTR(opened->error);
+    if (!error)
+        error = argument->kind == LINK_ARGUMENT_LIBRARY ? add_library(link, argument->value, mode)
+                                                        : add_input(link, &opened->input, mode);
+    link_report(link, error);
+}
+
+/* Opens the files that are named, several at once, then lets them enter one by one, in their order. */
+static struct crateld_error *add_arguments(struct link *link)
+{
+    size_t count = link->options->argument_count;
+    struct opened *opened AUTO_FREE = calloc(count + 1, sizeof *opened);
+    if (!opened)
+        return error_memory();
+    struct opening opening = {link, opened};
+    struct crateld_error *error = workers_run(link_workers_for(link, count), count, open_argument, &opening);
+    for (size_t i = 0; i < count && !error; i++)
+        add_argument(link, &link->options->arguments[i], &opened[i]);
+    for (size_t i = 0; i < count; i++) {
+        file_close(&opened[i].input.file);
+        crateld_error_destroy(opened[i].error);
+    }
+    return error;
+}
+
 struct crateld_error *link_read_inputs(struct link *link)
 {
     const struct link_options *options = link->options;
-    for (size_t i = 0; i < options->argument_count; i++) {
-        const struct link_argument *argument = &options->arguments[i];
-        struct input_mode mode = {
-            .is_whole_archive = argument->is_whole_archive,
-            .is_as_needed = argument->is_as_needed,
-            .is_static = argument->is_static,
-        };
-        if (argument->kind == LINK_ARGUMENT_LIBRARY)
-            link_report(link, add_library(link, argument->value, mode));
-        else if (argument->contents.size)
-            link_report(link, add_contents(link, argument->value, argument->contents, mode));
-        else
-            link_report(link, add_file(link, argument->value, mode));
-    }
+    TRY(add_arguments(link));
     if (options->has_default_libraries)
         link_add_default_libraries(link);
     for (size_t i = 0; i < options->declare_count; i++)

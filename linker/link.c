@@ -75,11 +75,6 @@ struct crateld_error *link_sort_relocs(struct link *link, struct link_section *s
     if (section->is_relocs_sorted)
         return NULL;
     section->is_relocs_sorted = true;
-    uint32_t i = 1;
-    while (i < section->reloc_count && section->relocs[i - 1].r_offset <= section->relocs[i].r_offset)
-        i++;
-    if (i >= section->reloc_count)
-        return NULL;
     Elf64_Rela *sorted = arena_alloc_array(&link->arena, section->reloc_count, sizeof *sorted);
     if (!sorted)
         return error_memory();
@@ -104,6 +99,9 @@ static struct crateld_error *init(struct link *link, const struct link_options *
 {
     *link = (struct link){.options = options, .machine = &reloc_machine_x86_64, .lto = lto};
     arena_init(&link->arena);
+    link->workers = options->workers ? options->workers : workers_available();
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        arena_init(&link->worker_arenas[i]);
     search_init(&link->search);
     link_symbol_table_init(&link->symbols);
     hash_index_init(&link->groups);
@@ -166,6 +164,8 @@ static void deinit(struct link *link)
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     arena_deinit(&link->arena);
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        arena_deinit(&link->worker_arenas[i]);
 }
 
 static struct crateld_error *add_script(struct link *link, const char *path,

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/vec.h"
+#include "base/workers.h"
 #include "crate/reader.h"
 #include "crateld/format.h"
 #include "crateld/toc_record.h"
@@ -183,6 +184,8 @@ struct link {
     const struct reloc_machine *machine; /* the CPU */
     const char *name;                    /* the crate's identity */
     struct arena arena;
+    uint32_t workers;                        /* threads for passes that are cut into pieces */
+    struct arena worker_arenas[WORKERS_MAX]; /* what each of them allocates */
     struct crateld_error *errors; /* collected */
     uint32_t error_count;
     bool
@@ -249,6 +252,13 @@ struct link {
     uint64_t tls_align;
     uint64_t preferred_base;
 };
+
+/* How many threads are worth it for `count` files, sections or the like: each is to have some of them. */
+static inline uint32_t link_workers_for(const struct link *link, size_t count)
+{
+    enum { FEW = 16 };
+    return count / FEW + 1 < link->workers ? (uint32_t)(count / FEW) + 1 : link->workers;
+}
 
 /* Collects `error` (taken over; NULL is allowed), so that the link goes on to find more. */
 void link_report(struct link *link, struct crateld_error *error);

@@ -229,12 +229,15 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
         return section_error(r, i, "a second set of relocations for one section");
     target->relocs = (const Elf64_Rela *)(const void *)relocs->data.data;
     target->reloc_count = (uint32_t)(relocs->data.size / sizeof(Elf64_Rela));
-    for (uint32_t k = 0; k < target->reloc_count; k++)
+    target->is_relocs_sorted = true;
+    for (uint32_t k = 0; k < target->reloc_count; k++) {
+        target->is_relocs_sorted &= !k || target->relocs[k - 1].r_offset <= target->relocs[k].r_offset;
         if (target->relocs[k].r_offset >= target->size ||
             ELF64_R_SYM(target->relocs[k].r_info) >= r->object->symbol_count)
             return error_create(CRATELD_ERROR_FORMAT, "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist",
                                 r->object->path, relocs->name, k, (unsigned long long)target->relocs[k].r_offset,
                                 (unsigned long long)ELF64_R_SYM(target->relocs[k].r_info));
+    }
     for (uint32_t k = 0; k < target->reloc_count && target->is_reversed; k++)
         if (target->relocs[k].r_offset % 8)
             return section_error(r, target->index, "initialisers with a relocation that is not on one of them");

@@ -91,6 +91,7 @@ struct link_object {
     struct span symbol_names;
     struct link_symbol **symbols;   /* in the link's arena: one for each ELF symbol */
     struct link_symbol *locals;     /* storage of the first `first_global` of them */
+    uint64_t *name_hashes;          /* in the link's arena: of the names of the others, from `first_global` on */
     struct link_symbol **functions; /* sorted by section and value; made on demand */
     uint32_t function_count;
     struct link_group *groups;

@@ -23,9 +23,10 @@ static int strength_of(uint8_t state, uint8_t binding)
     }
 }
 
-/* Drops the members of COMDAT groups whose signature has been seen. */
-static struct crateld_error *claim_groups(struct link *link, struct link_object *object)
+/* Drops the members of COMDAT groups whose signature has been seen; *has_dropped tells whether there are such. */
+static struct crateld_error *claim_groups(struct link *link, struct link_object *object, bool *has_dropped)
 {
+    *has_dropped = false;
     for (uint32_t i = 0; i < object->group_count; i++) {
         const struct link_group *group = &object->groups[i];
         if (!group->is_comdat)
@@ -41,6 +42,7 @@ static struct crateld_error *claim_groups(struct link *link, struct link_object 
                 return error_memory();
             continue;
         }
+        *has_dropped = true;
         for (uint32_t k = 0; k < group->member_count; k++) {
             uint32_t member;
             memcpy(&member, group->members + 4 * k, 4);
@@ -181,8 +183,11 @@ static struct crateld_error *add_global(struct link *link, struct link_object *o
     if (!link_versioned_name_read(&link->arena, name, &versioned))
         return error_memory();
     bool is_bound = versioned.version && (!versioned.is_default || seen.state == LINK_SYMBOL_UNDEFINED);
-    struct link_symbol *symbol =
-        link_symbol_table_enter(&link->symbols, &link->arena, versioned.name, is_bound ? versioned.version : NULL);
+    bool is_name = versioned.name == link_object_symbol_name(object, i); /* nothing was changed about it */
+    struct link_symbol *symbol = link_symbol_table_enter_hashed(
+        &link->symbols, &link->arena, versioned.name,
+        is_name ? object->name_hashes[i - object->first_global] : hash_string(versioned.name),
+        is_bound ? versioned.version : NULL);
     if (!symbol)
         return error_memory();
     seen.version = versioned.version;
@@ -191,12 +196,8 @@ static struct crateld_error *add_global(struct link *link, struct link_object *o
     return merge_global(link, symbol, &seen, ELF64_ST_VISIBILITY(object->elf_symbols[i].st_other), is_weak);
 }
 
-static struct crateld_error *add_symbols(struct link *link, struct link_object *object)
+static void describe_locals(struct link_object *object)
 {
-    object->symbols = arena_alloc_array(&link->arena, object->symbol_count, sizeof *object->symbols);
-    object->locals = arena_alloc_array(&link->arena, object->first_global, sizeof *object->locals);
-    if (!object->symbols || !object->locals)
-        return error_memory();
     for (uint32_t i = 0; i < object->first_global; i++) {
         struct link_symbol *symbol = &object->locals[i];
         describe_definition(object, i, symbol);
@@ -205,6 +206,50 @@ static struct crateld_error *add_symbols(struct link *link, struct link_object *
         symbol->is_local = true;
         object->symbols[i] = symbol;
     }
+}
+
+/* All about an object's symbols that needs no other object. */
+static struct crateld_error *prepare_symbols(struct arena *arena, struct link_object *object)
+{
+    uint32_t global_count = object->symbol_count - object->first_global;
+    object->symbols = arena_alloc_array(arena, object->symbol_count, sizeof *object->symbols);
+    object->locals = arena_alloc_array(arena, object->first_global, sizeof *object->locals);
+    object->name_hashes = arena_alloc_array(arena, global_count, sizeof *object->name_hashes);
+    if (!object->symbols || !object->locals || !object->name_hashes)
+        return error_memory();
+    describe_locals(object);
+    for (uint32_t i = 0; i < global_count; i++)
+        object->name_hashes[i] = hash_string(link_object_symbol_name(object, object->first_global + i));
+    return NULL;
+}
+
+struct crateld_error *link_read_object(const struct link *link, struct arena *arena, const char *path,
+                                       struct span image, struct link_object **ret)
+{
+    struct link_object *object = arena_alloc(arena, sizeof *object);
+    if (!object)
+        return error_memory();
+    TRY(link_object_align(arena, &image));
+    TRY(link_object_read(arena, path, image, link->machine->elf_machine, object));
+    if (!object->is_lto)
+        TRY(prepare_symbols(arena, object));
+    *ret = object;
+    return NULL;
+}
+
+struct crateld_error *link_enter_object(struct link *link, struct link_object *object)
+{
+    bool has_dropped;
+    if (object->is_lto)
+        return link_add_lto_object(link, object);
+    object->priority = (uint32_t)link->objects.count;
+    if (object->has_exec_stack)
+        link_warn(link, "%s: asks for an executable stack, which crates do not have", object->path);
+    if (!VEC_PUSH(&link->objects, object))
+        return error_memory();
+    TRY(claim_groups(link, object, &has_dropped));
+    if (has_dropped)
+        describe_locals(object);
     for (uint32_t i = object->first_global; i < object->symbol_count; i++)
         TRY(add_global(link, object, i));
     return NULL;
@@ -212,20 +257,9 @@ static struct crateld_error *add_symbols(struct link *link, struct link_object *
 
 struct crateld_error *link_add_object(struct link *link, const char *path, struct span image)
 {
-    struct link_object *object = arena_alloc(&link->arena, sizeof *object);
-    if (!object)
-        return error_memory();
-    TRY(link_object_align(&link->arena, &image));
-    TRY(link_object_read(&link->arena, path, image, link->machine->elf_machine, object));
-    if (object->is_lto)
-        return link_add_lto_object(link, object);
-    object->priority = (uint32_t)link->objects.count;
-    if (object->has_exec_stack)
-        link_warn(link, "%s: asks for an executable stack, which crates do not have", path);
-    if (!VEC_PUSH(&link->objects, object))
-        return error_memory();
-    TRY(claim_groups(link, object));
-    return add_symbols(link, object);
+    struct link_object *object;
+    TRY(link_read_object(link, &link->arena, path, image, &object));
+    return link_enter_object(link, object);
 }
 
 /* A default-visibility datum of which every loaded copy must be the same one. */

@@ -4,7 +4,16 @@
 
 #include "linker/link.h"
 
-/* Takes the object in `image` into the link: its groups, its symbols. `path` and `image` outlive the link. */
+/* Reads the object in `image`, with what is allocated from `arena`, and all about its symbols that needs no other
+ * object. `path`, `image` and `arena` outlive the link, which is only read: any number of threads may do this at once.
+ * Errors: FORMAT, UNSUPPORTED, MISMATCH, MEMORY. */
+MUST_CHECK struct crateld_error *link_read_object(const struct link *link, struct arena *arena, const char *path,
+                                                  struct span image, struct link_object **ret);
+
+/* Takes an object that was read into the link: its groups, its symbols. */
+MUST_CHECK struct crateld_error *link_enter_object(struct link *link, struct link_object *object);
+
+/* Both of them. */
 MUST_CHECK struct crateld_error *link_add_object(struct link *link, const char *path, struct span image);
 
 /* Lets a definition or reference, described as an object's own, bear on the global symbol of its name. */

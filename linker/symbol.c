@@ -58,7 +58,12 @@ struct link_symbol *link_symbol_table_find(const struct link_symbol_table *table
 struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena, const char *name,
                                             const char *bound_version)
 {
-    uint64_t hash = hash_string(name);
+    return link_symbol_table_enter_hashed(table, arena, name, hash_string(name), bound_version);
+}
+
+struct link_symbol *link_symbol_table_enter_hashed(struct link_symbol_table *table, struct arena *arena,
+                                                   const char *name, uint64_t hash, const char *bound_version)
+{
     struct link_symbol *symbol = find(table, name, bound_version, hash);
     if (symbol)
         return symbol;

@@ -88,6 +88,10 @@ bool link_versioned_name_read(struct arena *arena, const char *text, struct link
 struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, struct arena *arena, const char *name,
                                             const char *bound_version);
 
+/* The same, for who knows hash_string(name). */
+struct link_symbol *link_symbol_table_enter_hashed(struct link_symbol_table *table, struct arena *arena,
+                                                   const char *name, uint64_t hash, const char *bound_version);
+
 /* The symbol called `name`, without a bound version; NULL if there is none. */
 struct link_symbol *link_symbol_table_find(const struct link_symbol_table *table, const char *name);
 
