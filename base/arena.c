@@ -6,6 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 enum {
     ARENA_ALIGN = 16,
@@ -33,6 +39,15 @@ void arena_deinit(struct arena *arena)
     *arena = (struct arena){0};
 }
 
+/* Has the kernel provide the pages of a block, as far as it can do that; else they come one by one. */
+static void provide(struct arena_block *block, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)block + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)block + size) & ~(page - 1);
+    if (end > begin)
+        (void)madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
+}
+
 /* Takes `size` bytes; *is_zeroed tells whether they are zero. */
 static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_zeroed)
 {
@@ -57,6 +72,8 @@ static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_
         return NULL;
     block->older = arena->blocks;
     arena->blocks = block;
+    if (arena->is_filled && block_size >= ARENA_BLOCK_SIZE && !*is_zeroed)
+        provide(block, block_size);
     if (is_big)
         return block->bytes;
     arena->next = block->bytes + size;

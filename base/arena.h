@@ -2,6 +2,7 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_block;
@@ -11,6 +12,8 @@ struct arena {
     char *next;                 /* free bytes of the newest block */
     size_t left;
     size_t block_size; /* of the next block; 0: none yet */
+    bool is_filled;    /* may be set at first: big blocks get their memory as a whole, not page by page, as they will be
+                          used up anyway */
 };
 
 /* An arena that owns nothing yet; never fails. */

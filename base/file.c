@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 
-struct crateld_error *file_open_handle(const char *path, struct file_handle *ret)
+struct crateld_error *file_open_only(const char *path, struct open_file *ret)
 {
     /* Nonblocking: a FIFO is to be refused below, not waited for. */
     int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -24,12 +24,12 @@ struct crateld_error *file_open_handle(const char *path, struct file_handle *ret
         return error_errno(errno, "%s: cannot stat", path);
     if (!S_ISREG(status.st_mode))
         return error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
-    *ret = (struct file_handle){fd, (uint64_t)status.st_size, status.st_dev, status.st_ino};
+    *ret = (struct open_file){fd, (uint64_t)status.st_size, status.st_dev, status.st_ino};
     fd = -1;
     return NULL;
 }
 
-struct crateld_error *file_read_at(const char *path, const struct file_handle *handle, uint64_t off, void *ret,
+struct crateld_error *file_read_at(const char *path, const struct open_file *handle, uint64_t off, void *ret,
                                    size_t size)
 {
     for (size_t done = 0; done < size;) {
@@ -46,7 +46,7 @@ struct crateld_error *file_read_at(const char *path, const struct file_handle *h
     return NULL;
 }
 
-struct crateld_error *file_map(const char *path, const struct file_handle *handle, struct file *ret)
+struct crateld_error *file_map(const char *path, const struct open_file *handle, struct file *ret)
 {
     char *name AUTO_FREE = strdup(path);
     if (!name)
@@ -68,8 +68,8 @@ struct crateld_error *file_map(const char *path, const struct file_handle *handl
 
 struct crateld_error *file_open(const char *path, struct file *ret)
 {
-    struct file_handle handle;
-    TRY(file_open_handle(path, &handle));
+    struct open_file handle;
+    TRY(file_open_only(path, &handle));
     struct crateld_error *error = file_map(path, &handle, ret);
     close(handle.fd);
     return error;
@@ -85,8 +85,8 @@ void file_close(struct file *file)
 
 struct crateld_error *file_read(const char *path, struct file_bytes *bytes)
 {
-    struct file_handle handle;
-    TRY(file_open_handle(path, &handle));
+    struct open_file handle;
+    TRY(file_open_only(path, &handle));
     int fd AUTO_CLOSE = handle.fd;
     bytes->size = 0;
     for (size_t wanted = (size_t)handle.size + 1;; wanted = bytes->capacity * 2) {

@@ -23,7 +23,7 @@ MUST_CHECK struct crateld_error *file_open(const char *path, struct file *ret);
 void file_close(struct file *file);
 
 /* An open file. */
-struct file_handle {
+struct open_file {
     int fd;
     uint64_t size; /* bytes */
     dev_t device;
@@ -31,14 +31,14 @@ struct file_handle {
 };
 
 /* Opens the regular file at `path`; the caller closes ret->fd. Errors: as file_open(). */
-MUST_CHECK struct crateld_error *file_open_handle(const char *path, struct file_handle *ret);
+MUST_CHECK struct crateld_error *file_open_only(const char *path, struct open_file *ret);
 
 /* Reads `size` bytes from `off` of the file. Error: IO, also when it ends before. */
-MUST_CHECK struct crateld_error *file_read_at(const char *path, const struct file_handle *handle, uint64_t off,
+MUST_CHECK struct crateld_error *file_read_at(const char *path, const struct open_file *file, uint64_t off,
                                               void *ret, size_t size);
 
 /* Maps the open file as file_open() does. Errors: IO, MEMORY. */
-MUST_CHECK struct crateld_error *file_map(const char *path, const struct file_handle *handle, struct file *ret);
+MUST_CHECK struct crateld_error *file_map(const char *path, const struct open_file *file, struct file *ret);
 
 /* Bytes read from a file, in memory that is used again. Zeroed: none. */
 struct file_bytes {

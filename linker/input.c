@@ -41,7 +41,7 @@ static struct crateld_error *make_provider(struct arena *arena, struct span meta
 }
 
 /* Reads no more of the crate than that; `start` is its beginning. */
-static struct crateld_error *read_crate(struct arena *arena, const struct file_handle *handle, struct span start,
+static struct crateld_error *read_crate(struct arena *arena, const struct open_file *handle, struct span start,
                                         struct link_input *input)
 {
     struct crate_header header;
@@ -67,7 +67,7 @@ static struct crateld_error *read_contents(const struct link *link, struct arena
 }
 
 static struct crateld_error *open_handle(const struct link *link, struct arena *arena, const char *path,
-                                         const struct file_handle *handle, struct link_input *input)
+                                         const struct open_file *handle, struct link_input *input)
 {
     _Alignas(8) uint8_t bytes[CRATE_START_SIZE];
     struct span start = {bytes, handle->size < sizeof bytes ? (size_t)handle->size : sizeof bytes};
@@ -87,9 +87,9 @@ static struct crateld_error *open_handle(const struct link *link, struct arena *
 struct crateld_error *link_input_open(const struct link *link, struct arena *arena, const char *path,
                                       struct link_input *ret)
 {
-    struct file_handle handle;
+    struct open_file handle;
     *ret = (struct link_input){0};
-    TRY(file_open_handle(path, &handle));
+    TRY(file_open_only(path, &handle));
     struct crateld_error *error = open_handle(link, arena, path, &handle, ret);
     close(handle.fd);
     return error;

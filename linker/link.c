@@ -101,7 +101,8 @@ static struct crateld_error *init(struct link *link, const struct link_options *
     arena_init(&link->arena);
     link->workers = options->workers ? options->workers : workers_available();
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        arena_init(&link->worker_arenas[i]);
+        link->worker_arenas[i].is_filled = true;
+    link->arena.is_filled = true;
     search_init(&link->search);
     link_symbol_table_init(&link->symbols);
     hash_index_init(&link->groups);
