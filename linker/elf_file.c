@@ -81,9 +81,8 @@ static struct crateld_error *add_tail_section(struct file_tail *tail, const char
     return add_section_header(tail, name, header);
 }
 
-static struct crateld_error *place_tail(struct link *link, const struct link_image *image, struct file_tail *tail)
+static struct crateld_error *place_tail(struct link *link, struct file_tail *tail)
 {
-    TRY(add_outputs(link, image, tail));
     if (tail->relink_size)
         TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink_size,
                              &tail->relink_off));
@@ -190,34 +189,57 @@ static void write_tail(const struct link *link, const struct file_tail *tail, ui
     memcpy(file + tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
 }
 
-static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
-                                            uint8_t *file)
+/* What is made at the same time: the relink section, and everything else that takes long. */
+struct making {
+    struct link *link;
+    struct file_tail *tail;
+    uint8_t *file;
+};
+
+enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_COUNT };
+
+static struct crateld_error *make(void *context, uint32_t worker, size_t what)
 {
-    TRY(link_emit(link, file));
-    link_emit_debug(link, file);
+    const struct making *making = context;
+    struct link *link = making->link;
+    (void)worker;
+    if (what == MAKE_RELINK)
+        return link->options->keep_relink
+                   ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
+                   : NULL;
+    TRY(link_emit(link, making->file));
+    link_emit_debug(link, making->file);
+    return link->options->is_strip_all ? NULL : link_symtab_init(link, &making->tail->symtab);
+}
+
+static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
+                                            struct output_file *file)
+{
+    struct making making = {link, tail, file->data};
+    TRY(workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making));
     TRY(link_tables_places(link, image));
     struct crateld_error *faults = link_take_errors(link);
     if (faults)
         return faults;
+    TRY(place_tail(link, tail));
+    TRY(output_file_grow(file, tail->size));
     image->header.relink_off = tail->relink_size ? tail->relink_off : 0;
     image->header.relink_size = tail->relink_size;
-    write_elf_header(link, image, tail, file);
-    crate_tables_write(&image->tables, &image->header, file);
-    write_tail(link, tail, file);
-    crate_seal((struct span){file, tail->size}, CRATE_HEADER_RVA, &image->header);
-    memcpy(file + CRATE_HEADER_RVA, &image->header, sizeof image->header);
+    write_elf_header(link, image, tail, file->data);
+    crate_tables_write(&image->tables, &image->header, file->data);
+    write_tail(link, tail, file->data);
+    crate_seal((struct span){file->data, tail->size}, CRATE_HEADER_RVA, &image->header);
+    memcpy(file->data + CRATE_HEADER_RVA, &image->header, sizeof image->header);
     return NULL;
 }
 
 static struct crateld_error *write_all(struct link *link, struct link_image *image, struct file_tail *tail)
 {
-    if (!link->options->is_strip_all)
-        TRY(link_symtab_init(link, &tail->symtab));
-    TRY(place_tail(link, image, tail));
     struct output_file file;
+    TRY(add_outputs(link, image, tail));
     TRY(link->options->output_fd ? output_file_adopt(link->options->output_fd, link->options->output, tail->size, &file)
                                  : output_file_create(link->options->output, tail->size, &file));
-    struct crateld_error *error = write_contents(link, image, tail, file.data);
+    struct crateld_error *error = write_contents(link, image, tail, &file);
     if (!error)
         error = output_file_commit(&file, image->interpreter ? 0777 : 0666);
     output_file_discard(&file);
@@ -227,11 +249,7 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
 struct crateld_error *link_write_file(struct link *link, struct link_image *image)
 {
     struct file_tail tail = {0};
-    struct crateld_error *error = NULL;
-    if (link->options->keep_relink)
-        error = link_relink_section(link, &tail.relink, &tail.relink_size);
-    if (!error)
-        error = write_all(link, image, &tail);
+    struct crateld_error *error = write_all(link, image, &tail);
     relink_builder_destroy(tail.relink);
     link_symtab_deinit(&tail.symtab);
     free(tail.section_names.at);

@@ -19,6 +19,7 @@
 #include "linker/merge.h"
 #include "linker/own.h"
 #include "linker/patch.h"
+#include "linker/relink_section.h"
 #include "linker/resolve.h"
 #include "linker/scan.h"
 #include "linker/stub.h"
@@ -294,6 +295,7 @@ static const struct pass passes[] = {
     {"find leaked addresses", link_find_leaked, GO_ON},
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
+    {"hash contents", link_relink_hash_all, IF_FAULTLESS},
     {"write", write_crate, IF_FAULTLESS},
 };
 

@@ -65,7 +65,8 @@ struct link_section {
     uint32_t first_linked;               /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */
     uint32_t next_linked;                /* the next one that goes with the same section */
     struct link_group *group;            /* borrowed; NULL: in none */
-    struct link_section *next_in_output; /* borrowed; set when the relink section is made */
+    uint64_t content_hash;               /* link_relink_hash(); set before the relink section is made */
+    uint32_t capacity;                   /* bytes to the next section of its output, likewise */
     uint32_t relink;                     /* index in the relink section */
     uint32_t relink_symbol;              /* index + 1 of the symbol that stands for it; sections of the linker's own */
 };
@@ -98,6 +99,7 @@ struct link_object {
     uint32_t group_count;
     uint32_t priority; /* position in the order of resolution: lower wins */
     uint32_t module;   /* index in the relink section */
+    uint64_t hash;     /* of its bytes; set before the relink section is made */
     bool is_lto;       /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };

@@ -95,13 +95,6 @@ uint64_t link_relink_hash(const struct link_section *section)
     return relink_hash_finish(&hash);
 }
 
-/* Bytes from the section's start to the next one's in its output. */
-static uint64_t capacity_of(const struct link_section *section)
-{
-    uint64_t end = section->next_in_output ? section->next_in_output->out_off : section->output->size;
-    return end - section->out_off;
-}
-
 static struct crateld_error *add_section(struct relink_builder *builder, struct link_section *section)
 {
     uint32_t flags = section_flags(section);
@@ -112,11 +105,11 @@ static struct crateld_error *add_section(struct relink_builder *builder, struct 
         .capacity = (uint32_t)section->size,
         .flags = flags,
         .align_log2 = section->align_log2,
-        .hash = link_relink_hash(section),
+        .hash = section->content_hash,
     };
     if (is_placed(section)) {
         record.rva = (uint32_t)link_section_rva(section, 0);
-        record.capacity = (uint32_t)capacity_of(section);
+        record.capacity = section->capacity;
     }
     return relink_builder_add_section(builder, &record, &section->relink);
 }
@@ -264,7 +257,7 @@ static struct crateld_error *split_path(struct link *link, const struct link_obj
 
 static struct crateld_error *add_module(struct link *link, struct relink_builder *builder, struct link_object *object)
 {
-    struct relink_module module = {.hash = hash_bytes(object->image.data, object->image.size)};
+    struct relink_module module = {.hash = object->hash};
     TRY(split_path(link, object, &module));
     TRY(relink_builder_add_module(builder, &module, &object->module));
     for (uint32_t i = 1; i < object->section_count; i++)
@@ -346,14 +339,42 @@ static struct crateld_error *add_relocs(struct link *link, struct relink_builder
     return NULL;
 }
 
-/* Lets each section know the next one in its output. */
-static void chain_sections(struct link *link)
+/* Lets each section know how far it is to the next one of its output. */
+static void measure_sections(struct link *link)
 {
     for (size_t i = 0; i < link->outputs.count; i++) {
         struct link_output *output = link->outputs.at[i];
-        for (size_t k = 1; k < output->sections.count; k++)
-            output->sections.at[k - 1]->next_in_output = output->sections.at[k];
+        for (size_t k = 0; k < output->sections.count; k++) {
+            bool is_last = k + 1 == output->sections.count;
+            uint64_t end = is_last ? output->size : output->sections.at[k + 1]->out_off;
+            output->sections.at[k]->capacity = (uint32_t)(end - output->sections.at[k]->out_off);
+        }
     }
+}
+
+static struct crateld_error *hash_object(void *context, uint32_t worker, size_t i)
+{
+    struct link *link = context;
+    (void)worker;
+    if (i == link->objects.count) {
+        for (size_t k = 0; k < link->own_sections.count; k++)
+            link->own_sections.at[k]->content_hash = link_relink_hash(link->own_sections.at[k]);
+        return NULL;
+    }
+    struct link_object *object = link->objects.at[i];
+    object->hash = hash_bytes(object->image.data, object->image.size);
+    for (uint32_t k = 1; k < object->section_count; k++)
+        if (link_relink_records(&object->sections[k]))
+            object->sections[k].content_hash = link_relink_hash(&object->sections[k]);
+    return NULL;
+}
+
+struct crateld_error *link_relink_hash_all(struct link *link)
+{
+    if (!link->options->keep_relink)
+        return NULL;
+    size_t count = link->objects.count + 1;
+    return workers_run(link_workers_for(link, count), count, hash_object, link);
 }
 
 /* At most. */
@@ -369,7 +390,7 @@ static size_t count_relocs(const struct link *link)
 
 struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret)
 {
-    chain_sections(link);
+    measure_sections(link);
     TRY(relink_builder_create(builder));
     TRY(add_own_module(link, *builder));
     for (size_t i = 0; i < link->objects.count; i++)

@@ -12,6 +12,10 @@ bool link_relink_records(const struct link_section *section);
 /* The section's content hash: reloc/relink_hash.h. Its relocations are sorted. */
 uint64_t link_relink_hash(const struct link_section *section);
 
+/* Sets the content hashes of all sections that have records, and the hashes of objects, by several threads. Call when
+ * all relocations are sorted and what merging leaves is known. */
+MUST_CHECK struct crateld_error *link_relink_hash_all(struct link *link);
+
 /* Makes the section, for relink_builder_write(); *ret is its size in bytes. Call when everything has its rva. Errors:
  * MEMORY, RANGE. */
 MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret);
