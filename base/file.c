@@ -13,6 +13,30 @@
 
 #include "base/cleanup.h"
 
+static struct file_stamp stamp_of(const struct stat *status)
+{
+    const int64_t second = 1000000000;
+    return (struct file_stamp){
+        .device = status->st_dev,
+        .inode = status->st_ino,
+        .size = (uint64_t)status->st_size,
+        .modified_ns = status->st_mtim.tv_sec * second + status->st_mtim.tv_nsec,
+        .changed_ns = status->st_ctim.tv_sec * second + status->st_ctim.tv_nsec,
+    };
+}
+
+struct file_stamp file_stamp_at(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) < 0 ? (struct file_stamp){0} : stamp_of(&status);
+}
+
+struct file_stamp file_stamp_of(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) < 0 ? (struct file_stamp){0} : stamp_of(&status);
+}
+
 struct crateld_error *file_open_only(const char *path, struct open_file *ret)
 {
     /* Nonblocking: a FIFO is to be refused below, not waited for. */
@@ -24,7 +48,7 @@ struct crateld_error *file_open_only(const char *path, struct open_file *ret)
         return error_errno(errno, "%s: cannot stat", path);
     if (!S_ISREG(status.st_mode))
         return error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
-    *ret = (struct open_file){fd, (uint64_t)status.st_size, status.st_dev, status.st_ino};
+    *ret = (struct open_file){fd, stamp_of(&status)};
     fd = -1;
     return NULL;
 }
@@ -52,16 +76,16 @@ struct crateld_error *file_map(const char *path, const struct open_file *handle,
     if (!name)
         return error_memory();
     void *data = NULL;
-    if (handle->size) {
-        data = mmap(NULL, (size_t)handle->size, PROT_READ, MAP_PRIVATE, handle->fd, 0);
+    if (handle->stamp.size) {
+        data = mmap(NULL, (size_t)handle->stamp.size, PROT_READ, MAP_PRIVATE, handle->fd, 0);
         if (data == MAP_FAILED)
             return error_errno(errno, "%s: cannot map", path); // cppcheck-suppress memleak; AUTO_FREE frees it
     }
     *ret = (struct file){
         .path = STEAL_PTR(name),
-        .data = {data, (size_t)handle->size},
-        .device = handle->device,
-        .inode = handle->inode,
+        .data = {data, (size_t)handle->stamp.size},
+        .device = handle->stamp.device,
+        .inode = handle->stamp.inode,
     };
     return NULL;
 }
@@ -89,7 +113,7 @@ struct crateld_error *file_read(const char *path, struct file_bytes *bytes)
     TRY(file_open_only(path, &handle));
     int fd AUTO_CLOSE = handle.fd;
     bytes->size = 0;
-    for (size_t wanted = (size_t)handle.size + 1;; wanted = bytes->capacity * 2) {
+    for (size_t wanted = (size_t)handle.stamp.size + 1;; wanted = bytes->capacity * 2) {
         if (wanted > bytes->capacity) {
             uint8_t *more = realloc(bytes->at, wanted);
             if (!more)
@@ -167,24 +191,52 @@ static struct crateld_error *fill(struct output_file *file, size_t size)
     return NULL;
 }
 
-static struct crateld_error *create(const char *path, size_t size, struct output_file *file)
+/* Opens a new file that is to become `path`. */
+static struct crateld_error *create(const char *path, struct output_file *file)
 {
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_create(CRATELD_ERROR_IO, "%s: exists and is not a regular file", path);
     file->path = strdup(path);
     if (!file->path)
         return error_memory();
     TRY(open_unnamed(path, &file->fd));
-    if (file->fd < 0)
-        TRY(open_neighbour(path, file));
-    return fill(file, size);
+    return file->fd < 0 ? open_neighbour(path, file) : NULL;
 }
 
 struct crateld_error *output_file_create(const char *path, size_t size, struct output_file *ret)
 {
     struct output_file file = {.fd = -1};
-    struct stat status;
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        return error_create(CRATELD_ERROR_IO, "%s: exists and is not a regular file", path);
-    struct crateld_error *error = create(path, size, &file);
+    struct crateld_error *error = create(path, &file);
+    if (!error)
+        error = fill(&file, size);
+    if (error)
+        output_file_discard(&file);
+    else
+        *ret = file;
+    return error;
+}
+
+struct crateld_error *output_file_write(struct output_file *file, uint64_t off, const void *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t written = pwrite(file->fd, (const char *)bytes + done, size - done, (off_t)(off + done));
+        if (written < 0 && errno != EINTR)
+            return error_errno(errno, "%s: cannot write", file->path);
+        done += written > 0 ? (size_t)written : 0;
+    }
+    return NULL;
+}
+
+struct crateld_error *output_file_create_from(const char *path, const void *bytes, size_t size, struct output_file *ret)
+{
+    struct output_file file = {.fd = -1};
+    struct crateld_error *error = create(path, &file);
+    int reason = !error && size ? posix_fallocate(file.fd, 0, (off_t)size) : 0;
+    if (reason)
+        error = error_errno(reason, "%s: cannot write %zu bytes", path, size);
+    if (!error)
+        error = output_file_write(&file, 0, bytes, size);
     if (error)
         output_file_discard(&file);
     else
@@ -281,13 +333,8 @@ void output_file_discard(struct output_file *file)
 struct crateld_error *file_write(const char *path, const void *bytes, size_t size, mode_t mode)
 {
     struct output_file file;
-    TRY(output_file_create(path, size ? size : 1, &file));
-    memcpy(file.data, bytes, size);
-    struct crateld_error *error = NULL;
-    if (!size && ftruncate(file.fd, 0) < 0)
-        error = error_errno(errno, "%s: cannot truncate", path);
-    if (!error)
-        error = output_file_commit(&file, mode);
+    TRY(output_file_create_from(path, bytes, size, &file));
+    struct crateld_error *error = output_file_commit(&file, mode);
     output_file_discard(&file);
     return error;
 }

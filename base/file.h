@@ -8,6 +8,19 @@
 #include "base/signals.h"
 #include "base/span.h"
 
+/* What tells whether a file is the one it was: it changes with every write and with every other file under the name. */
+struct file_stamp {
+    uint64_t device;
+    uint64_t inode; /* 0: there is no such file */
+    uint64_t size;
+    int64_t modified_ns; /* since 1970 */
+    int64_t changed_ns;  /* likewise; of the contents, the name or the permissions */
+};
+
+/* The stamp of the file at `path`, or of the open file `fd`; that of no file where there is none. */
+struct file_stamp file_stamp_at(const char *path);
+struct file_stamp file_stamp_of(int fd);
+
 /* A file's bytes, mapped privately and read-only. */
 struct file {
     char *path;       /* owned; for messages */
@@ -25,9 +38,7 @@ void file_close(struct file *file);
 /* An open file. */
 struct open_file {
     int fd;
-    uint64_t size; /* bytes */
-    dev_t device;
-    ino_t inode;
+    struct file_stamp stamp;
 };
 
 /* Opens the regular file at `path`; the caller closes ret->fd. Errors: as file_open(). */
@@ -72,6 +83,14 @@ MUST_CHECK struct crateld_error *output_file_create(const char *path, size_t siz
 /* The same for a file that is there, open for reading and writing at `fd`, empty, and the caller's: committing it only
  * ends the writing. */
 MUST_CHECK struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, struct output_file *ret);
+
+/* Creates a file to become `path`, with these bytes; it is not mapped. Errors: IO, MEMORY. */
+MUST_CHECK struct crateld_error *output_file_create_from(const char *path, const void *bytes, size_t size,
+                                                         struct output_file *ret);
+
+/* Writes bytes at `off` of it. Error: IO. */
+MUST_CHECK struct crateld_error *output_file_write(struct output_file *file, uint64_t off, const void *bytes,
+                                                   size_t size);
 
 /* Makes a file longer, as if it had been created with `size` bytes; `data` may be elsewhere then. Errors: IO. */
 MUST_CHECK struct crateld_error *output_file_grow(struct output_file *file, size_t size);

@@ -41,6 +41,9 @@ static const char help[] =
     "  --nodefaultlibs          do not add libc, libgcc and libgcc_s\n"
     "  --interpreter PATH       what the kernel runs the crate with (default: the crateld-exec beside this program)\n"
     "  --map FILE               write what went where (- is standard output)\n"
+    "  --incremental, --no-incremental       update the crate where little has changed, or never (default: when\n"
+    "                           it is made of many objects)\n"
+    "  --threads NUMBER         use so many threads (default: one for each processor)\n"
     "  --fatal-warnings         treat warnings as errors\n"
     "  -v                       say which files and archive members are taken\n"
     "  --time-passes            say how long each pass took\n"
@@ -86,6 +89,9 @@ enum option_kind {
     OPTION_GC,
     OPTION_NO_GC,
     OPTION_NO_RELINK,
+    OPTION_INCREMENTAL,
+    OPTION_NO_INCREMENTAL,
+    OPTION_THREADS,
     OPTION_NO_ENTRY,
     OPTION_PUSH_STATE,
     OPTION_POP_STATE,
@@ -139,6 +145,9 @@ static const struct {
     {"-Bdynamic", OPTION_DYNAMIC, VALUE_NONE},
     {"--gc-sections", OPTION_GC, VALUE_NONE},
     {"--no-gc-sections", OPTION_NO_GC, VALUE_NONE},
+    {"--incremental", OPTION_INCREMENTAL, VALUE_NONE},
+    {"--no-incremental", OPTION_NO_INCREMENTAL, VALUE_NONE},
+    {"--threads", OPTION_THREADS, VALUE_SEPARATE},
     {"--no-relink", OPTION_NO_RELINK, VALUE_NONE},
     {"--nodefaultlibs", OPTION_NO_DEFAULTS, VALUE_NONE},
     {"-nodefaultlibs", OPTION_NO_DEFAULTS, VALUE_NONE},
@@ -236,6 +245,16 @@ static struct crateld_error *add_excluded(struct gathering *g, const char *names
     return NULL;
 }
 
+static struct crateld_error *take_threads(struct gathering *g, const char *text)
+{
+    char *end;
+    unsigned long count = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || !count || count > WORKERS_MAX)
+        return usage("'--threads %s': wanted a number from 1 to 64", text);
+    g->options.workers = (uint32_t)count;
+    return NULL;
+}
+
 static struct crateld_error *take_valued(struct gathering *g, enum option_kind kind, const char *value)
 {
     switch (kind) {
@@ -281,6 +300,8 @@ static struct crateld_error *take_valued(struct gathering *g, enum option_kind k
         return push(VEC_PUSH(&g->version_scripts, value));
     case OPTION_DYNAMIC_LIST:
         return push(VEC_PUSH(&g->dynamic_lists, value));
+    case OPTION_THREADS:
+        return take_threads(g, value);
     default:
         return take_z(g, value);
     }
@@ -321,6 +342,10 @@ static void take_flag(struct gathering *g, enum option_kind kind)
         break;
     case OPTION_NO_RELINK:
         g->options.keep_relink = false;
+        break;
+    case OPTION_INCREMENTAL:
+    case OPTION_NO_INCREMENTAL:
+        g->options.update = kind == OPTION_INCREMENTAL ? LINK_UPDATE_ALWAYS : LINK_UPDATE_NEVER;
         break;
     case OPTION_NO_DEFAULTS:
         g->options.has_default_libraries = false;

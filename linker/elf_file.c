@@ -6,6 +6,7 @@
 #include "crate/build_id.h"
 #include "linker/emit.h"
 #include "linker/relink_section.h"
+#include "linker/state.h"
 #include "linker/symtab.h"
 #include "linker/tables.h"
 
@@ -240,8 +241,13 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
     TRY(link->options->output_fd ? output_file_adopt(link->options->output_fd, link->options->output, tail->size, &file)
                                  : output_file_create(link->options->output, tail->size, &file));
     struct crateld_error *error = write_contents(link, image, tail, &file);
+    uint32_t mode = image->interpreter ? 0777 : 0666;
     if (!error)
-        error = output_file_commit(&file, image->interpreter ? 0777 : 0666);
+        error = output_file_commit(&file, mode);
+    if (!error) {
+        struct file_stamp stamp = file_stamp_of(file.fd);
+        link_state_write(link, &stamp, mode);
+    }
     output_file_discard(&file);
     return error;
 }

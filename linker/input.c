@@ -45,7 +45,7 @@ static struct crateld_error *read_crate(struct arena *arena, const struct open_f
                                         struct link_input *input)
 {
     struct crate_header header;
-    TRY(crate_header_read(input->path, start, handle->size, &header));
+    TRY(crate_header_read(input->path, start, handle->stamp.size, &header));
     size_t size = header.segments[CRATE_SEGMENT_META].file_size, known = start.size < size ? start.size : size;
     uint8_t *meta = arena_alloc_bytes(arena, size);
     if (!meta)
@@ -58,8 +58,11 @@ static struct crateld_error *read_crate(struct arena *arena, const struct open_f
 static struct crateld_error *read_contents(const struct link *link, struct arena *arena, struct link_input *input)
 {
     struct crate_header header;
-    if (input->kind == INPUT_OBJECT)
-        return link_read_object(link, arena, input->path, input->contents, &input->object);
+    if (input->kind == INPUT_OBJECT) {
+        TRY(link_read_object(link, arena, input->path, input->contents, &input->object));
+        input->object->stamp = input->stamp;
+        return NULL;
+    }
     if (input->kind != INPUT_CRATE)
         return NULL;
     TRY(crate_header_read(input->path, input->contents, input->contents.size, &header));
@@ -70,7 +73,7 @@ static struct crateld_error *open_handle(const struct link *link, struct arena *
                                          const struct open_file *handle, struct link_input *input)
 {
     _Alignas(8) uint8_t bytes[CRATE_START_SIZE];
-    struct span start = {bytes, handle->size < sizeof bytes ? (size_t)handle->size : sizeof bytes};
+    struct span start = {bytes, handle->stamp.size < sizeof bytes ? (size_t)handle->stamp.size : sizeof bytes};
     TRY(file_read_at(path, handle, 0, bytes, start.size));
     if (input_is_crate(start)) {
         input->kind = INPUT_CRATE;
@@ -90,6 +93,7 @@ struct crateld_error *link_input_open(const struct link *link, struct arena *are
     struct open_file handle;
     *ret = (struct link_input){0};
     TRY(file_open_only(path, &handle));
+    ret->stamp = handle.stamp;
     struct crateld_error *error = open_handle(link, arena, path, &handle, ret);
     close(handle.fd);
     return error;

@@ -8,6 +8,7 @@
 struct link_input {
     enum input_kind kind;
     struct file file;     /* owned; zero for a crate, and for contents that were given */
+    struct file_stamp stamp; /* taken when it was opened; zero for contents that were given */
     const char *path;     /* lasts as long as what it is given by */
     struct span contents; /* borrowed; empty for a crate */
     struct link_object *object; /* OBJECT; in the arena */

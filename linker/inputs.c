@@ -142,6 +142,7 @@ static struct crateld_error *add_archive(struct link *link, const char *path, st
     if (!archive || !VEC_RESERVE(&link->archives, 1))
         return error_memory();
     TRY(archive_open(path, &archive->archive));
+    link->journal.is_incomplete |= archive->archive.is_thin;
     link->archives.at[link->archives.count++] = archive; /* from here on link_deinit() releases it */
     if (mode.is_whole_archive)
         return add_all_members(link, &archive->archive);
@@ -197,6 +198,8 @@ static struct crateld_error *add_input(struct link *link, struct link_input *inp
     if (input->file.path)
         TRY(keep_file(link, &input->file));
     input->file = (struct file){0};
+    if (input->kind != INPUT_OBJECT)
+        journal_add(&link->journal, input->path, &input->stamp);
     switch (input->kind) {
     case INPUT_OBJECT:
         return link_enter_object(link, input->object);

@@ -11,6 +11,7 @@
 #include "linker/elf_file.h"
 #include "linker/function.h"
 #include "linker/gc.h"
+#include "linker/incremental.h"
 #include "linker/inputs.h"
 #include "linker/layout.h"
 #include "linker/leaked.h"
@@ -22,6 +23,7 @@
 #include "linker/relink_section.h"
 #include "linker/resolve.h"
 #include "linker/scan.h"
+#include "linker/state.h"
 #include "linker/stub.h"
 #include "linker/undefined.h"
 #include "linker/wanted.h"
@@ -105,6 +107,8 @@ static struct crateld_error *init(struct link *link, const struct link_options *
         link->worker_arenas[i].is_filled = true;
     link->arena.is_filled = true;
     search_init(&link->search);
+    journal_init(&link->journal);
+    link_state_plan(link);
     link_symbol_table_init(&link->symbols);
     hash_index_init(&link->groups);
     hash_index_init(&link->provider_names);
@@ -122,6 +126,7 @@ static void deinit(struct link *link)
 {
     crateld_error_destroy(link->errors);
     search_deinit(&link->search);
+    journal_deinit(&link->journal);
     version_script_destroy(link->scripts);
     for (size_t i = 0; i < link->providers.count; i++)
         if (link->providers.at[i]->kind == LINK_PROVIDER_ELF)
@@ -175,7 +180,9 @@ static struct crateld_error *add_script(struct link *link, const char *path,
                                                                      const char *))
 {
     struct file file;
+    struct file_stamp stamp = file_stamp_at(path);
     TRY(file_open(path, &file));
+    journal_add(&link->journal, path, &stamp);
     struct crateld_error *error = add(link->scripts, file.data, path);
     file_close(&file);
     return error;
@@ -278,6 +285,7 @@ struct pass {
 /* After "collect garbage" it is known what the crate consists of, after "scan" what its TOC holds. */
 static const struct pass passes[] = {
     {"read options", read_options, GO_ON},
+    {"update", link_update, GO_ON},
     {"open base", link_patch_open, GO_ON},
     {"request symbols", request_symbols, GO_ON},
     {"add compiled objects", link_add_compiled_objects, GO_ON},
@@ -318,7 +326,7 @@ static struct crateld_error *run_passes(struct link *link, bool *is_again)
         struct crateld_error *error = passes[i].run(link);
         if (link->options->show_times)
             fprintf(stderr, "%-26s %8.3f ms\n", passes[i].name, (seconds() - start) * 1e3);
-        if (error || must_end(link, passes[i].barrier))
+        if (error || link->is_updated || must_end(link, passes[i].barrier))
             return error_join(link_take_errors(link), error);
         if (passes[i].run == resolve) {
             TRY(link_compile_lto(link, is_again));

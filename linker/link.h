@@ -193,6 +193,10 @@ struct link {
 
     /* Inputs. */
     struct search search;
+    struct journal journal;
+    bool keeps_state;   /* what a later link needs to update the crate is written beside it: linker/state.h */
+    bool is_updated;    /* the crate has been updated: there is nothing left to be done */
+    int64_t started_ns; /* since 1970: when the link began */
     struct version_script *scripts; /* owned */
     VEC(struct link_object *) objects;
     VEC(struct file) files; /* owned */

@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/span.h"
 
 struct link_symbol;
@@ -100,6 +101,9 @@ struct link_object {
     uint32_t priority; /* position in the order of resolution: lower wins */
     uint32_t module;   /* index in the relink section */
     uint64_t hash;     /* of its bytes; set before the relink section is made */
+    struct file_stamp stamp;       /* of the file that it is; zero: it is none, or part of one */
+    uint64_t shape;                /* linker/shape.h; 0: it was not asked for, or there is none */
+    uint32_t first_listed;         /* index of its first symbol in the crate's symbol table */
     bool is_lto;       /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };

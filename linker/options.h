@@ -10,6 +10,12 @@
 
 struct link_base;
 
+enum link_update {
+    LINK_UPDATE_LARGE, /* a crate of many objects is updated, when only some of them have changed */
+    LINK_UPDATE_ALWAYS,
+    LINK_UPDATE_NEVER,
+};
+
 enum link_argument_kind {
     LINK_ARGUMENT_FILE,    /* value: a path */
     LINK_ARGUMENT_LIBRARY, /* value: the name behind -l */
@@ -35,6 +41,7 @@ struct link_options {
     const char *map_path;    /* NULL: no map */
     const char *base;        /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
     const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
+    enum link_update update;
     uint32_t workers; /* threads, up to WORKERS_MAX; 0: one for each processor */
     int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
     const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "linker/lto_pass.h"
 #include "linker/own.h"
+#include "linker/shape.h"
 #include "linker/wanted.h"
 
 /* How strong a definition is; between two of the same strength the first one stays. */
@@ -231,8 +232,13 @@ struct crateld_error *link_read_object(const struct link *link, struct arena *ar
         return error_memory();
     TRY(link_object_align(arena, &image));
     TRY(link_object_read(arena, path, image, link->machine->elf_machine, object));
-    if (!object->is_lto)
-        TRY(prepare_symbols(arena, object));
+    if (object->is_lto) {
+        *ret = object;
+        return NULL;
+    }
+    TRY(prepare_symbols(arena, object));
+    if (link->keeps_state)
+        object->shape = link_shape(link->machine, object);
     *ret = object;
     return NULL;
 }
@@ -240,16 +246,20 @@ struct crateld_error *link_read_object(const struct link *link, struct arena *ar
 struct crateld_error *link_enter_object(struct link *link, struct link_object *object)
 {
     bool has_dropped;
-    if (object->is_lto)
+    if (object->is_lto) {
+        link->journal.is_incomplete = true;
         return link_add_lto_object(link, object);
+    }
     object->priority = (uint32_t)link->objects.count;
     if (object->has_exec_stack)
         link_warn(link, "%s: asks for an executable stack, which crates do not have", object->path);
     if (!VEC_PUSH(&link->objects, object))
         return error_memory();
     TRY(claim_groups(link, object, &has_dropped));
-    if (has_dropped)
+    if (has_dropped) {
         describe_locals(object);
+        object->shape = 0; /* it was taken when nothing was dropped */
+    }
     for (uint32_t i = object->first_global; i < object->symbol_count; i++)
         TRY(add_global(link, object, i));
     return NULL;

@@ -96,13 +96,17 @@ struct crateld_error *search_add_defaults(struct search *search, const char *tri
 }
 
 /* Sets *ret to "<dir>/<before><name><after>" (malloc'ed) if there is such a file, else to NULL. */
-static struct crateld_error *try_file(const char *dir, const char *before, const char *name, const char *after,
-                                      char **ret)
+static struct crateld_error *try_file(const struct search *search, const char *dir, const char *before,
+                                      const char *name, const char *after, char **ret)
 {
     char *path AUTO_FREE = NULL;
     struct stat status;
     if (asprintf(&path, "%s/%s%s%s", dir, before, name, after) < 0)
         return error_memory();
+    if (search->journal) {
+        struct file_stamp stamp = file_stamp_at(path);
+        journal_add(search->journal, path, &stamp);
+    }
     *ret = stat(path, &status) == 0 && !S_ISDIR(status.st_mode) ? STEAL_PTR(path) : NULL;
     return NULL;
 }
@@ -111,7 +115,7 @@ struct crateld_error *search_file(const struct search *search, const char *name,
 {
     char *found = NULL;
     for (size_t i = 0; !found && i < search->dirs.count; i++)
-        TRY(try_file(search->dirs.at[i], "", name, "", &found));
+        TRY(try_file(search, search->dirs.at[i], "", name, "", &found));
     *ret = found;
     return NULL;
 }
@@ -150,7 +154,7 @@ struct crateld_error *search_library(const struct search *search, const char *na
         for (size_t i = 0; !found && i < search->dirs.count; i++)
             for (size_t f = 0; !found && f < sizeof forms / sizeof forms[0]; f++)
                 if (kind == SEARCH_ANY || forms[f].is_static)
-                    TRY(try_file(search->dirs.at[i], forms[f].before, name, forms[f].after, &found));
+                    TRY(try_file(search, search->dirs.at[i], forms[f].before, name, forms[f].after, &found));
     }
     if (found) {
         *ret = found;
@@ -170,6 +174,10 @@ struct crateld_error *search_script_input(const struct search *search, const cha
                                           char **ret)
 {
     struct stat status;
+    if (name[0] != '/' && search->journal) {
+        struct file_stamp stamp = file_stamp_at(name);
+        journal_add(search->journal, name, &stamp);
+    }
     if (name[0] == '/' || stat(name, &status) == 0) {
         *ret = strdup(name);
         return *ret ? NULL : error_memory();
@@ -180,7 +188,7 @@ struct crateld_error *search_script_input(const struct search *search, const cha
         char *dir AUTO_FREE = strndup(script_path, (size_t)(slash - script_path));
         if (!dir)
             return error_memory();
-        TRY(try_file(dir, "", name, "", &found));
+        TRY(try_file(search, dir, "", name, "", &found));
     }
     if (!found)
         TRY(search_file(search, name, &found));

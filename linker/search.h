@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/vec.h"
+#include "linker/journal.h"
 
 enum search_kind {
     SEARCH_ANY,    /* -Bdynamic: in each folder a crate, then lib<name>.so, then lib<name>.a */
@@ -19,6 +20,7 @@ enum search_kind {
 };
 
 struct search {
+    struct journal *journal; /* borrowed; what was looked for is entered there; NULL: nowhere */
     VEC(const char *) dirs; /* owned array; the strings are the arena's */
     struct arena arena;     /* owned */
 };

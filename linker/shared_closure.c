@@ -118,6 +118,8 @@ struct crateld_error *shared_closure_has_initialisers(const struct shared_librar
     struct crateld_error *error = has_initialisers ? NULL : add_needed(&closure, library);
     while (!error && !has_initialisers && closure.done < closure.entries.count)
         error = read_next(&closure, &has_initialisers);
+    if (closure.entries.count && search->journal)
+        search->journal->is_incomplete = true; /* not all that was looked at is in it */
     for (size_t i = 0; i < closure.entries.count; i++) {
         free(closure.entries.at[i].name);
         free(closure.entries.at[i].path);

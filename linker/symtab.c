@@ -54,7 +54,8 @@ static bool is_listed(const struct link_symbol *symbol)
 static struct crateld_error *add_locals(const struct link *link, struct link_symtab *symtab)
 {
     for (size_t i = 0; i < link->objects.count; i++) {
-        const struct link_object *object = link->objects.at[i];
+        struct link_object *object = link->objects.at[i];
+        object->first_listed = (uint32_t)symtab->symbols.count;
         for (uint32_t k = 1; k < object->first_global; k++) {
             const struct link_symbol *symbol = &object->locals[k];
             Elf64_Sym file = {.st_info = ELF64_ST_INFO(STB_LOCAL, STT_FILE), .st_shndx = SHN_ABS};
