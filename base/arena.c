@@ -7,16 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 enum {
     ARENA_ALIGN = 16,
     ARENA_FIRST_SIZE = 8 << 10, /* most arenas stay small; each further block is twice as big */
     ARENA_BLOCK_SIZE = 256 << 10,
+    ARENA_HUGE_SIZE = 2 << 20, /* blocks of large arenas: a huge page of x86-64 and of aarch64 */
 };
 
 struct arena_block {
@@ -39,13 +35,13 @@ void arena_deinit(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-/* Has the kernel provide the pages of a block, as far as it can do that; else they come one by one. */
-static void provide(struct arena_block *block, size_t size)
+/* Gets a block of ARENA_HUGE_SIZE, which the kernel may provide as a whole. */
+static struct arena_block *allocate_huge(void)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)block + page - 1) & ~(page - 1);
-    uintptr_t end = ((uintptr_t)block + size) & ~(page - 1);
-    if (end > begin)
-        (void)madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
+    void *block = aligned_alloc(ARENA_HUGE_SIZE, ARENA_HUGE_SIZE);
+    if (block)
+        (void)madvise(block, ARENA_HUGE_SIZE, MADV_HUGEPAGE);
+    return block;
 }
 
 /* Takes `size` bytes; *is_zeroed tells whether they are zero. */
@@ -66,20 +62,23 @@ static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_
         arena->block_size = ARENA_FIRST_SIZE;
     bool is_big = size > arena->block_size / 4;
     size_t block_size = sizeof(struct arena_block) + (is_big ? size : arena->block_size);
+    bool is_huge = !is_big && arena->block_size == ARENA_HUGE_SIZE - sizeof(struct arena_block);
     *is_zeroed = is_big && wants_zeroed;
-    struct arena_block *block = *is_zeroed ? calloc(1, block_size) : malloc(block_size);
+    struct arena_block *block = is_huge       ? allocate_huge()
+                                : *is_zeroed ? calloc(1, block_size)
+                                             : malloc(block_size);
     if (!block)
         return NULL;
     block->older = arena->blocks;
     arena->blocks = block;
-    if (arena->is_filled && block_size >= ARENA_BLOCK_SIZE && !*is_zeroed)
-        provide(block, block_size);
     if (is_big)
         return block->bytes;
     arena->next = block->bytes + size;
     arena->left = arena->block_size - size;
     if (arena->block_size < ARENA_BLOCK_SIZE)
         arena->block_size *= 2;
+    else if (arena->is_large)
+        arena->block_size = ARENA_HUGE_SIZE - sizeof(struct arena_block);
     return block->bytes;
 }
 

@@ -12,8 +12,7 @@ struct arena {
     char *next;                 /* free bytes of the newest block */
     size_t left;
     size_t block_size; /* of the next block; 0: none yet */
-    bool is_filled;    /* may be set at first: big blocks get their memory as a whole, not page by page, as they will be
-                          used up anyway */
+    bool is_large;     /* may be set at first: grows in blocks of huge pages, when it has become large */
 };
 
 /* An arena that owns nothing yet; never fails. */

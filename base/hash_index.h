@@ -32,6 +32,13 @@ bool hash_index_reserve(struct hash_index *index, size_t count) __attribute__((w
  * hash differs may be among them (the caller compares keys). */
 uint32_t hash_index_next(const struct hash_index *index, uint64_t hash, size_t *cursor);
 
+/* Gets what hash_index_next() will look at into the processor's cache. */
+static inline void hash_index_prefetch(const struct hash_index *index, uint64_t hash)
+{
+    if (index->slots)
+        __builtin_prefetch(&index->slots[hash & index->mask]);
+}
+
 /* Enters the next number, which is the count of entries before the call, under `hash`; false without memory. */
 bool hash_index_add(struct hash_index *index, uint64_t hash) __attribute__((warn_unused_result));
 

@@ -27,6 +27,8 @@ static struct pointee pointee_of(const struct link *link, const struct link_refe
     }
     if (ref->symbol->is_base) /* only in the base's block of thread-locals: all else is the loader's */
         return (struct pointee){link->tls_rva + ref->symbol->base->rva + (uint64_t)addend, false};
+    if (ref->symbol->rva)
+        return (struct pointee){ref->symbol->rva + (uint64_t)addend, true};
     if (ref->symbol->state == LINK_SYMBOL_DEFINED)
         return (struct pointee){link_symbol_rva(ref->symbol, addend), true};
     if (ref->symbol->state == LINK_SYMBOL_ABSOLUTE)

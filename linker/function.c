@@ -16,6 +16,8 @@ static struct link_function *find(const struct link *link, const struct link_sec
 {
     size_t cursor = 0;
     uint32_t i;
+    if (!value)
+        return section->function;
     while ((i = hash_index_next(&link->function_index, place_hash(section, value), &cursor)) != HASH_INDEX_NONE)
         if (link->functions.at[i]->section == section && link->functions.at[i]->value == value)
             return link->functions.at[i];
@@ -28,7 +30,11 @@ struct crateld_error *link_function_enter(struct link *link, struct link_section
     struct link_function *function = find(link, section, value);
     if (!function) {
         function = arena_alloc(&link->arena, sizeof *function);
-        if (!function || !VEC_PUSH(&link->functions, function) ||
+        if (!function)
+            return error_memory();
+        if (!value)
+            section->function = function;
+        else if (!VEC_PUSH(&link->functions, function) ||
             !hash_index_add(&link->function_index, place_hash(section, value)))
             return error_memory();
         function->section = section;

@@ -55,7 +55,9 @@ static void mark_symbol(struct link *link, const struct link_symbol *symbol)
 
 static void mark_reloc(struct link *link, struct link_section *from, const Elf64_Rela *reloc)
 {
-    mark_symbol(link, from->object->symbols[ELF64_R_SYM(reloc->r_info)]);
+    const struct link_symbol *symbol = from->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    if (!symbol->is_exported) /* those have been marked */
+        mark_symbol(link, symbol);
 }
 
 /* Sections that stay with the one they are linked to (SHF_LINK_ORDER). */

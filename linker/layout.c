@@ -407,6 +407,17 @@ static struct crateld_error *place_with_tables(struct link *link, struct link_im
     return NULL;
 }
 
+/* Notes where global symbols are: most relocations against them need nothing else of them. */
+static void place_symbols(struct link *link)
+{
+    for (size_t i = 0; i < link->symbols.count; i++) {
+        struct link_symbol *symbol = link->symbols.at[i];
+        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->type != STT_SECTION && !symbol->section->merge &&
+            symbol->section->output)
+            symbol->rva = (uint32_t)link_symbol_rva(symbol, 0);
+    }
+}
+
 struct crateld_error *link_layout(struct link *link, struct link_image *image)
 {
     choose_base(link);
@@ -423,5 +434,6 @@ struct crateld_error *link_layout(struct link *link, struct link_image *image)
     TRY(find_image_align(link, &image->header.image_align));
     TRY(place_with_tables(link, image));
     link_own_place(link);
+    place_symbols(link);
     return link_tables_fill(link, image);
 }

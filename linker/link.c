@@ -104,8 +104,8 @@ static struct crateld_error *init(struct link *link, const struct link_options *
     arena_init(&link->arena);
     link->workers = options->workers ? options->workers : workers_available();
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        link->worker_arenas[i].is_filled = true;
-    link->arena.is_filled = true;
+        link->worker_arenas[i].is_large = true;
+    link->arena.is_large = true;
     search_init(&link->search);
     journal_init(&link->journal);
     link_state_plan(link);

@@ -221,7 +221,7 @@ struct link {
 
     /* What the scan found to be needed. */
     struct hash_index function_index;
-    VEC(struct link_function *) functions;
+    VEC(struct link_function *) functions;    /* that do not start with their section */
     VEC(struct link_import) function_imports; /* slot = index; calls, then IFUNCs */
     VEC(struct link_import) ifunc_imports;    /* of this crate's own; appended to them at the end of the scan */
     uint32_t lazy_count;                      /* function_imports that are calls */

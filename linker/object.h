@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/span.h"
 
+struct link_function;
 struct link_symbol;
 struct link_output;
 struct link_merge;
@@ -61,6 +62,7 @@ struct link_section {
     uint32_t entry_size;                 /* sh_entsize of merge sections */
     struct link_output *output;          /* borrowed; where it goes, from layout on */
     uint64_t out_off;                    /* offset within `output` */
+    struct link_function *function;      /* borrowed; that starts with it, if that has been entered */
     struct link_merge *merge;            /* borrowed; its pieces, for MERGE */
     uint32_t first_fde;                  /* index + 1 of its first frame description entry; 0: none */
     uint32_t first_linked;               /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */

@@ -260,8 +260,17 @@ struct crateld_error *link_enter_object(struct link *link, struct link_object *o
         describe_locals(object);
         object->shape = 0; /* it was taken when nothing was dropped */
     }
-    for (uint32_t i = object->first_global; i < object->symbol_count; i++)
-        TRY(add_global(link, object, i));
+    uint32_t count = object->symbol_count - object->first_global;
+    if (!hash_index_reserve(&link->symbols.index, link->symbols.count + count))
+        return error_memory();
+    for (uint32_t i = 0; i < count; i++) {
+        enum { AHEAD = 4 };
+        if (i + 2 * AHEAD < count)
+            hash_index_prefetch(&link->symbols.index, object->name_hashes[i + 2 * AHEAD]);
+        if (i + AHEAD < count)
+            link_symbol_table_prefetch(&link->symbols, object->name_hashes[i + AHEAD]);
+        TRY(add_global(link, object, object->first_global + i));
+    }
     return NULL;
 }
 

@@ -60,6 +60,8 @@ struct link_symbol {
     uint32_t address_import;    /* index + 1 of the import that fills `address` or `tls_index`; 0: no import does */
     uint32_t tls_offset_import; /* likewise, `tls_offset` */
     uint32_t relink;            /* index + 1 in the relink section */
+    uint32_t rva;               /* of a global symbol, DEFINED in a section that is not cut into pieces; once everything
+                                   has its place; 0: it is to be computed */
 };
 
 struct link_symbol_table {
@@ -91,6 +93,14 @@ struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, str
 /* The same, for who knows hash_string(name). */
 struct link_symbol *link_symbol_table_enter_hashed(struct link_symbol_table *table, struct arena *arena,
                                                    const char *name, uint64_t hash, const char *bound_version);
+
+/* Gets the symbol of that hash, which will be looked for, into the processor's cache; its slot of the index is there. */
+static inline void link_symbol_table_prefetch(const struct link_symbol_table *table, uint64_t hash)
+{
+    uint32_t number = table->index.slots ? table->index.slots[hash & table->index.mask].number : 0;
+    if (number)
+        __builtin_prefetch(table->at[number - 1]);
+}
 
 /* The symbol called `name`, without a bound version; NULL if there is none. */
 struct link_symbol *link_symbol_table_find(const struct link_symbol_table *table, const char *name);
