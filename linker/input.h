@@ -12,11 +12,12 @@ struct link_input {
     const char *path;     /* lasts as long as what it is given by */
     struct span contents; /* borrowed; empty for a crate */
     struct link_object *object; /* OBJECT; in the arena */
-    struct link_provider *provider; /* CRATE, without a name yet; in the arena, with the bytes that it borrows */
+    struct link_provider *provider; /* CRATE; in the arena; its file is the link's when it has entered */
 };
 
-/* Opens the file `path`, with what is allocated from `arena`. The link is only read. Errors: those of what it is. */
-MUST_CHECK struct crateld_error *link_input_open(const struct link *link, struct arena *arena, const char *path,
+/* Opens the file `path`, with what is allocated from `arena`. The link is only read, but for `open_crates`. Errors: those
+ * of what it is. */
+MUST_CHECK struct crateld_error *link_input_open(struct link *link, struct arena *arena, const char *path,
                                                  struct link_input *ret);
 
 /* The same for a file of which the contents are there; both are borrowed. */

@@ -99,8 +99,11 @@ static struct crateld_error *check_crate_name(const struct link *link, const cha
 
 static struct crateld_error *add_crate(struct link *link, struct link_provider *provider)
 {
-    provider->name = crate_view_name(&provider->crate);
-    TRY(check_crate_name(link, provider->path, provider->name));
+    struct crateld_error *error = check_crate_name(link, provider->path, provider->name);
+    if (error) {
+        crate_source_rest(&provider->crate);
+        return error;
+    }
     TRY(link_enter_provider(link, provider));
     return add_source(link, false, link->providers.count - 1);
 }

@@ -16,6 +16,7 @@
 #include "crateld/format.h"
 #include "crateld/toc_record.h"
 #include "linker/archive.h"
+#include "linker/crate_source.h"
 #include "linker/object.h"
 #include "linker/options.h"
 #include "linker/search.h"
@@ -44,20 +45,11 @@ struct link_provider {
     const char *path;              /* borrowed */
     const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
-    struct crate_view crate;       /* CRATE; borrows from one of the link's files */
-    uint64_t *filter;     /* CRATE; owned by the arena: two bits for each export's hash, in a word that the hash
-                             chooses too: where they are not both set there is no such export */
-    uint32_t filter_mask; /* words of it - 1 */
+    struct crate_source crate;     /* CRATE; owned */
     bool is_as_needed;
     bool is_used;
     uint32_t needed; /* index + 1 in the needed table */
 };
-
-/* The two bits of a provider's filter that stand for a hash. */
-static inline uint64_t link_filter_bits(uint64_t hash)
-{
-    return UINT64_C(1) << (hash >> 40 & 63) | UINT64_C(1) << (hash >> 50 & 63);
-}
 
 /* An archive whose members are taken when they define something that is wanted. */
 struct link_archive {
@@ -196,6 +188,7 @@ struct link {
     struct journal journal;
     bool keeps_state;   /* what a later link needs to update the crate is written beside it: linker/state.h */
     bool is_updated;    /* the crate has been updated: there is nothing left to be done */
+    uint32_t open_crates; /* whose files are kept open; while inputs are opened: atomic */
     int64_t started_ns; /* since 1970: when the link began */
     struct version_script *scripts; /* owned */
     VEC(struct link_object *) objects;

@@ -109,23 +109,18 @@ static const uint8_t export_types[] = {
 struct crateld_error *link_provider_find(const struct link *link, uint32_t provider_index,
                                          const struct link_symbol *symbol, struct shared_symbol *found, bool *ret)
 {
-    const struct link_provider *provider = link->providers.at[provider_index];
+    struct link_provider *provider = link->providers.at[provider_index];
     *ret = false;
     if (provider->kind == LINK_PROVIDER_ELF) {
         *ret = shared_library_find(&provider->library, symbol->name, symbol->bound_version, found);
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
         struct crate_export entry;
-        uint64_t bits = link_filter_bits(symbol->hash);
-        if ((provider->filter[symbol->hash & provider->filter_mask] & bits) != bits)
+        TRY(crate_source_find(&provider->crate, symbol->hash, symbol->name, &entry, ret));
+        if (!*ret)
             return NULL;
-        uint32_t i = crate_view_find_export(&provider->crate, symbol->hash, symbol->name);
-        if (i == CRATE_NONE)
-            return NULL;
-        TRY(crate_view_export(&provider->crate, i, &entry));
         *found = (struct shared_symbol){.type = export_types[entry.kind], .size = entry.size};
         if (entry.flags & CRATE_EXPORT_FLAG_FORWARD) /* the library may have the version that is asked for */
             found->version = symbol->bound_version;
-        *ret = true;
     }
     return NULL;
 }
