@@ -64,9 +64,7 @@ static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_
     size_t block_size = sizeof(struct arena_block) + (is_big ? size : arena->block_size);
     bool is_huge = !is_big && arena->block_size == ARENA_HUGE_SIZE - sizeof(struct arena_block);
     *is_zeroed = is_big && wants_zeroed;
-    struct arena_block *block = is_huge       ? allocate_huge()
-                                : *is_zeroed ? calloc(1, block_size)
-                                             : malloc(block_size);
+    struct arena_block *block = is_huge ? allocate_huge() : *is_zeroed ? calloc(1, block_size) : malloc(block_size);
     if (!block)
         return NULL;
     block->older = arena->blocks;

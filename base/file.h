@@ -45,8 +45,8 @@ struct open_file {
 MUST_CHECK struct crateld_error *file_open_only(const char *path, struct open_file *ret);
 
 /* Reads `size` bytes from `off` of the file. Error: IO, also when it ends before. */
-MUST_CHECK struct crateld_error *file_read_at(const char *path, const struct open_file *file, uint64_t off,
-                                              void *ret, size_t size);
+MUST_CHECK struct crateld_error *file_read_at(const char *path, const struct open_file *file, uint64_t off, void *ret,
+                                              size_t size);
 
 /* Maps the open file as file_open() does. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *file_map(const char *path, const struct open_file *file, struct file *ret);

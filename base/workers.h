@@ -14,8 +14,8 @@ uint32_t workers_available(void);
 
 /* Calls `task` with each number below `count`, by up to `workers` (1 to WORKERS_MAX) threads, of which the caller is
  * one, and returns when all calls have. Calls begin in the order of numbers. `worker`, less than `workers`, is the
- * number of the calling thread, for what each has to itself. Of several errors the one of the lowest number is returned:
- * nothing depends on how many threads there were. A thread that can not be had is done without. */
+ * number of the calling thread, for what each has to itself. Of several errors the one of the lowest number is
+ * returned: nothing depends on how many threads there were. A thread that can not be had is done without. */
 MUST_CHECK struct crateld_error *workers_run(uint32_t workers, size_t count,
                                              struct crateld_error *(*task)(void *context, uint32_t worker, size_t i),
                                              void *context);

@@ -1,5 +1,6 @@
-/* A crate that symbols can be imported from, read no further than a link needs it: its header, its name and the hashes of
- * its exports, and an export where one is found. What is read is checked; the hash of its tables is for a loader to check.
+/* A crate that symbols can be imported from, read no further than a link needs it: its header, its name and the hashes
+ * of its exports, and an export where one is found. What is read is checked; the hash of its tables is for a loader to
+ * check.
  */
 #ifndef LINKER_CRATE_SOURCE_H
 #define LINKER_CRATE_SOURCE_H
@@ -16,13 +17,13 @@ struct crate_source {
     struct crate_header header;
     const char *name; /* in the arena, like all that follows */
     uint64_t *hashes; /* of its exports, in their order, which is rising */
-    uint64_t *filter; /* two bits for each export's hash, in a word that the hash chooses too: where they are not both set
-                         there is no such export */
+    uint64_t *filter; /* two bits for each export's hash, in a word that the hash chooses too: where they are not both
+                         set there is no such export */
     uint32_t filter_mask; /* words of it - 1 */
 };
 
-/* Reads the crate of which path, file or contents are set, and `start` is the beginning: CRATE_START_SIZE bytes of it, or
- * all. Errors: those of crate_header_read(); FORMAT; IO; MEMORY. */
+/* Reads the crate of which path, file or contents are set, and `start` is the beginning: CRATE_START_SIZE bytes of it,
+ * or all. Errors: those of crate_header_read(); FORMAT; IO; MEMORY. */
 MUST_CHECK struct crateld_error *crate_source_read(struct arena *arena, struct span start, struct crate_source *source);
 
 /* Closes its file; the source stays of use. */

@@ -14,9 +14,9 @@ enum { MAX_PROGRAM_HEADERS = 9 };
 
 /* What follows the loaded part of the file. */
 struct file_tail {
-    struct link_symtab symtab; /* owned */
-    VEC(char) section_names;   /* owned */
-    VEC(Elf64_Shdr) headers;   /* owned */
+    struct link_symtab symtab;     /* owned */
+    VEC(char) section_names;       /* owned */
+    VEC(Elf64_Shdr) headers;       /* owned */
     struct relink_builder *relink; /* owned; NULL: there is none */
     size_t relink_size;
     uint64_t relink_off;
@@ -205,9 +205,8 @@ static struct crateld_error *make(void *context, uint32_t worker, size_t what)
     struct link *link = making->link;
     (void)worker;
     if (what == MAKE_RELINK)
-        return link->options->keep_relink
-                   ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
-                   : NULL;
+        return link->options->keep_relink ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
+                                          : NULL;
     TRY(link_emit(link, making->file));
     link_emit_debug(link, making->file);
     return link->options->is_strip_all ? NULL : link_symtab_init(link, &making->tail->symtab);

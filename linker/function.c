@@ -35,7 +35,7 @@ struct crateld_error *link_function_enter(struct link *link, struct link_section
         if (!value)
             section->function = function;
         else if (!VEC_PUSH(&link->functions, function) ||
-            !hash_index_add(&link->function_index, place_hash(section, value)))
+                 !hash_index_add(&link->function_index, place_hash(section, value)))
             return error_memory();
         function->section = section;
         function->value = value;

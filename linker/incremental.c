@@ -171,8 +171,8 @@ static struct crateld_error *update_section(struct updating *u, const struct lin
 /* Gives each global symbol of the object, which is in no link, what hashes need of it. */
 static struct crateld_error *describe_globals(struct updating *u, struct link_object *object)
 {
-    struct link_symbol *symbols = arena_alloc_array(
-        &u->link->arena, (size_t)(object->symbol_count - object->first_global) + 1, sizeof *symbols);
+    struct link_symbol *symbols =
+        arena_alloc_array(&u->link->arena, (size_t)(object->symbol_count - object->first_global) + 1, sizeof *symbols);
     if (!symbols)
         return error_memory();
     for (uint32_t i = object->first_global; i < object->symbol_count; i++) {

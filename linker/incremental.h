@@ -5,8 +5,8 @@
 
 #include "linker/link.h"
 
-/* Updates the crate, and sets link->is_updated, if there is one that the options and the inputs but for such changes are
- * the same as of; else does nothing, and says why under -v and --time-passes. */
+/* Updates the crate, and sets link->is_updated, if there is one that the options and the inputs but for such changes
+ * are the same as of; else does nothing, and says why under -v and --time-passes. */
 MUST_CHECK struct crateld_error *link_update(struct link *link);
 
 #endif

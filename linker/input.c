@@ -67,8 +67,7 @@ static struct crateld_error *open_handle(struct link *link, struct arena *arena,
     return read_contents(link, arena, input);
 }
 
-struct crateld_error *link_input_open(struct link *link, struct arena *arena, const char *path,
-                                      struct link_input *ret)
+struct crateld_error *link_input_open(struct link *link, struct arena *arena, const char *path, struct link_input *ret)
 {
     struct open_file handle;
     *ret = (struct link_input){0};

@@ -7,16 +7,16 @@
 
 struct link_input {
     enum input_kind kind;
-    struct file file;     /* owned; zero for a crate, and for contents that were given */
-    struct file_stamp stamp; /* taken when it was opened; zero for contents that were given */
-    const char *path;     /* lasts as long as what it is given by */
-    struct span contents; /* borrowed; empty for a crate */
-    struct link_object *object; /* OBJECT; in the arena */
+    struct file file;               /* owned; zero for a crate, and for contents that were given */
+    struct file_stamp stamp;        /* taken when it was opened; zero for contents that were given */
+    const char *path;               /* lasts as long as what it is given by */
+    struct span contents;           /* borrowed; empty for a crate */
+    struct link_object *object;     /* OBJECT; in the arena */
     struct link_provider *provider; /* CRATE; in the arena; its file is the link's when it has entered */
 };
 
-/* Opens the file `path`, with what is allocated from `arena`. The link is only read, but for `open_crates`. Errors: those
- * of what it is. */
+/* Opens the file `path`, with what is allocated from `arena`. The link is only read, but for `open_crates`. Errors:
+ * those of what it is. */
 MUST_CHECK struct crateld_error *link_input_open(struct link *link, struct arena *arena, const char *path,
                                                  struct link_input *ret);
 

@@ -296,10 +296,9 @@ static struct crateld_error *open_argument(void *context, uint32_t worker, size_
     struct arena *arena = &opening->link->worker_arenas[worker];
     if (argument->kind == LINK_ARGUMENT_LIBRARY)
         return NULL;
-    opened->error = argument->contents.size
-                        ? link_input_open_contents(opening->link, arena, argument->value, argument->contents,
-                                                   &opened->input)
-                        : link_input_open(opening->link, arena, argument->value, &opened->input);
+    opened->error = argument->contents.size ? link_input_open_contents(opening->link, arena, argument->value,
+                                                                       argument->contents, &opened->input)
+                                            : link_input_open(opening->link, arena, argument->value, &opened->input);
     return NULL;
 }
 

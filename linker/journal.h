@@ -1,5 +1,5 @@
-/* The files that a link depends on, but for the objects that it names, and those whose absence it depends on: what tells
- * a later link whether anything else has changed. */
+/* The files that a link depends on, but for the objects that it names, and those whose absence it depends on: what
+ * tells a later link whether anything else has changed. */
 #ifndef LINKER_JOURNAL_H
 #define LINKER_JOURNAL_H
 

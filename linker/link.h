@@ -178,7 +178,7 @@ struct link {
     struct arena arena;
     uint32_t workers;                        /* threads for passes that are cut into pieces */
     struct arena worker_arenas[WORKERS_MAX]; /* what each of them allocates */
-    struct crateld_error *errors; /* collected */
+    struct crateld_error *errors;            /* collected */
     uint32_t error_count;
     bool
         is_incomplete; /* some fault is more than a duplicate definition: what follows from it is not worth reporting */
@@ -186,10 +186,10 @@ struct link {
     /* Inputs. */
     struct search search;
     struct journal journal;
-    bool keeps_state;   /* what a later link needs to update the crate is written beside it: linker/state.h */
-    bool is_updated;    /* the crate has been updated: there is nothing left to be done */
+    bool keeps_state;     /* what a later link needs to update the crate is written beside it: linker/state.h */
+    bool is_updated;      /* the crate has been updated: there is nothing left to be done */
     uint32_t open_crates; /* whose files are kept open; while inputs are opened: atomic */
-    int64_t started_ns; /* since 1970: when the link began */
+    int64_t started_ns;   /* since 1970: when the link began */
     struct version_script *scripts; /* owned */
     VEC(struct link_object *) objects;
     VEC(struct file) files; /* owned */

@@ -42,7 +42,7 @@ struct link_options {
     const char *base;        /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
     const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
     enum link_update update;
-    uint32_t workers; /* threads, up to WORKERS_MAX; 0: one for each processor */
+    uint32_t workers;           /* threads, up to WORKERS_MAX; 0: one for each processor */
     int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
     const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;

@@ -185,10 +185,10 @@ static struct crateld_error *add_global(struct link *link, struct link_object *o
         return error_memory();
     bool is_bound = versioned.version && (!versioned.is_default || seen.state == LINK_SYMBOL_UNDEFINED);
     bool is_name = versioned.name == link_object_symbol_name(object, i); /* nothing was changed about it */
-    struct link_symbol *symbol = link_symbol_table_enter_hashed(
-        &link->symbols, &link->arena, versioned.name,
-        is_name ? object->name_hashes[i - object->first_global] : hash_string(versioned.name),
-        is_bound ? versioned.version : NULL);
+    struct link_symbol *symbol = link_symbol_table_enter_hashed(&link->symbols, &link->arena, versioned.name,
+                                                                is_name ? object->name_hashes[i - object->first_global]
+                                                                        : hash_string(versioned.name),
+                                                                is_bound ? versioned.version : NULL);
     if (!symbol)
         return error_memory();
     seen.version = versioned.version;

@@ -21,8 +21,8 @@ enum search_kind {
 
 struct search {
     struct journal *journal; /* borrowed; what was looked for is entered there; NULL: nowhere */
-    VEC(const char *) dirs; /* owned array; the strings are the arena's */
-    struct arena arena;     /* owned */
+    VEC(const char *) dirs;  /* owned array; the strings are the arena's */
+    struct arena arena;      /* owned */
 };
 
 void search_init(struct search *search);

@@ -25,7 +25,8 @@ static void add_text(XXH3_state_t *state, const char *text)
 static uint64_t instruction_at(const struct reloc_machine *machine, const struct link_section *section, uint32_t i)
 {
     struct span code = section->data;
-    uint64_t off = section->relocs[i].r_offset, size = machine->howto((uint32_t)ELF64_R_TYPE(section->relocs[i].r_info))->size;
+    uint64_t off = section->relocs[i].r_offset,
+             size = machine->howto((uint32_t)ELF64_R_TYPE(section->relocs[i].r_info))->size;
     uint64_t field = 0;
     bool is_slot_branch = machine->is_slot_branch(code, off);
     if (size <= 8 && span_has(code, off, size))
@@ -80,8 +81,8 @@ static bool add_symbol(XXH3_state_t *state, const struct link_object *object, ui
     const Elf64_Sym *symbol = &object->elf_symbols[i];
     const char *name = link_object_symbol_name(object, i);
     bool is_file = ELF64_ST_TYPE(symbol->st_info) == STT_FILE;
-    uint64_t fixed[] = {symbol->st_info, symbol->st_other, link_object_symbol_section(object, i), symbol->st_value,
-                        symbol->st_size, strlen(name)};
+    uint64_t fixed[] = {symbol->st_info,  symbol->st_other, link_object_symbol_section(object, i),
+                        symbol->st_value, symbol->st_size,  strlen(name)};
     add(state, fixed, sizeof fixed);
     if (!is_file) /* the name of the source is only for tools, which find it at the first symbol */
         add_text(state, name);

@@ -25,8 +25,8 @@ void link_state_plan(struct link *link)
             return;
         object_count += options->arguments[i].kind == LINK_ARGUMENT_FILE;
     }
-    bool is_wanted = options->update == LINK_UPDATE_ALWAYS ||
-                     (options->update == LINK_UPDATE_LARGE && object_count >= MANY_OBJECTS);
+    bool is_wanted =
+        options->update == LINK_UPDATE_ALWAYS || (options->update == LINK_UPDATE_LARGE && object_count >= MANY_OBJECTS);
     link->keeps_state = is_wanted && options->keep_relink && !options->base && !options->opened_base &&
                         !options->output_fd && !options->is_stub && !options->map_path && !options->wrap_count;
     if (link->keeps_state)
@@ -62,8 +62,8 @@ static uint64_t hash_options(const struct link *link)
     XXH3_INITSTATE(&state);
     XXH3_64bits_reset(&state);
     const char *const texts[] = {link->name, o->entry, o->support_archive, o->interpreter, o->runpath};
-    const bool flags[] = {o->has_soname,      o->has_no_entry,    o->is_entry_required,     o->collect_garbage,
-                          o->allow_undefined, o->is_strip_debug,  o->has_default_libraries, o->is_strip_all,
+    const bool flags[] = {o->has_soname,       o->has_no_entry,   o->is_entry_required,     o->collect_garbage,
+                          o->allow_undefined,  o->is_strip_debug, o->has_default_libraries, o->is_strip_all,
                           o->is_fatal_warnings};
     add_texts(&state, texts, sizeof texts / sizeof *texts);
     add(&state, flags, sizeof flags);

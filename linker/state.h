@@ -1,6 +1,7 @@
-/* What a link leaves beside its crate, in the file <crate>.state, for a later one to update the crate instead of starting
- * over: the stamps of all files that it read or looked for, what its options were, and the shapes of its objects. The
- * file is a cache: where it is missing, damaged, or not of this very crate and crateld, the link starts over. */
+/* What a link leaves beside its crate, in the file <crate>.state, for a later one to update the crate instead of
+ * starting over: the stamps of all files that it read or looked for, what its options were, and the shapes of its
+ * objects. The file is a cache: where it is missing, damaged, or not of this very crate and crateld, the link starts
+ * over. */
 #ifndef LINKER_STATE_H
 #define LINKER_STATE_H
 
@@ -50,8 +51,8 @@ struct link_state {
 /* Decides whether the link reads and leaves a state. */
 void link_state_plan(struct link *link);
 
-/* Reads the state that fits the link's options. Errors: NOT_FOUND; FORMAT; MISMATCH, it is another crateld's or of other
- * options; IO; MEMORY. */
+/* Reads the state that fits the link's options. Errors: NOT_FOUND; FORMAT; MISMATCH, it is another crateld's or of
+ * other options; IO; MEMORY. */
 MUST_CHECK struct crateld_error *link_state_read(const struct link *link, struct link_state *ret);
 
 void link_state_deinit(struct link_state *state);
@@ -59,8 +60,8 @@ void link_state_deinit(struct link_state *state);
 /* The string at `off`; NULL: there is none. */
 const char *link_state_string(const struct link_state *state, uint32_t off);
 
-/* Writes a state that was read and changed in place, or that of a link whose crate was written with that stamp and mode.
- * What can not be written is removed: the next link starts over. */
+/* Writes a state that was read and changed in place, or that of a link whose crate was written with that stamp and
+ * mode. What can not be written is removed: the next link starts over. */
 void link_state_rewrite(const struct link *link, struct link_state *state);
 void link_state_write(const struct link *link, const struct file_stamp *crate, uint32_t mode);
 

@@ -37,11 +37,11 @@ struct link_symbol {
     uint8_t type;              /* STT_* */
     uint8_t visibility;        /* STV_*: the most constraining one seen */
     struct link_function *function; /* borrowed; that starts here, where it was entered by this symbol; else NULL */
-    struct link_base_place *base; /* borrowed; a patch: its counterpart in the base; NULL: none */
-    bool is_base : 1;                 /* IMPORTED: it is the base's own, exported or not, at base->rva */
-    bool is_fresh : 1;                /* IMPORTED and is_base: it is in the patch, unless an earlier one has it */
-    bool is_looked_up : 1;            /* a patch: among what the base has and imports */
-    bool is_local : 1;                /* STB_LOCAL */
+    struct link_base_place *base;   /* borrowed; a patch: its counterpart in the base; NULL: none */
+    bool is_base : 1;               /* IMPORTED: it is the base's own, exported or not, at base->rva */
+    bool is_fresh : 1;              /* IMPORTED and is_base: it is in the patch, unless an earlier one has it */
+    bool is_looked_up : 1;          /* a patch: among what the base has and imports */
+    bool is_local : 1;              /* STB_LOCAL */
     bool is_referenced : 1; /* by an object other than the one that defines it, or through an archive or library */
     bool is_strongly_referenced : 1;
     bool is_queued : 1; /* among those that link_resolve_undefined() has to look for */
@@ -94,7 +94,8 @@ struct link_symbol *link_symbol_table_enter(struct link_symbol_table *table, str
 struct link_symbol *link_symbol_table_enter_hashed(struct link_symbol_table *table, struct arena *arena,
                                                    const char *name, uint64_t hash, const char *bound_version);
 
-/* Gets the symbol of that hash, which will be looked for, into the processor's cache; its slot of the index is there. */
+/* Gets the symbol of that hash, which will be looked for, into the processor's cache; its slot of the index is there.
+ */
 static inline void link_symbol_table_prefetch(const struct link_symbol_table *table, uint64_t hash)
 {
     uint32_t number = table->index.slots ? table->index.slots[hash & table->index.mask].number : 0;

@@ -105,11 +105,11 @@ void relink_builder_destroy(struct relink_builder *builder)
 {
     if (!builder)
         return;
-    void *owned[] = {builder->modules.at,      builder->sections.at,        builder->symbols.at,
-                     builder->refs.at,         builder->relocs.at,          builder->pairs.at,
-                     builder->kinds.at,        builder->reloc_blocks.at,    builder->symbol_blocks.at,
-                     builder->pointee_first,   builder->encoded_relocs.at,  builder->pointees,
-                     builder->names,           builder->encoded_symbols.at};
+    void *owned[] = {builder->modules.at,    builder->sections.at,       builder->symbols.at,
+                     builder->refs.at,       builder->relocs.at,         builder->pairs.at,
+                     builder->kinds.at,      builder->reloc_blocks.at,   builder->symbol_blocks.at,
+                     builder->pointee_first, builder->encoded_relocs.at, builder->pointees,
+                     builder->names,         builder->encoded_symbols.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     hash_index_deinit(&builder->pair_index);
@@ -574,8 +574,10 @@ static void write_records(const struct relink_builder *builder, uint8_t *at)
 void relink_builder_write(const struct relink_builder *builder, uint8_t *at)
 {
     const void *parts[RELINK_PART_COUNT] = {
-        [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.at, [RELINK_PART_SYMBOLS] = builder->encoded_symbols.at,
-        [RELINK_PART_KINDS] = builder->kinds.at,                 [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.at,
+        [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.at,
+        [RELINK_PART_SYMBOLS] = builder->encoded_symbols.at,
+        [RELINK_PART_KINDS] = builder->kinds.at,
+        [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.at,
         [RELINK_PART_RELOCS] = builder->encoded_relocs.at,
     };
     memcpy(at, &builder->header, sizeof builder->header);

@@ -32,6 +32,7 @@ Test(base_radix, keys_are_sorted_and_equal_ones_stay_in_their_order)
         qsort(wanted, count, sizeof *wanted, compare);
         cr_assert(radix_sort(given, count));
         for (uint32_t i = 0; i < count; i++)
-            cr_assert(given[i].key == wanted[i].key && given[i].number == wanted[i].number, "round %d, place %u", round, i);
+            cr_assert(given[i].key == wanted[i].key && given[i].number == wanted[i].number, "round %d, place %u", round,
+                      i);
     }
 }
