@@ -286,6 +286,15 @@ struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, s
     return NULL;
 }
 
+void output_file_rest(const struct output_file *file, size_t begin, size_t end)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    begin = (begin + page - 1) & ~(page - 1);
+    end &= ~(page - 1);
+    if (begin < end)
+        (void)madvise(file->data + begin, end - begin, MADV_DONTNEED); /* of a shared mapping: no page is lost */
+}
+
 struct crateld_error *output_file_grow(struct output_file *file, size_t size)
 {
     int reason = posix_fallocate(file->fd, 0, (off_t)size);

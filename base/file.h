@@ -92,6 +92,10 @@ MUST_CHECK struct crateld_error *output_file_create_from(const char *path, const
 MUST_CHECK struct crateld_error *output_file_write(struct output_file *file, uint64_t off, const void *bytes,
                                                    size_t size);
 
+/* Lets go of the memory for bytes [begin, end) of `data`, as far as it can: they are in the file, and come back from
+ * there when they are looked at. For bytes that are written and not needed for a while. */
+void output_file_rest(const struct output_file *file, size_t begin, size_t end);
+
 /* Makes a file longer, as if it had been created with `size` bytes; `data` may be elsewhere then. Errors: IO. */
 MUST_CHECK struct crateld_error *output_file_grow(struct output_file *file, size_t size);
 

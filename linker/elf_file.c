@@ -190,11 +190,20 @@ static void write_tail(const struct link *link, const struct file_tail *tail, ui
     memcpy(file + tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
 }
 
+static void release_tail(struct file_tail *tail)
+{
+    relink_builder_destroy(tail->relink);
+    link_symtab_deinit(&tail->symtab);
+    free(tail->section_names.at);
+    free(tail->headers.at);
+    *tail = (struct file_tail){.size = tail->size};
+}
+
 /* What is made at the same time: the relink section, and everything else that takes long. */
 struct making {
     struct link *link;
     struct file_tail *tail;
-    uint8_t *file;
+    const struct output_file *file;
 };
 
 enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_COUNT };
@@ -207,15 +216,16 @@ static struct crateld_error *make(void *context, uint32_t worker, size_t what)
     if (what == MAKE_RELINK)
         return link->options->keep_relink ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
                                           : NULL;
-    TRY(link_emit(link, making->file));
-    link_emit_debug(link, making->file);
+    TRY(link_emit(link, making->file->data));
+    link_emit_debug(link, making->file->data);
+    output_file_rest(making->file, 0, making->file->size);
     return link->options->is_strip_all ? NULL : link_symtab_init(link, &making->tail->symtab);
 }
 
 static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
                                             struct output_file *file)
 {
-    struct making making = {link, tail, file->data};
+    struct making making = {link, tail, file};
     TRY(workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making));
     TRY(link_tables_places(link, image));
     struct crateld_error *faults = link_take_errors(link);
@@ -228,6 +238,8 @@ static struct crateld_error *write_contents(struct link *link, struct link_image
     write_elf_header(link, image, tail, file->data);
     crate_tables_write(&image->tables, &image->header, file->data);
     write_tail(link, tail, file->data);
+    release_tail(tail);
+    output_file_rest(file, image->loaded_size, file->size);
     crate_seal((struct span){file->data, tail->size}, CRATE_HEADER_RVA, &image->header);
     memcpy(file->data + CRATE_HEADER_RVA, &image->header, sizeof image->header);
     return NULL;
@@ -255,9 +267,6 @@ struct crateld_error *link_write_file(struct link *link, struct link_image *imag
 {
     struct file_tail tail = {0};
     struct crateld_error *error = write_all(link, image, &tail);
-    relink_builder_destroy(tail.relink);
-    link_symtab_deinit(&tail.symtab);
-    free(tail.section_names.at);
-    free(tail.headers.at);
+    release_tail(&tail);
     return error;
 }

@@ -103,6 +103,7 @@ static struct crateld_error *place_strings(struct string_pool *pool, const struc
 
 struct crateld_error *string_pool_lay_out(struct string_pool *pool)
 {
+    hash_index_deinit(&pool->index); /* nothing more will be added */
     struct keyed *sorted AUTO_FREE = calloc(pool->count + 1, sizeof *sorted);
     if (!sorted)
         return error_memory();
