@@ -53,3 +53,29 @@ def svg(rows):
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 20}" height="{total}" '
             f'font-family="sans-serif" font-size="13">\n<rect width="100%" height="100%" fill="#ffffff"/>\n'
             + "\n".join(parts) + "\n</svg>\n")
+
+
+def growth_svg(x_name, y_name, xs, lines):
+    """A chart of how figures grow with `xs`: for each of `lines`, a name and figures, points with a line through them."""
+    left, top, width, height = 70, 20, 480, 260
+    colours = ["#3a7d44", "#999999"]
+    highest = 1.1 * max(figure for _, figures in lines for figure in figures)
+
+    def place(x, y):
+        return left + width * x / xs[-1], top + height * (1 - y / highest)
+
+    parts = [f'<path d="M{left} {top}v{height}h{width}" fill="none" stroke="#000000"/>',
+             f'<text x="{left + width / 2}" y="{top + height + 40}" text-anchor="middle">{escape(x_name)}</text>']
+    for x in xs:
+        parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{top + height + 18}" text-anchor="middle">{x}</text>')
+    for i, (name, figures) in enumerate(lines):
+        points = [place(x, y) for x, y in zip(xs, figures)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[i]}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colours[i]}"/>' for x, y in points]
+        parts += [f'<text x="{x - 6:.1f}" y="{y - 8 + 24 * i:.1f}" font-size="11" text-anchor="end" fill="{colours[i]}">'
+                  f"{number(figure)} {escape(y_name)}</text>" for (x, y), figure in zip(points, figures)]
+        parts.append(f'<text x="{left + 12}" y="{top + 18 + 18 * i}" fill="{colours[i]}">{escape(name)}</text>')
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" height="{top + height + 55}" '
+            f'font-family="sans-serif" font-size="13">\n<rect width="100%" height="100%" fill="#ffffff"/>\n'
+            + "\n".join(parts) + "\n</svg>\n")
