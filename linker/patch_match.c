@@ -390,7 +390,7 @@ uint32_t patch_module_index(const struct matching *m)
 static struct crateld_error *check_kind(const struct matching *m, const struct link_symbol *symbol,
                                         const struct counterpart *old)
 {
-    const struct link_function *function = link_function_find(m->link, symbol->section, symbol->value);
+    const struct link_function *function = link_function_of_symbol(m->link, symbol);
     bool is_toc = symbol->section->is_toc, was_toc = old->section.flags & RELINK_SECTION_TOC_CODE;
     uint32_t known = old->symbol.refs[RELINK_REF_STACK_ARGUMENTS], before = known == RELINK_NONE ? 0 : known;
     uint32_t after = function ? function->stack_arguments : 0;

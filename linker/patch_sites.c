@@ -135,7 +135,7 @@ static struct crateld_error *add_varargs(struct link *link, uint32_t ref, const 
 {
     const struct link_patch *patch = link->patch;
     const struct link_symbol *symbol = patch->moves.at[subject->number].symbol;
-    const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+    const struct link_function *function = link_function_of_symbol(link, symbol);
     int64_t before = (int64_t)(read_base(patch, ref + 8, 8) - read_base(patch, ref, 8));
     int64_t after = function ? (int64_t)(function->varargs_entry - function->value) : before;
     if (before != after)
