@@ -17,6 +17,7 @@ enum {
 
 struct arena_block {
     struct arena_block *older;
+    size_t mapped_size; /* of the mapping that it is; 0: it is malloc'ed */
     _Alignas(ARENA_ALIGN) char bytes[];
 };
 
@@ -29,69 +30,85 @@ void arena_deinit(struct arena *arena)
 {
     for (struct arena_block *block = arena->blocks; block;) {
         struct arena_block *older = block->older;
-        free(block);
+        if (block->mapped_size)
+            munmap(block, block->mapped_size);
+        else
+            free(block);
         block = older;
     }
     *arena = (struct arena){0};
 }
 
-/* Gets a block of ARENA_HUGE_SIZE, which the kernel may provide as a whole. */
-static struct arena_block *allocate_huge(void)
+/* Maps a block of ARENA_HUGE_SIZE, aligned to that: the kernel may provide it as a whole. NULL without memory. */
+static struct arena_block *map_huge(void)
 {
-    void *block = aligned_alloc(ARENA_HUGE_SIZE, ARENA_HUGE_SIZE);
-    if (block)
-        (void)madvise(block, ARENA_HUGE_SIZE, MADV_HUGEPAGE);
+    uint8_t *room = mmap(NULL, 2 * ARENA_HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)room & (ARENA_HUGE_SIZE - 1);
+    if (before)
+        munmap(room, before);
+    munmap(room + before + ARENA_HUGE_SIZE, ARENA_HUGE_SIZE - before);
+    struct arena_block *block = (struct arena_block *)(void *)(room + before);
+    (void)madvise(block, ARENA_HUGE_SIZE, MADV_HUGEPAGE);
+    block->mapped_size = ARENA_HUGE_SIZE;
     return block;
 }
 
-/* Takes `size` bytes; *is_zeroed tells whether they are zero. */
-static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_zeroed)
+/* Makes the block for a request of `size` bytes that the current one has no room for, and returns the first of its
+ * bytes; *is_zeroed tells whether they are zero. Big requests get a block of their own, and the current block stays
+ * current. */
+static void *add_block(struct arena *arena, size_t size, bool wants_zeroed, bool *is_zeroed)
 {
-    *is_zeroed = false;
-    if (size > SIZE_MAX - sizeof(struct arena_block) - ARENA_ALIGN)
-        return NULL;
-    size = size ? (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : ARENA_ALIGN;
-    if (size <= arena->left) {
-        void *result = arena->next;
-        arena->next += size;
-        arena->left -= size;
-        return result;
-    }
-    /* Big requests get a block of their own, and the current block stays current. */
     if (!arena->block_size)
         arena->block_size = ARENA_FIRST_SIZE;
     bool is_big = size > arena->block_size / 4;
-    size_t block_size = sizeof(struct arena_block) + (is_big ? size : arena->block_size);
-    bool is_huge = !is_big && arena->block_size == ARENA_HUGE_SIZE - sizeof(struct arena_block);
-    *is_zeroed = is_big && wants_zeroed;
-    struct arena_block *block = is_huge ? allocate_huge() : *is_zeroed ? calloc(1, block_size) : malloc(block_size);
+    bool is_huge = !is_big && arena->block_size == ARENA_HUGE_SIZE;
+    size_t block_size = is_big ? sizeof(struct arena_block) + size : arena->block_size;
+    *is_zeroed = is_huge || (is_big && wants_zeroed);
+    struct arena_block *block = is_huge ? map_huge() : *is_zeroed ? calloc(1, block_size) : malloc(block_size);
     if (!block)
         return NULL;
+    if (!is_huge)
+        block->mapped_size = 0;
     block->older = arena->blocks;
     arena->blocks = block;
     if (is_big)
         return block->bytes;
     arena->next = block->bytes + size;
-    arena->left = arena->block_size - size;
+    arena->left = block_size - sizeof(struct arena_block) - size;
+    arena->is_zeroed = is_huge;
     if (arena->block_size < ARENA_BLOCK_SIZE)
         arena->block_size *= 2;
     else if (arena->is_large)
-        arena->block_size = ARENA_HUGE_SIZE - sizeof(struct arena_block);
+        arena->block_size = ARENA_HUGE_SIZE;
     return block->bytes;
+}
+
+static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_zeroed)
+{
+    if (size > SIZE_MAX - sizeof(struct arena_block) - ARENA_ALIGN)
+        return NULL;
+    size = size ? (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : ARENA_ALIGN;
+    if (size > arena->left)
+        return add_block(arena, size, wants_zeroed, is_zeroed);
+    void *result = arena->next;
+    arena->next += size;
+    arena->left -= size;
+    *is_zeroed = arena->is_zeroed;
+    return result;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-    bool is_zeroed;
+    bool is_zeroed = false;
     void *result = take(arena, size, true, &is_zeroed);
-    if (result && !is_zeroed)
-        memset(result, 0, size ? size : 1);
-    return result;
+    return result && !is_zeroed ? memset(result, 0, size ? size : 1) : result;
 }
 
 void *arena_alloc_bytes(struct arena *arena, size_t size)
 {
-    bool is_zeroed;
+    bool is_zeroed = false;
     return take(arena, size, false, &is_zeroed);
 }
 

@@ -11,6 +11,7 @@ struct arena {
     struct arena_block *blocks; /* owned; newest first */
     char *next;                 /* free bytes of the newest block */
     size_t left;
+    bool is_zeroed;    /* they are zero */
     size_t block_size; /* of the next block; 0: none yet */
     bool is_large;     /* may be set at first: grows in blocks of huge pages, when it has become large */
 };

@@ -78,6 +78,12 @@ class Program:
         self.options = []
         self.updates = self.anew = 0
         self.trace = []
+        for place, value in ('early', 1), ('late', 2):
+            os.mkdir(os.path.join(folder, place))
+            with open(os.path.join(folder, f'{place}.c'), 'w') as file:
+                file.write(f'int extra = {value};\n')
+            self.must('gcc', '-c', f'{place}.c')
+        self.must('ar', 'rc', 'late/libextra.a', 'late.o')
         self.compile()
 
     def compile(self):
@@ -106,7 +112,8 @@ class Program:
         return [f'module{m.number}.o' for m in self.modules]
 
     def link(self, *options):
-        return ['crateld', 'link', *options, *self.options, *self.objects()]
+        library = ['-u', 'extra', '-Learly', '-Llate', '-lextra']
+        return ['crateld', 'link', *options, *self.options, *self.objects(), *library]
 
     def bytes_of(self, name):
         with open(os.path.join(self.folder, name), 'rb') as file:
@@ -181,6 +188,15 @@ class Program:
         module = self.chance.choice(self.modules)
         module.source = self.chance.choice(['module', 'nodule', 'other']) + f'{module.number}.c'
 
+    def move_library(self):
+        """A library comes up where it is looked for first, or goes."""
+        early = os.path.join(self.folder, 'early', 'libextra.a')
+        if os.path.exists(early):
+            os.unlink(early)
+        else:
+            self.must('ar', 'rc', early, 'early.o')
+        return False
+
     def touch(self):
         os.utime(os.path.join(self.folder, self.chance.choice(self.objects())))
         return True
@@ -250,7 +266,7 @@ class Program:
     def edit(self):
         edits = [self.change_constant] * 4 + [self.change_value] * 4 + [
             self.change_kind, self.add_function, self.remove_function, self.add_variable, self.add_string, self.add_import,
-            self.add_module, self.change_order, self.change_options, self.change_compiler, self.rename_source, self.touch,
+            self.add_module, self.change_order, self.change_options, self.change_compiler, self.rename_source, self.move_library, self.touch,
             self.do_nothing, self.copy_object, self.damage, self.swap, self.interrupt, self.link_twice]
         edit = self.chance.choice(edits)
         self.trace.append(edit.__name__)
