@@ -28,29 +28,34 @@ static struct file_stamp stamp_of(const struct stat *status)
 struct file_stamp file_stamp_at(const char *path)
 {
     struct stat status;
-    return stat(path, &status) < 0 ? (struct file_stamp){0} : stamp_of(&status);
+    struct file_stamp none = {0};
+    return stat(path, &status) < 0 ? none : stamp_of(&status);
 }
 
 struct file_stamp file_stamp_of(int fd)
 {
     struct stat status;
-    return fstat(fd, &status) < 0 ? (struct file_stamp){0} : stamp_of(&status);
+    struct file_stamp none = {0};
+    return fstat(fd, &status) < 0 ? none : stamp_of(&status);
 }
 
 struct crateld_error *file_open_only(const char *path, struct open_file *ret)
 {
     /* Nonblocking: a FIFO is to be refused below, not waited for. */
-    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status;
     if (fd < 0)
         return error_errno(errno, "%s: cannot open", path);
+    struct crateld_error *error = NULL;
     if (fstat(fd, &status) < 0)
-        return error_errno(errno, "%s: cannot stat", path);
-    if (!S_ISREG(status.st_mode))
-        return error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
-    *ret = (struct open_file){fd, stamp_of(&status)};
-    fd = -1;
-    return NULL;
+        error = error_errno(errno, "%s: cannot stat", path);
+    else if (!S_ISREG(status.st_mode))
+        error = error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
+    else
+        *ret = (struct open_file){fd, stamp_of(&status)};
+    if (error)
+        close(fd);
+    return error;
 }
 
 struct crateld_error *file_read_at(const char *path, const struct open_file *handle, uint64_t off, void *ret,

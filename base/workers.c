@@ -63,13 +63,13 @@ struct crateld_error *workers_run(uint32_t workers, size_t count,
                                   void *context)
 {
     struct crew crew = {.task = task, .context = context, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER};
-    struct worker all[WORKERS_MAX];
+    struct worker all[WORKERS_MAX] = {{.crew = &crew}};
     if (workers > count)
         workers = count ? (uint32_t)count : 1;
-    for (uint32_t i = 0; i < workers; i++)
+    for (uint32_t i = 1; i < workers; i++) {
         all[i] = (struct worker){.crew = &crew, .number = i};
-    for (uint32_t i = 1; i < workers; i++)
         all[i].is_running = !pthread_create(&all[i].thread, NULL, work, &all[i]);
+    }
     work(&all[0]);
     for (uint32_t i = 1; i < workers; i++)
         if (all[i].is_running)

@@ -64,7 +64,7 @@ static uint64_t filter_bits(uint64_t hash)
 static struct crateld_error *read_hashes(struct arena *arena, struct crate_source *source)
 {
     struct crate_table table = source->header.tables[CRATE_TABLE_EXPORTS];
-    struct crate_export *exports AUTO_FREE = malloc(((size_t)table.count + 1) * sizeof *exports);
+    struct crate_export *exports AUTO_FREE = calloc((size_t)table.count + 1, sizeof *exports);
     uint32_t words = 1;
     while (words < table.count / FILTER_EXPORTS_PER_WORD + 1)
         words *= 2;

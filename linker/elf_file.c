@@ -36,7 +36,7 @@ static struct crateld_error *add_section_header(struct file_tail *tail, const ch
 {
     size_t size = strlen(name) + 1;
     header.sh_name = (Elf64_Word)tail->section_names.count;
-    if (!VEC_RESERVE(&tail->section_names, size) || !VEC_PUSH(&tail->headers, header))
+    if (!VEC_RESERVE(&tail->section_names, size) || !VEC_PUSH(&tail->headers, header) || !tail->section_names.at)
         return error_memory();
     memcpy(tail->section_names.at + tail->section_names.count, name, size);
     tail->section_names.count += size;

@@ -129,7 +129,7 @@ static void emit_plain(struct link *link, const struct link_section *section, co
 void link_emit_reloc(struct link *link, struct link_section *section, uint32_t number, uint8_t *place, uint64_t rva)
 {
     const Elf64_Rela *reloc = &section->relocs[number];
-    struct link_reference ref;
+    struct link_reference ref = {0};
     if (section->decisions[number] == LINK_ACTION_VALUE && !section->is_toc && !link->patch) {
         emit_plain(link, section, reloc, place, rva);
         return;

@@ -647,7 +647,7 @@ struct crateld_error *link_scan_relocs(struct link *link, struct link_section *s
             return error_memory();
     }
     for (uint32_t i = first; i < first + count; i++) {
-        struct link_reference ref;
+        struct link_reference ref = {0};
         struct crateld_error *error = link_reference_of(link, section, &section->relocs[i], LINK_SCANNING, &ref);
         if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
             return error;

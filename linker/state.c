@@ -179,7 +179,7 @@ static bool add_string(struct composing *c, const char *text, uint32_t *ret)
 {
     size_t size = strlen(text) + 1;
     *ret = (uint32_t)c->strings.count;
-    if (!VEC_RESERVE(&c->strings, size))
+    if (!VEC_RESERVE(&c->strings, size) || !c->strings.at)
         return false;
     memcpy(c->strings.at + c->strings.count, text, size);
     c->strings.count += size;
