@@ -23,6 +23,7 @@
 #include "linker/relink_section.h"
 #include "linker/resolve.h"
 #include "linker/scan.h"
+#include "linker/scan_ahead.h"
 #include "linker/state.h"
 #include "linker/stub.h"
 #include "linker/undefined.h"
@@ -303,6 +304,7 @@ static const struct pass passes[] = {
     {"wrap .init and .fini", link_own_init, GO_ON},
     {"merge sections", link_merge_sections, GO_ON},
     {"find leaked addresses", link_find_leaked, GO_ON},
+    {"scan ahead", link_scan_ahead, GO_ON},
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
     {"hash contents", link_relink_hash_all, IF_FAULTLESS},

@@ -648,6 +648,8 @@ struct crateld_error *link_scan_relocs(struct link *link, struct link_section *s
     }
     for (uint32_t i = first; i < first + count; i++) {
         struct link_reference ref = {0};
+        if (section->decisions[i]) /* ahead */
+            continue;
         struct crateld_error *error = link_reference_of(link, section, &section->relocs[i], LINK_SCANNING, &ref);
         if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
             return error;

@@ -1,0 +1,11 @@
+/* The part of the scan that several threads do. */
+#ifndef LINKER_SCAN_AHEAD_H
+#define LINKER_SCAN_AHEAD_H
+
+#include "linker/link.h"
+
+/* Decides about those relocations of live sections that need nothing but their symbols' places: for them nothing is
+ * made, so that their order does not matter. All others are left to link_scan(). Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_scan_ahead(struct link *link);
+
+#endif
