@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/hash.h"
+#include "base/radix.h"
 
 void crate_tables_init(struct crate_tables *tables)
 {
@@ -81,20 +83,35 @@ struct crateld_error *crate_tables_relr(struct crate_tables *tables, const uint6
     return NULL;
 }
 
-static int compare_exports(const void *a, const void *b)
+/* Sorts the exports by hash, and those with the same one by name. */
+static struct crateld_error *sort_exports(struct crate_tables *tables)
 {
-    const struct crate_export *x = a, *y = b;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
-    return (x->name > y->name) - (x->name < y->name);
+    size_t count = tables->exports.count;
+    struct keyed *keyed AUTO_FREE = calloc(count + 1, sizeof *keyed);
+    struct crate_export *sorted AUTO_FREE = calloc(count + 1, sizeof *sorted);
+    if (!keyed || !sorted)
+        return error_memory();
+    for (size_t i = 0; i < count; i++)
+        keyed[i] = (struct keyed){tables->exports.at[i].hash, (uint32_t)i};
+    if (!radix_sort(keyed, count))
+        return error_memory();
+    for (size_t i = 0; i < count; i++) {
+        struct crate_export export = tables->exports.at[keyed[i].number];
+        size_t k = i;
+        for (; k && sorted[k - 1].hash == export.hash && sorted[k - 1].name > export.name; k--)
+            sorted[k] = sorted[k - 1];
+        sorted[k] = export;
+    }
+    if (count)
+        memcpy(tables->exports.at, sorted, count * sizeof *sorted);
+    return NULL;
 }
 
 struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crate_header *header)
 {
     size_t count = tables->exports.count;
     uint32_t bits = 0;
-    if (count)
-        qsort(tables->exports.at, count, sizeof *tables->exports.at, compare_exports);
+    TRY(sort_exports(tables));
     while ((UINT64_C(1) << bits) < count && bits < 30)
         bits++;
     size_t bucket_count = (size_t)1 << bits;

@@ -434,7 +434,11 @@ struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
         *row++ = (struct table_row){(int32_t)(pc - table->rva), (int32_t)(rva - table->rva)};
     }
     write_stub_entries(link, image, frame->rva, table->rva, row);
-    qsort(rows, eh->live_count, sizeof *rows, compare_rows);
+    for (size_t i = 1; i < eh->live_count; i++)
+        if (rows[i - 1].pc > rows[i].pc) { /* mostly they are in the order of the code */
+            qsort(rows, eh->live_count, sizeof *rows, compare_rows);
+            break;
+        }
     /* Version 1; .eh_frame's address pc-relative; count as 4 bytes; table relative to the header (LSB
      * Core 5.0). */
     uint8_t *hdr = image + table->rva;

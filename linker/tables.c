@@ -195,11 +195,10 @@ static bool is_moving(const struct link_symbol *symbol)
     return symbol->state == LINK_SYMBOL_DEFINED || symbol->has_canonical_stub;
 }
 
+/* The TOC's come first, as it lies before other data: that way they are mostly sorted. */
 static size_t list_relr_rvas(const struct link *link, uint64_t *rvas)
 {
     size_t count = 0;
-    for (size_t i = 0; i < link->relr_places.count; i++)
-        rvas[count++] = link_place_rva(link->relr_places.at[i].section, link->relr_places.at[i].off);
     for (uint32_t i = 0; i < link->lazy_count; i++)
         rvas[count++] = link_function_slot_rva(link, i);
     for (size_t i = 0; i < link->constant_slots.count; i++)
@@ -210,6 +209,8 @@ static size_t list_relr_rvas(const struct link *link, uint64_t *rvas)
         rvas[count++] = ref;
         rvas[count++] = ref + 8;
     }
+    for (size_t i = 0; i < link->relr_places.count; i++)
+        rvas[count++] = link_place_rva(link->relr_places.at[i].section, link->relr_places.at[i].off);
     return count;
 }
 
@@ -221,7 +222,11 @@ struct crateld_error *link_tables_relr(struct link *link, struct link_image *ima
     if (!rvas)
         return error_memory();
     size_t count = list_relr_rvas(link, rvas);
-    qsort(rvas, count, sizeof *rvas, compare_rvas);
+    for (size_t i = 1; i < count; i++)
+        if (rvas[i - 1] > rvas[i]) {
+            qsort(rvas, count, sizeof *rvas, compare_rvas);
+            break;
+        }
     image->tables.relr.count = 0;
     struct crateld_error *error = crate_tables_relr(&image->tables, rvas, count);
     free(rvas);

@@ -86,6 +86,7 @@ struct relink_builder {
     struct keyed *names;     /* owned; symbols by hash of the name */
     size_t name_count;
     struct string_pool strings;
+    uint32_t no_name;  /* number of the empty string */
     bool is_unordered; /* some relocation came behind one of a later section */
     struct relink_header header;
 };
@@ -97,8 +98,12 @@ struct crateld_error *relink_builder_create(struct relink_builder **ret)
         return error_memory();
     hash_index_init(&builder->pair_index);
     string_pool_init(&builder->strings);
-    *ret = builder;
-    return NULL;
+    struct crateld_error *error = string_pool_add(&builder->strings, "", &builder->no_name);
+    if (error)
+        relink_builder_destroy(builder);
+    else
+        *ret = builder;
+    return error;
 }
 
 void relink_builder_destroy(struct relink_builder *builder)
@@ -191,7 +196,10 @@ struct crateld_error *relink_builder_add_symbol(struct relink_builder *builder, 
         .where = (uint8_t)symbol->where,
     };
     TRY(next_number(builder->symbols.count, "symbols", ret));
-    TRY(string_pool_add(&builder->strings, symbol->name, &added.name));
+    if (*symbol->name)
+        TRY(string_pool_add(&builder->strings, symbol->name, &added.name));
+    else
+        added.name = builder->no_name; /* as that of most local symbols */
     TRY(add_refs(builder, symbol->refs, &added));
     return VEC_PUSH(&builder->symbols, added) ? NULL : error_memory();
 }
