@@ -137,6 +137,12 @@ static struct crateld_error *check_patch_places(const struct crate_view *view)
     struct crate_site site;
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_SITES); i++)
         TRY(crate_view_site(view, i, &site));
+    struct crate_vanished vanished;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_VANISHED); i++)
+        TRY(crate_view_vanished(view, i, &vanished));
+    struct crate_starter starter;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_STARTERS); i++)
+        TRY(crate_view_starter(view, i, &starter));
     return NULL;
 }
 

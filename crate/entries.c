@@ -290,10 +290,16 @@ struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i
     TRY(check_index(view, CRATE_TABLE_GROWN, "grown variables", i));
     struct crate_grown grown = view->grown[i];
     TRY(check_part(view, "grown variables", i, grown.name, grown.module));
-    if (!grown.old_size || grown.old_size > grown.new_size ||
+    bool is_smaller = grown.old_size > grown.new_size && grown.on_change == CRATE_ON_CHANGE_COPY;
+    if (!grown.old_size || !grown.new_size || is_smaller ||
         !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, grown.image_rva, grown.new_size, false))
         return ENTRY_FAULT(view, "grown variables", i, "%u bytes, which were %u, at 0x%x are not within the data",
                            grown.new_size, grown.old_size, grown.image_rva);
+    if (grown.on_change >= CRATE_ON_CHANGE_COUNT || grown.flags & ~(uint32_t)CRATE_GROWN_FLAG_FORCE)
+        return ENTRY_FAULT(view, "grown variables", i, "what becomes of its value is %u, with flags 0x%x",
+                           grown.on_change, grown.flags);
+    TRY(check_string(view, "grown variables", i, "difference", grown.difference));
+    TRY(check_string(view, "grown variables", i, "stranger", grown.stranger));
     *ret = grown;
     return NULL;
 }
@@ -306,6 +312,25 @@ struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, fresh.rva, fresh.size, false))
         return ENTRY_FAULT(view, "new variables", i, "%u bytes at 0x%x are not within the data", fresh.size, fresh.rva);
     *ret = fresh;
+    return NULL;
+}
+
+struct crateld_error *crate_view_vanished(const struct crate_view *view, uint32_t i, struct crate_vanished *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_VANISHED, "vanished exports", i));
+    TRY(check_part(view, "vanished exports", i, view->vanished[i].name, view->vanished[i].module));
+    *ret = view->vanished[i];
+    return NULL;
+}
+
+struct crateld_error *crate_view_starter(const struct crate_view *view, uint32_t i, struct crate_starter *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_STARTERS, "initialisers", i));
+    struct crate_starter starter = view->starters[i];
+    TRY(check_part(view, "initialisers", i, starter.name, starter.module));
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, starter.rva, 1, true))
+        return ENTRY_FAULT(view, "initialisers", i, "0x%x is not within the text", starter.rva);
+    *ret = starter;
     return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include "linker/function.h"
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
+#include "linker/patch_types.h"
 #include "linker/wanted.h"
 
 /* The base. */
@@ -18,6 +19,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
     struct span relink;
     *ret = (struct link_base){.path = name};
     hash_index_init(&ret->file_names);
+    TRY(link_base_types_create(&ret->types));
     TRY(file_open(path, &ret->file));
     TRY(crate_view_open(name, ret->file.data, &ret->view));
     TRY(crate_check_meta(name, ret->file.data, &ret->view.header));
@@ -36,6 +38,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
 
 void link_base_close(struct link_base *base)
 {
+    link_base_types_destroy(base->types);
     file_close(&base->file);
     hash_index_deinit(&base->file_names);
 }
@@ -405,6 +408,8 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     }
     for (size_t i = 0; i < patch->grown.count; i++) {
         TRY(crate_tables_string(tables, patch->grown.at[i].name, &patch->grown.at[i].grown.name));
+        TRY(crate_tables_string(tables, patch->grown.at[i].difference, &patch->grown.at[i].grown.difference));
+        TRY(crate_tables_string(tables, patch->grown.at[i].stranger, &patch->grown.at[i].grown.stranger));
         if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
             return error_memory();
     }

@@ -48,11 +48,13 @@ struct patch_init {
     struct crate_init init;
 };
 
-/* A variable that is larger than in the base. */
+/* A variable that is larger than in the base, or of another type. */
 struct patch_grown {
     struct link_section *section; /* all of which it is, with the new value */
     const char *name;
-    uint32_t base_section; /* all of which it was */
+    uint32_t base_section;  /* all of which it was */
+    const char *difference; /* "": it has only grown */
+    const char *stranger;   /* a module that refers to it, and has no new version in the patch; "": none does */
     struct crate_grown grown;
 };
 

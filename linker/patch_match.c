@@ -13,6 +13,7 @@
 #include "linker/function.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_sites.h"
+#include "linker/patch_types.h"
 #include "linker/relink_section.h"
 
 /* Modules. */
@@ -570,6 +571,7 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     hash_index_deinit(&m.section_names);
     hash_index_deinit(&m.own_section_names);
     hash_index_deinit(&m.local_names);
+    patch_types_destroy(m.types);
     return error;
 }
 
@@ -620,6 +622,7 @@ struct crateld_error *link_patch_match(struct link *link)
         return NULL;
     for (size_t i = 0; i < link->objects.count; i++)
         TRY(match_object(link, link->objects.at[i]));
+    patch_find_options(link);
     sort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
     sort(patch->units.at, patch->units.count, sizeof *patch->units.at, compare_units);
     sort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);

@@ -29,7 +29,15 @@ struct value_change {
     const char *name; /* borrowed from a patch */
 };
 
-/* A variable that moves to larger storage. */
+/* How a variable gets its value where it moves to. */
+enum growth_way {
+    GROWTH_COPY,    /* the old one is the first part of it */
+    GROWTH_INIT,    /* it has the new initial value */
+    GROWTH_MIGRATE, /* the crate's hook makes it */
+    GROWTH_RETURN,  /* it has the one that it had when it left */
+};
+
+/* A variable that moves to other storage: to larger one, to one of another type, or back from that. */
 struct growth {
     struct loaded_crate *base;
     uint32_t base_rva, base_size;
@@ -40,8 +48,11 @@ struct growth {
     uint32_t to_rva;
     uint32_t new_size;
     const char *name;
-    bool is_new;                  /* it was in the base */
+    enum growth_way way;
+    bool is_forced;               /* pointers to it may be about */
+    bool is_new;                  /* it was in the base, and there is no record of it */
     struct moved_variable before; /* else what it was */
+    uint8_t *old_value;           /* owned; MIGRATE: what the new value was made of */
 };
 
 static inline uint8_t *growth_to(const struct growth *growth)
@@ -64,10 +75,15 @@ struct initial_values {
 /* Notes the initial values that the base's active patches have. Error: MEMORY. */
 MUST_CHECK struct crateld_error *initial_note(struct initial_values *values, struct loaded_crate *base);
 
-/* Gives the variables that are larger in the patches their new places, from which on versions_address() tells those.
- * Errors: FORMAT (not within the base's data, or overlapping another), MEMORY. */
+/* Lets variables of the base whose type is the one of an earlier version, or the base's, go back to the storage that they
+ * had with it. Error: MEMORY. */
+MUST_CHECK struct crateld_error *initial_return(struct initial_values *values, struct loaded_crate *base);
+
+/* Gives the variables that are larger in the patches, or of another type, their new places, from which on
+ * versions_address() tells those. `is_running`: they have values. Errors: FORMAT (not within the base's data, or
+ * overlapping another), MISMATCH (the value can not be kept), MEMORY. */
 MUST_CHECK struct crateld_error *initial_grow(struct initial_values *values, struct loaded_crate *const *patches,
-                                              size_t count);
+                                              size_t count, bool is_running);
 
 /* Finds out what changes now that other patches are active, all of which are activated. Errors: IO, FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *initial_plan(struct initial_values *values, struct loaded_crate *base);
@@ -81,8 +97,11 @@ void initial_move(const struct initial_values *values);
 /* Sets the values that change. */
 void initial_set(struct initial_values *values);
 
-/* Takes back what initial_grow() did. */
+/* Takes back what initial_return() and initial_grow() did. */
 void initial_undo(struct initial_values *values);
+
+/* Gives the storage of the variable that a patch has its initial value again. */
+void initial_reset(const struct moved_variable *variable);
 
 void initial_deinit(struct initial_values *values);
 

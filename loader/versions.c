@@ -15,8 +15,10 @@ void versions_destroy(struct versions *versions)
 {
     if (!versions)
         return;
-    for (size_t i = 0; i < versions->variables.count; i++)
+    for (size_t i = 0; i < versions->variables.count; i++) {
+        versions_release_below(&versions->variables.at[i], NULL);
         free(versions->variables.at[i].image);
+    }
     free(versions->variables.at);
     free(versions->fresh.at);
     free(versions->patches.at);
@@ -82,6 +84,27 @@ struct moved_variable *versions_variable(const struct loaded_crate *base, uint32
             return variable;
     }
     return NULL;
+}
+
+const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint32_t base_rva)
+{
+    for (size_t n = base->versions->patches.count; n > 0; n--) {
+        const struct loaded_crate *patch = base->versions->patches.at[n - 1];
+        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_GROWN); i++)
+            if (patch->view.grown[i].base_rva == base_rva && patch->is_active_module[patch->view.grown[i].module])
+                return &patch->view.grown[i];
+    }
+    return NULL;
+}
+
+void versions_release_below(struct moved_variable *variable, const struct moved_variable *end)
+{
+    while (variable->below != end) {
+        struct moved_variable *released = variable->below;
+        variable->below = released->below;
+        free(released->image);
+        free(released);
+    }
 }
 
 uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)

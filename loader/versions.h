@@ -14,9 +14,13 @@
 struct moved_variable {
     uint32_t base_rva, base_size; /* where it is in the base's image */
     uint32_t size;                /* now */
-    struct loaded_crate *crate;   /* borrowed; the patch in whose data it is */
+    struct loaded_crate *crate;   /* borrowed; the patch in whose data it is; the base: it is back there */
     uint32_t rva;                 /* there */
-    uint8_t *image;               /* owned; its initial value, `size` bytes */
+    uint8_t *image;               /* owned; its initial value, `size` bytes; NULL: that of the base */
+    bool is_retyped;              /* it is of another type than in the base */
+    uint64_t type;                /* fingerprint; 0: not known */
+    struct moved_variable *below; /* owned; what it was, of which it is not the continuation but another version:
+                                     RETYPED; NULL: the base's own */
 };
 
 /* A variable that the base does not have. */
@@ -63,8 +67,14 @@ void versions_destroy(struct versions *versions);
  * variable: where it is now. */
 uint64_t versions_address(const struct loaded_crate *base, uint32_t rva);
 
-/* The variable that has grown and held the place `rva` of the crate; NULL if there is none. */
+/* The variable that has moved and held the place `rva` of the crate; NULL if there is none. */
 struct moved_variable *versions_variable(const struct loaded_crate *base, uint32_t rva);
+
+/* What an active module of the base's patches has for the variable that lies there in the base; NULL: none moves it. */
+const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint32_t base_rva);
+
+/* Releases what the variable was before, down to `end`, which stays; NULL: all of it. */
+void versions_release_below(struct moved_variable *variable, const struct moved_variable *end);
 
 /* Enters the patch's new variables, those that are not there yet. Error: MISMATCH (an earlier patch
  * has one of another size), MEMORY. */
