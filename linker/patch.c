@@ -91,6 +91,8 @@ void link_patch_destroy(struct link_patch *patch)
     free(patch->grown.at);
     free(patch->fresh.at);
     free(patch->sites.at);
+    free(patch->vanished.at);
+    free(patch->starters.at);
     free(patch);
 }
 
@@ -377,6 +379,22 @@ struct crateld_error *patch_bind_undefined(struct link *link)
 
 /* The tables. */
 
+static struct crateld_error *count_code(struct link_patch *patch, struct crate_tables *tables)
+{
+    for (size_t i = 0; i < patch->vanished.count; i++) {
+        struct crate_vanished vanished = {.module = patch->vanished.at[i].module};
+        TRY(crate_tables_string(tables, patch->vanished.at[i].name, &vanished.name));
+        if (!VEC_PUSH(&tables->vanished, vanished))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->starters.count; i++) {
+        TRY(crate_tables_string(tables, patch->starters.at[i].name, &patch->starters.at[i].starter.name));
+        if (!VEC_PUSH(&tables->starters, patch->starters.at[i].starter))
+            return error_memory();
+    }
+    return NULL;
+}
+
 struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables)
 {
     struct link_patch *patch = link->patch;
@@ -425,7 +443,7 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     for (size_t i = 0; i < patch->sites.count; i++)
         if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
             return error_memory();
-    return NULL;
+    return count_code(patch, tables);
 }
 
 static int compare_fresh(const void *a, const void *b)
@@ -447,6 +465,8 @@ static void fill_fresh(const struct link_patch *patch, struct crate_tables *tabl
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
     fill_fresh(link->patch, tables);
+    for (size_t i = 0; i < link->patch->starters.count; i++)
+        tables->starters.at[i].rva = (uint32_t)link_symbol_rva(link->patch->starters.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->moves.count; i++)
         tables->moves.at[i].new_rva = (uint32_t)link_symbol_rva(link->patch->moves.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->inits.count; i++) {
@@ -465,4 +485,6 @@ void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct
         visit(link, link->patch->inits.at[i].section);
     for (size_t i = 0; i < link->patch->grown.count; i++)
         visit(link, link->patch->grown.at[i].section);
+    for (size_t i = 0; i < link->patch->starters.count; i++)
+        visit(link, link->patch->starters.at[i].symbol->section);
 }

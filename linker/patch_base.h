@@ -65,6 +65,19 @@ struct patch_fresh {
     uint32_t module;
 };
 
+/* An export of the base that no new object defines. */
+struct patch_vanished {
+    const char *name;
+    uint32_t module;
+};
+
+/* An initialiser that the base does not have. */
+struct patch_starter {
+    struct link_symbol *symbol; /* the function */
+    const char *name;           /* in the link's arena: what identifies it */
+    struct crate_starter starter;
+};
+
 struct link_patch {
     struct link_base own;              /* owned; the base, unless the options bring it opened */
     const struct link_base *base;      /* borrowed */
@@ -77,6 +90,8 @@ struct link_patch {
     VEC(struct patch_grown) grown;
     VEC(struct patch_fresh) fresh;
     VEC(struct crate_site) sites;
+    VEC(struct patch_vanished) vanished;
+    VEC(struct patch_starter) starters;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
 

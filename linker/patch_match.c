@@ -13,6 +13,7 @@
 #include "linker/function.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_sites.h"
+#include "linker/patch_starters.h"
 #include "linker/patch_types.h"
 #include "linker/relink_section.h"
 
@@ -448,9 +449,11 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
     if (constructs_objects(symbol))
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: objects with constructors came, went or changed ('%s'): constructors have run already",
-                            symbol->object->path, symbol->name);
+        return error_create(
+            CRATELD_ERROR_UNSUPPORTED,
+            "%s: objects with constructors came, went or changed ('%s'), and others of that file have been "
+            "constructed: put new ones in a file of their own, or make them static in a function",
+            symbol->object->path, symbol->name);
     return add_move(m, symbol, &old);
 }
 
@@ -471,11 +474,11 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
 static struct crateld_error *check_section(const struct matching *m, const struct link_section *section)
 {
     const struct patch_section *matched = &m->object->sections[section->index];
-    bool is_array = section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY ||
-                    section->type == SHT_PREINIT_ARRAY || section->is_reversed;
+    bool is_array = section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY || section->is_reversed;
     if (is_array && matched->fate != PATCH_SAME)
-        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: section %s: initialisers changed, which have run already",
-                            section->object->path, section->name);
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: section %s: functions that run at exit came, went or changed", section->object->path,
+                            section->name);
     if (section->is_toc && matched->fate != PATCH_SAME)
         return error_create(CRATELD_ERROR_UNSUPPORTED,
                             "%s: section %s: patches of TOC code (crateld cc) can not be made: compile it with gcc",
@@ -486,6 +489,7 @@ static struct crateld_error *check_section(const struct matching *m, const struc
 static struct crateld_error *place_sections(struct matching *m)
 {
     struct link_object *object = m->object->object;
+    TRY(patch_find_starters(m));
     for (uint32_t i = 1; i < object->section_count; i++) {
         struct link_section *section = &object->sections[i];
         if (section->kind != LINK_SECTION_PLAIN || !link_relink_records(section))
@@ -568,6 +572,8 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
         error = index_symbols(&m);
     if (!error)
         error = place_symbols(&m);
+    if (!error)
+        error = patch_find_vanished(&m);
     hash_index_deinit(&m.section_names);
     hash_index_deinit(&m.own_section_names);
     hash_index_deinit(&m.local_names);

@@ -247,13 +247,13 @@ static struct crateld_error *keep_images(struct initial_values *values, struct l
     return NULL;
 }
 
-/* Where a pointer to a variable will lead that has grown; other values stay what they are. */
+/* Where a pointer to a variable will lead that moves; other values stay what they are. */
 static uint64_t follow(const struct initial_values *values, uint64_t word)
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
-        if (word - (uint64_t)(uintptr_t)growth_from(growth) < growth->size)
-            return word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth_to(growth);
+        if (word - (uint64_t)(uintptr_t)growth_from(growth) < growth->size) /* it may go on from there */
+            word = word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth_to(growth);
     }
     return word;
 }
@@ -323,8 +323,8 @@ static const struct value_change *find_change(const struct initial_values *value
 /* Storage that is left for the version before may be entered anew, as if for the first time. */
 static void leave_storage(const struct growth *growth)
 {
-    const struct moved_variable *now = versions_variable(growth->base, growth->base_rva);
-    for (const struct moved_variable *left = &growth->before; left && left->rva != now->rva; left = left->below)
+    const struct moved_variable *left = &growth->before;
+    for (; left && (left->crate != growth->to_crate || left->rva != growth->to_rva); left = left->below)
         initial_reset(left);
 }
 

@@ -75,8 +75,8 @@ struct initial_values {
 /* Notes the initial values that the base's active patches have. Error: MEMORY. */
 MUST_CHECK struct crateld_error *initial_note(struct initial_values *values, struct loaded_crate *base);
 
-/* Lets variables of the base whose type is the one of an earlier version, or the base's, go back to the storage that they
- * had with it. Error: MEMORY. */
+/* Lets variables of the base whose type is the one of an earlier version, or the base's, go back to the storage that
+ * they had with it. Error: MEMORY. */
 MUST_CHECK struct crateld_error *initial_return(struct initial_values *values, struct loaded_crate *base);
 
 /* Gives the variables that are larger in the patches, or of another type, their new places, from which on
@@ -102,6 +102,9 @@ void initial_undo(struct initial_values *values);
 
 /* Gives the storage of the variable that a patch has its initial value again. */
 void initial_reset(const struct moved_variable *variable);
+
+/* Releases what was kept of a variable that has moved. */
+void initial_settle(const struct growth *growth);
 
 void initial_deinit(struct initial_values *values);
 

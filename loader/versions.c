@@ -21,6 +21,7 @@ void versions_destroy(struct versions *versions)
     }
     free(versions->variables.at);
     free(versions->fresh.at);
+    free(versions->started.at);
     free(versions->patches.at);
     free(versions);
 }

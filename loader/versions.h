@@ -16,6 +16,7 @@ struct moved_variable {
     uint32_t size;                /* now */
     struct loaded_crate *crate;   /* borrowed; the patch in whose data it is; the base: it is back there */
     uint32_t rva;                 /* there */
+    const char *name;             /* borrowed from a patch */
     uint8_t *image;               /* owned; its initial value, `size` bytes; NULL: that of the base */
     bool is_retyped;              /* it is of another type than in the base */
     uint64_t type;                /* fingerprint; 0: not known */
@@ -30,10 +31,17 @@ struct fresh_variable {
     uint32_t rva, size;         /* there */
 };
 
+/* An initialiser of a patch that has run. */
+struct started {
+    const char *name; /* borrowed from the patch */
+    uint64_t hash;
+};
+
 struct versions {
     VEC(struct loaded_crate *) patches; /* borrowed; those that are mapped, oldest first */
     VEC(struct moved_variable) variables;
     VEC(struct fresh_variable) fresh;
+    VEC(struct started) started;
 };
 
 /* A module of a patch. */

@@ -1,0 +1,138 @@
+#include "linker/patch_starters.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "linker/function.h"
+#include "linker/relink_section.h"
+
+/* Exports. */
+
+/* Whether one of the new objects defines the symbol, wherever it will be. */
+static bool is_defined(const struct link *link, const char *name)
+{
+    const struct link_symbol *symbol = link_symbol_table_find(&link->symbols, name);
+    return symbol && (symbol->section || symbol->state == LINK_SYMBOL_ABSOLUTE || symbol->state == LINK_SYMBOL_COMMON);
+}
+
+struct crateld_error *patch_find_vanished(struct matching *m)
+{
+    struct link_patch *patch = m->link->patch;
+    for (uint32_t i = 0; i < m->object->module.symbol_count; i++) {
+        const struct relink_symbol *symbol = &m->symbols[i];
+        struct patch_vanished vanished = {symbol->name, patch_module_index(m)};
+        if (symbol->binding != STB_LOCAL && symbol->flags & RELINK_SYMBOL_EXPORTED &&
+            symbol->where == RELINK_IN_SECTION && !is_defined(m->link, symbol->name) &&
+            !VEC_PUSH(&patch->vanished, vanished))
+            return error_memory();
+    }
+    return NULL;
+}
+
+/* Initialisers. */
+
+static bool is_initialisers(const struct link_section *section)
+{
+    return section->kind == LINK_SECTION_PLAIN &&
+           (section->type == SHT_INIT_ARRAY || (section->is_reversed && !strncmp(section->name, ".ctors", 6)));
+}
+
+/* How many initialisers the module has in the base. */
+static struct crateld_error *count_known(const struct matching *m, uint32_t *ret)
+{
+    const struct relink_module *module = &m->object->module;
+    *ret = 0;
+    for (uint32_t i = 0; i < module->section_count; i++) {
+        struct relink_section section;
+        TRY(relink_view_section(&m->link->patch->base->relink, module->first_section + i, &section));
+        if (section.flags & RELINK_SECTION_INIT && !strstr(section.name, "fini") && !strstr(section.name, "dtors"))
+            *ret += section.size / 8;
+    }
+    return NULL;
+}
+
+static struct crateld_error *add_starter(struct matching *m, struct link_symbol *function)
+{
+    struct link_patch *patch = m->link->patch;
+    const struct relink_module *module = &m->object->module;
+    struct patch_starter starter = {
+        function,
+        arena_printf(&m->link->arena, "%s of %s(%s)", function->name, module->path, module->member),
+        {.hash = link_relink_hash(function->section), .module = patch_module_index(m)}};
+    return starter.name && VEC_PUSH(&patch->starters, starter) ? NULL : error_memory();
+}
+
+/* Takes up the initialiser that the relocation names; *known counts those that the base has. */
+static struct crateld_error *take_initialiser(struct matching *m, const struct link_section *section,
+                                              const Elf64_Rela *reloc, uint32_t *known)
+{
+    const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    struct link_symbol *function = NULL;
+    struct counterpart old;
+    if (symbol->section)
+        TRY(link_function_symbol(m->link, symbol->section, symbol->value + (uint64_t)reloc->r_addend, &function));
+    if (!function) {
+        link_report(m->link, error_create(CRATELD_ERROR_UNSUPPORTED,
+                                          "%s: section %s+0x%llx: an initialiser that is no function of the module's",
+                                          section->object->path, section->name, (unsigned long long)reloc->r_offset));
+        return NULL;
+    }
+    TRY(patch_find_counterpart(m, function, &old));
+    bool is_known = old.symbol.name && old.section.flags & RELINK_SECTION_TEXT;
+    *known += is_known;
+    return is_known ? NULL : add_starter(m, function);
+}
+
+/* Initialisers with a number run before those without, in its order. */
+static uint32_t priority_of(const struct link_section *section)
+{
+    const char *dot = strrchr(section->name, '.');
+    char *end;
+    unsigned long number = dot && dot != section->name ? strtoul(dot + 1, &end, 10) : 65536;
+    uint32_t priority = number < 65536 ? (uint32_t)number : 65536;
+    return section->is_reversed && priority < 65536 ? 65535 - priority : priority;
+}
+
+static int compare_sections(const void *a, const void *b)
+{
+    const struct link_section *x = *(const struct link_section *const *)a, *y = *(const struct link_section *const *)b;
+    uint32_t first = priority_of(x), second = priority_of(y);
+    return first != second ? (first > second) - (first < second) : (x->index > y->index) - (x->index < y->index);
+}
+
+static struct crateld_error *take_sections(struct matching *m, struct link_section **sections, size_t count)
+{
+    uint32_t known = 0, in_base = 0;
+    if (count)
+        qsort(sections, count, sizeof *sections, compare_sections);
+    for (size_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; k < sections[i]->reloc_count; k++) {
+            uint32_t from_last = sections[i]->reloc_count - 1 - k; /* .ctors run backwards */
+            TRY(take_initialiser(m, sections[i], &sections[i]->relocs[sections[i]->is_reversed ? from_last : k],
+                                 &known));
+        }
+        sections[i]->kind = LINK_SECTION_DROPPED;
+    }
+    TRY(count_known(m, &in_base));
+    if (known > in_base)
+        link_report(m->link, error_create(CRATELD_ERROR_UNSUPPORTED,
+                                          "%s: section %s: a function of %s has become an initialiser: give the "
+                                          "initialiser a name of its own",
+                                          m->object->object->path, sections[0]->name, m->link->patch->base->path));
+    return NULL;
+}
+
+struct crateld_error *patch_find_starters(struct matching *m)
+{
+    struct link_object *object = m->object->object;
+    VEC(struct link_section *) sections = {0};
+    struct crateld_error *error = NULL;
+    for (uint32_t i = 1; i < object->section_count && !error; i++)
+        if (is_initialisers(&object->sections[i]) && m->object->sections[i].fate != PATCH_SAME &&
+            !VEC_PUSH(&sections, &object->sections[i]))
+            error = error_memory();
+    if (!error && sections.count)
+        error = take_sections(m, sections.at, sections.count);
+    free(sections.at);
+    return error;
+}
