@@ -252,31 +252,50 @@ static bool read_operand(Dwarf_Attribute *location, const Dwarf_Op *operation, u
     }
 }
 
-static bool read_location(Dwarf_Die *die, struct debug_variable *ret)
+static bool is_address(const Dwarf_Op *operation)
 {
-    Dwarf_Attribute location;
+    return operation->atom == DW_OP_addr || operation->atom == DW_OP_addrx || operation->atom == DW_OP_GNU_addr_index;
+}
+
+static bool is_tls(const Dwarf_Op *operation)
+{
+    return operation->atom == DW_OP_form_tls_address || operation->atom == DW_OP_GNU_push_tls_address;
+}
+
+static bool is_piece(const Dwarf_Op *operation)
+{
+    return operation->atom == DW_OP_piece || operation->atom == DW_OP_bit_piece;
+}
+
+/* Compilers put the parts of a struct that nobody refers to as a whole where they like: each is a variable then. */
+static struct crateld_error *add_places(const struct walk *walk, Dwarf_Attribute *location, Dwarf_Die type)
+{
     Dwarf_Op *operations;
     size_t count;
-    if (!dwarf_attr(die, DW_AT_location, &location) || !is_expression(&location) ||
-        dwarf_getlocation(&location, &operations, &count) != 0 || !count)
-        return false;
-    ret->is_thread_local = count == 2 && (operations[1].atom == DW_OP_form_tls_address ||
-                                          operations[1].atom == DW_OP_GNU_push_tls_address);
-    bool is_address = operations[0].atom == DW_OP_addr || operations[0].atom == DW_OP_addrx ||
-                      operations[0].atom == DW_OP_GNU_addr_index;
-    if (!(count == 1 ? is_address : ret->is_thread_local))
-        return false;
-    return read_operand(&location, &operations[0], &ret->address);
+    if (!is_expression(location) || dwarf_getlocation(location, &operations, &count) != 0)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct debug_variable variable = {.type = type};
+        size_t end = i + 1;
+        variable.is_thread_local = end < count && is_tls(&operations[end]);
+        end += variable.is_thread_local;
+        bool is_place =
+            (variable.is_thread_local || is_address(&operations[i])) && (end == count || is_piece(&operations[end]));
+        if (is_place && read_operand(location, &operations[i], &variable.address) &&
+            !VEC_PUSH(&walk->variables->list, variable))
+            return error_memory();
+    }
+    return NULL;
 }
 
 static struct crateld_error *add_variable(const struct walk *walk, Dwarf_Die *die)
 {
-    Dwarf_Attribute type;
-    struct debug_variable variable = {0};
-    if (!read_location(die, &variable) || !dwarf_attr_integrate(die, DW_AT_type, &type) ||
-        !dwarf_formref_die(&type, &variable.type))
+    Dwarf_Attribute location, attribute;
+    Dwarf_Die type;
+    if (!dwarf_attr(die, DW_AT_location, &location) || !dwarf_attr_integrate(die, DW_AT_type, &attribute) ||
+        !dwarf_formref_die(&attribute, &type))
         return NULL;
-    return VEC_PUSH(&walk->variables->list, variable) ? NULL : error_memory();
+    return add_places(walk, &location, type);
 }
 
 /* Variables are in scopes, and scopes in scopes. */

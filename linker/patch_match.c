@@ -449,11 +449,7 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
     if (constructs_objects(symbol))
-        return error_create(
-            CRATELD_ERROR_UNSUPPORTED,
-            "%s: objects with constructors came, went or changed ('%s'), and others of that file have been "
-            "constructed: put new ones in a file of their own, or make them static in a function",
-            symbol->object->path, symbol->name);
+        return patch_refuse_constructors(symbol);
     return add_move(m, symbol, &old);
 }
 

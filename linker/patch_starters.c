@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "linker/function.h"
 #include "linker/relink_section.h"
 
@@ -31,6 +32,15 @@ struct crateld_error *patch_find_vanished(struct matching *m)
 
 /* Initialisers. */
 
+struct crateld_error *patch_refuse_constructors(const struct link_symbol *function)
+{
+    return error_create(
+        CRATELD_ERROR_UNSUPPORTED,
+        "%s: objects with constructors came, went or changed ('%s'): constructors have run already: put "
+        "new objects in a file of their own, or make them static in a function",
+        function->object->path, function->name);
+}
+
 static bool is_initialisers(const struct link_section *section)
 {
     return section->kind == LINK_SECTION_PLAIN &&
@@ -51,6 +61,21 @@ static struct crateld_error *count_known(const struct matching *m, uint32_t *ret
     return NULL;
 }
 
+/* What the function does, with the parts that compilers make of it. */
+static uint64_t hash_code(const struct link_symbol *function)
+{
+    const struct link_section *section = function->section;
+    uint64_t hash = link_relink_hash(section);
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(section->relocs[i].r_info)];
+        bool is_part = symbol->is_local && symbol->section && symbol->section != section &&
+                       symbol->section->object == section->object && patch_is_text(symbol->section);
+        const uint64_t both[] = {hash, is_part ? link_relink_hash(symbol->section) : 0};
+        hash = is_part ? hash_bytes(both, sizeof both) : hash;
+    }
+    return hash;
+}
+
 static struct crateld_error *add_starter(struct matching *m, struct link_symbol *function)
 {
     struct link_patch *patch = m->link->patch;
@@ -58,8 +83,35 @@ static struct crateld_error *add_starter(struct matching *m, struct link_symbol 
     struct patch_starter starter = {
         function,
         arena_printf(&m->link->arena, "%s of %s(%s)", function->name, module->path, module->member),
-        {.hash = link_relink_hash(function->section), .module = patch_module_index(m)}};
+        {.hash = hash_code(function), .module = patch_module_index(m)}};
     return starter.name && VEC_PUSH(&patch->starters, starter) ? NULL : error_memory();
+}
+
+/* Whether the name is of the function that constructs a file's objects: it is called after the file, or its first
+ * symbol.
+ */
+static bool is_compilers(const char *name)
+{
+    return !strncmp(name, "_GLOBAL__sub_I", 14);
+}
+
+/* Whether the module has the function by another name, in the base; if it does something else there, that is reported.
+ */
+static struct crateld_error *find_renamed(struct matching *m, const struct link_symbol *function, bool *ret)
+{
+    for (uint32_t i = 0; i < m->object->module.symbol_count; i++) {
+        const struct relink_symbol *symbol = &m->symbols[i];
+        struct relink_section section;
+        if (symbol->type != STT_FUNC || symbol->where != RELINK_IN_SECTION || !is_compilers(symbol->name))
+            continue;
+        TRY(relink_view_section(&m->link->patch->base->relink, symbol->section, &section));
+        bool is_alone = symbol->size == section.size && function->size == function->section->size;
+        if (!is_alone || section.hash != link_relink_hash(function->section))
+            link_report(m->link, patch_refuse_constructors(function));
+        *ret = true;
+        return NULL;
+    }
+    return NULL;
 }
 
 /* Takes up the initialiser that the relocation names; *known counts those that the base has. */
@@ -79,6 +131,8 @@ static struct crateld_error *take_initialiser(struct matching *m, const struct l
     }
     TRY(patch_find_counterpart(m, function, &old));
     bool is_known = old.symbol.name && old.section.flags & RELINK_SECTION_TEXT;
+    if (!is_known && is_compilers(function->name))
+        TRY(find_renamed(m, function, &is_known));
     *known += is_known;
     return is_known ? NULL : add_starter(m, function);
 }

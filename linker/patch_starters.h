@@ -12,4 +12,7 @@ MUST_CHECK struct crateld_error *patch_find_vanished(struct matching *m);
  * part of the patch. What can not be told is reported. Errors: FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *patch_find_starters(struct matching *m);
 
+/* The error for a function that constructs a file's objects, and is another than in the base. */
+MUST_CHECK struct crateld_error *patch_refuse_constructors(const struct link_symbol *function);
+
 #endif

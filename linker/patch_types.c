@@ -124,14 +124,16 @@ static struct crateld_error *find_old_type(const struct matching *m, const struc
     struct relink_module owner;
     TRY(relink_view_module(&base->relink, old->section.module, &owner));
     const struct relink_module *const modules[] = {&owner, &m->object->module};
+    bool has_any = false;
     *is_found = false;
     for (size_t i = 0; i < sizeof modules / sizeof *modules && !*is_found; i++) {
         const struct module_types *types;
         TRY(module_types(base, modules[i], &types));
         *is_found = types && debug_variables_find(&types->variables, address, is_tls, ret);
         is_missing |= types && types->is_missing;
+        has_any |= types != NULL;
     }
-    if (!*is_found)
+    if (!*is_found && (!has_any || is_missing)) /* else it is the compiler's own */
         note_unknown(m, symbol, base->path,
                      is_missing ? "has them in .dwo files, which are others now (-gsplit-dwarf)"
                                 : "was linked from an object without them (-g)");
@@ -148,8 +150,9 @@ static struct crateld_error *find_types(struct matching *m, const struct link_sy
     *is_found = debug_variables_find(&types->variables, address, symbol->section->flags & SHF_TLS, ret_new);
     if (*is_found)
         return find_old_type(m, symbol, old, ret_old, is_found);
-    note_unknown(m, symbol, symbol->object->path,
-                 types->is_missing ? "has them in a .dwo file that is not there" : "does not have them (-g)");
+    if (!types->info || types->is_missing)
+        note_unknown(m, symbol, symbol->object->path,
+                     types->is_missing ? "has them in a .dwo file that is not there" : "does not have them (-g)");
     return NULL;
 }
 
@@ -173,8 +176,9 @@ struct crateld_error *patch_compare_types(struct matching *m, const struct link_
         return NULL;
     enum type_relation by_size = ret->relation;
     TRY(type_compare(old_type, new_type, &ret->relation, &difference));
-    /* A struct's array of no fixed length has as many elements as the variable has room for. */
-    if (ret->relation == TYPE_SAME || (ret->relation == TYPE_GROWN && by_size == TYPE_CHANGED))
+    /* A struct's array of no fixed length has as many elements as the variable has room for; and of a struct that the
+     * compiler took apart, this may be a part. */
+    if (ret->relation != TYPE_CHANGED)
         ret->relation = by_size;
     if (ret->relation == TYPE_SAME)
         return NULL;

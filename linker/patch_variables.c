@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "linker/demangle.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_types.h"
 
@@ -36,18 +37,31 @@ struct storage {
     const char *refusal; /* what to say if its value can not be kept; NULL: it only has grown */
 };
 
+/* The variable's name in the source, in the link's arena; NULL without memory. */
+static const char *source_name(struct link *link, const struct link_symbol *symbol)
+{
+    char *demangled = demangle(symbol->name);
+    const char *name = demangled ? arena_strndup(&link->arena, demangled, strlen(demangled))
+                                 : arena_strndup(&link->arena, symbol->name, patch_stem_size(symbol->name));
+    free(demangled);
+    return name;
+}
+
 /* What to say of a variable whose value makes no sense to the new version. */
 static const char *describe_change(struct matching *m, const struct link_symbol *symbol, const struct counterpart *old,
                                    const struct patch_type_change *change)
 {
     struct arena *arena = &m->link->arena;
+    const char *name = source_name(m->link, symbol);
     const char *colon = *change->difference ? ": " : "", *base = patch_base_name(m->link);
+    if (!name)
+        return NULL;
     if (symbol->size != old->symbol.size)
         return arena_printf(arena, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s%s%s",
-                            symbol->object->path, symbol->name, symbol->size, old->symbol.size, base, colon,
+                            symbol->object->path, name, symbol->size, old->symbol.size, base, colon,
                             change->difference);
-    return arena_printf(arena, "%s: variable '%s' has another type than in %s%s%s", symbol->object->path, symbol->name,
-                        base, colon, change->difference);
+    return arena_printf(arena, "%s: variable '%s' has another type than in %s%s%s", symbol->object->path, name, base,
+                        colon, change->difference);
 }
 
 /* A variable that can not stay where it is, for its type is another. */
@@ -148,7 +162,7 @@ static struct crateld_error *find_storage(struct matching *m, const struct link_
 static struct crateld_error *add_grown(struct matching *m, struct link_section *section, const struct storage *storage)
 {
     struct patch_grown grown = {section,
-                                storage->moved->name,
+                                storage->moved->is_local ? source_name(m->link, storage->moved) : storage->moved->name,
                                 storage->section,
                                 storage->refusal ? storage->refusal : "",
                                 "",
@@ -158,6 +172,8 @@ static struct crateld_error *add_grown(struct matching *m, struct link_section *
                                  .new_size = (uint32_t)section->size,
                                  .type = storage->change.type,
                                  .flags = m->link->options->is_forced ? CRATE_GROWN_FLAG_FORCE : 0}};
+    if (!grown.name)
+        return error_memory();
     if (storage->refusal)
         TRY(patch_on_change(m, storage->moved, &grown.grown.on_change));
     return VEC_PUSH(&m->link->patch->grown, grown) ? NULL : error_memory();

@@ -199,46 +199,69 @@ static enum type_relation compare_new_members(struct comparison *c, const struct
     return relation;
 }
 
-/* The highest slot of a virtual function that objects of the class have; -1: none. */
-static int64_t highest_slot(const struct type *type, int depth)
+/* What is in a class's table of virtual functions. */
+struct table {
+    int64_t highest; /* slot of a function; -1: none */
+    bool has_destructor;
+};
+
+/* Compilers do not agree on the slots of destructors. */
+static bool is_destructor(const struct type_member *member)
+{
+    return *member->name == '~';
+}
+
+static struct table read_table(const struct type *type, int depth)
 {
     struct type_members members = {0};
-    int64_t highest = -1;
+    struct table table = {-1, false};
     struct crateld_error *error = type_members(type, &members);
     for (size_t i = 0; !error && i < members.list.count; i++) {
         const struct type_member *member = &members.list.at[i];
-        int64_t slot = -1;
-        if (member->kind == MEMBER_FUNCTION)
-            slot = (int64_t)member->at;
+        if (member->kind == MEMBER_FUNCTION && is_destructor(member))
+            table.has_destructor = true;
+        else if (member->kind == MEMBER_FUNCTION && (int64_t)member->at > table.highest)
+            table.highest = (int64_t)member->at;
         if (member->kind == MEMBER_BASE && depth < MAX_BASES) {
             struct type base = type_of(member->die);
-            slot = highest_slot(&base, depth + 1);
+            struct table of_base = read_table(&base, depth + 1);
+            table.highest = of_base.highest > table.highest ? of_base.highest : table.highest;
+            table.has_destructor |= of_base.has_destructor;
         }
-        highest = slot > highest ? slot : highest;
     }
     crateld_error_destroy(error);
     free(members.list.at);
-    return highest;
+    return table;
+}
+
+static const struct type_member *find_slot(const struct type_members *members, uint64_t slot)
+{
+    for (size_t i = 0; i < members->list.count; i++) {
+        const struct type_member *member = &members->list.at[i];
+        if (member->kind == MEMBER_FUNCTION && member->at == slot && !is_destructor(member))
+            return member;
+    }
+    return NULL;
 }
 
 /* Objects that are there have the old class's table of virtual functions: what is called through a slot must be in it.
  */
 static enum type_relation compare_functions(struct comparison *c, const struct records *r)
 {
-    int64_t highest = -2; /* not looked for yet */
+    struct table table = {-1, false};
+    bool is_read = false;
     for (size_t i = 0; i < r->new_members.list.count; i++) {
-        const struct type_member *new = &r->new_members.list.at[i], *old = NULL;
+        const struct type_member *new = &r->new_members.list.at[i];
         if (new->kind != MEMBER_FUNCTION)
             continue;
-        for (size_t k = 0; k < r->old_members.list.count && !old; k++)
-            if (r->old_members.list.at[k].kind == MEMBER_FUNCTION && r->old_members.list.at[k].at == new->at)
-                old = &r->old_members.list.at[k];
-        if (old && strcmp(old->name, new->name) != 0 && (*old->name != '~' || *new->name != '~'))
+        const struct type_member *old = is_destructor(new) ? NULL : find_slot(&r->old_members, new->at);
+        if (old && strcmp(old->name, new->name) != 0)
             return differ(c, r->new, r->is_led_to, "virtual function '%s' is in the place of '%s'", new->name,
                           old->name);
-        if (!old && highest == -2)
-            highest = highest_slot(r->old, 0);
-        if (!old && (int64_t) new->at > highest)
+        if (!old && !is_read)
+            table = read_table(r->old, 0);
+        is_read |= !old;
+        if (!old && (is_destructor(new) ? !table.has_destructor : (int64_t) new->at > table.highest))
             return differ(c, r->new, r->is_led_to, "virtual function '%s' is new", new->name);
     }
     return TYPE_SAME;
@@ -320,6 +343,8 @@ static struct crateld_error *compare_arrays(struct comparison *c, const struct p
     struct type old_element = type_target(old), new_element = type_target(new);
     relation = TYPE_SAME;
     TRY(compare(c, place, &old_element, &new_element, false, depth + 1, &relation));
+    if (relation == TYPE_CHANGED && (old_element.kind != new_element.kind || old_element.kind == TYPE_BASE))
+        relation = differ_in_types(c, place, old, new);
     *ret = relation > *ret ? relation : *ret;
     return NULL;
 }

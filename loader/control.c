@@ -212,7 +212,7 @@ static void run_code(struct process *process, struct loaded_crate *const *patche
         starters_run(patches[i]);
     for (size_t i = 0; i < count; i++) {
         process_lock(process);
-        uint64_t hook = hooks_find(patches[i]->needed[0].crate, "crate_reloaded");
+        uint64_t hook = hooks_find(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK);
         process_unlock(process);
         if (hook)
             ((crateld_reloaded_function *)(uintptr_t)hook)();

@@ -92,8 +92,8 @@ static struct crateld_error *check_retype(const struct loaded_crate *patch, cons
     const struct loaded_crate *base = patch->needed[0].crate;
     if (grown->on_change == CRATE_ON_CHANGE_REFUSE)
         return error_create(CRATELD_ERROR_MISMATCH,
-                            "%s (what is to become of its value can be said: --on-change %s=init, or =migrate)",
-                            difference, name);
+                            "%s (what is to become of its value can be said: --on-change VARIABLE=init, or =migrate)",
+                            difference);
     if (*stranger)
         return error_create(CRATELD_ERROR_MISMATCH, "%s; and %s, which refers to it, is not among the new modules",
                             difference, stranger);

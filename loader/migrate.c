@@ -8,14 +8,12 @@
 #include "loader/guard.h"
 #include "loader/hooks.h"
 
-static const char hook_name[] = "crate_migrate";
-
 struct crateld_error *migrate_check(const struct loaded_crate *patch, const char *name, const char *difference)
 {
-    if (hooks_find(patch->needed[0].crate, hook_name))
+    if (hooks_find(patch->needed[0].crate, CRATELD_MIGRATE_HOOK))
         return NULL;
     return error_create(CRATELD_ERROR_MISMATCH, "%s; and %s has no function %s() that would migrate '%s'", difference,
-                        patch->needed[0].crate->path, hook_name, name);
+                        patch->needed[0].crate->path, CRATELD_MIGRATE_HOOK, name);
 }
 
 struct call {
@@ -35,14 +33,14 @@ static void call_hook(void *argument)
 static void invert(uint8_t *bytes, uint32_t size)
 {
     for (uint32_t i = 0; i < size; i++)
-        bytes[i] = (uint8_t)~bytes[i];
+        bytes[i] = bytes[i] ^ 0xff;
 }
 
 static struct crateld_error *migrate(struct growth *growth)
 {
     struct call call = {.growth = growth};
     int signal_number;
-    call.hook = (crateld_migrate_function *)(uintptr_t)hooks_find(growth->base, hook_name);
+    call.hook = (crateld_migrate_function *)(uintptr_t)hooks_find(growth->base, CRATELD_MIGRATE_HOOK);
     initial_reset(versions_variable(growth->base, growth->base_rva)); /* it may be called again */
     if (!growth->old_value)
         growth->old_value = malloc(growth->size);
@@ -52,11 +50,11 @@ static struct crateld_error *migrate(struct growth *growth)
     bool is_done = guard_call(call_hook, &call, &signal_number);
     invert(growth->old_value, growth->size);
     if (!is_done)
-        return error_create(CRATELD_ERROR_MISMATCH, "variable '%s': %s(): %s", growth->name, hook_name,
+        return error_create(CRATELD_ERROR_MISMATCH, "variable '%s': %s(): %s", growth->name, CRATELD_MIGRATE_HOOK,
                             strsignal(signal_number));
     if (call.result)
         return error_create(CRATELD_ERROR_MISMATCH, "variable '%s': %s() refuses its value, and returns %d",
-                            growth->name, hook_name, call.result);
+                            growth->name, CRATELD_MIGRATE_HOOK, call.result);
     return NULL;
 }
 
@@ -64,7 +62,7 @@ static bool is_stale(const struct growth *growth)
 {
     bool is_same = growth->way != GROWTH_MIGRATE || growth->old_value;
     for (uint32_t i = 0; is_same && growth->way == GROWTH_MIGRATE && i < growth->size; i++)
-        is_same = (uint8_t)~growth->old_value[i] == growth_from(growth)[i];
+        is_same = (growth->old_value[i] ^ growth_from(growth)[i]) == 0xff;
     return !is_same;
 }
 

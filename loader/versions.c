@@ -26,6 +26,17 @@ void versions_destroy(struct versions *versions)
     free(versions);
 }
 
+void versions_remove(const struct loaded_crate *patch)
+{
+    struct versions *versions = patch->needed[0].crate->versions;
+    size_t count = 0;
+    for (size_t i = 0; versions && i < versions->patches.count; i++)
+        if (versions->patches.at[i] != patch)
+            versions->patches.at[count++] = versions->patches.at[i];
+    if (versions)
+        versions->patches.count = count;
+}
+
 struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base)
 {
     if (!VEC_PUSH(&set->bases, base))

@@ -59,6 +59,9 @@ struct version_set {
 /* Adds what is active of the base. Error: MEMORY. */
 MUST_CHECK struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base);
 
+/* Takes the patch, of which nothing was ever in effect, out of its base's record. */
+void versions_remove(const struct loaded_crate *patch);
+
 /* Makes of the set's bases just that active which is in it. */
 void version_set_restore(const struct version_set *set);
 

@@ -44,6 +44,8 @@ struct crateld_on_change_record {
  * than once, and what it did may be given up: it must not change what the old value leads to.
  *
  * crate_reloaded(): modules of the crate have been replaced. */
+#define CRATELD_MIGRATE_HOOK  "crate_migrate"
+#define CRATELD_RELOADED_HOOK "crate_reloaded"
 typedef int crateld_migrate_function(const char *variable, const void *old_value, size_t old_size, void *new_value,
                                      size_t new_size);
 typedef void crateld_reloaded_function(void);
