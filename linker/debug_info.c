@@ -102,6 +102,17 @@ static void lay_out(struct assembly *a)
     }
 }
 
+uint64_t debug_info_address(const struct link_object *object, uint32_t section, uint64_t value)
+{
+    uint64_t off = 0;
+    if (!(object->sections[section].flags & SHF_TLS))
+        return ((uint64_t)section << 32) + value;
+    for (uint32_t i = 1; i < section; i++)
+        if (object->sections[i].flags & SHF_TLS)
+            off += object->sections[i].size;
+    return off + value;
+}
+
 /* What the relocation's symbol is worth, as it stands in the object: resolution may have changed it since. */
 static uint64_t symbol_value(const struct assembly *a, uint32_t symbol)
 {
@@ -109,7 +120,7 @@ static uint64_t symbol_value(const struct assembly *a, uint32_t symbol)
     uint64_t value = a->object->elf_symbols[symbol].st_value;
     if (section >= LINK_RESERVED || !section)
         return section == LINK_SHN_ABS ? value : 0;
-    return a->places[section] ? a->places[section] - 1 + value : debug_info_address(section, value);
+    return a->places[section] ? a->places[section] - 1 + value : debug_info_address(a->object, section, value);
 }
 
 static void relocate(const struct assembly *a, const struct link_section *section, uint8_t *bytes)

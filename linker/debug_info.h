@@ -37,11 +37,9 @@ MUST_CHECK struct crateld_error *debug_info_open_file(struct span file, struct d
 /* NULL is allowed. */
 void debug_info_close(struct debug_info *info);
 
-/* What stands for the address of an object's section + `value`. */
-static inline uint64_t debug_info_address(uint32_t section_index, uint64_t value)
-{
-    return ((uint64_t)section_index << 32) + value;
-}
+/* What stands for the address of an object's section + `value`: for thread-locals a number of 32 bits, since compilers
+ * refer to them by such. */
+uint64_t debug_info_address(const struct link_object *object, uint32_t section, uint64_t value);
 
 /* Adds the variables that the units in [off, off + size) of .debug_info define; free(list.at) releases them. Units
  * whose information is in a file of its own (-gsplit-dwarf) are looked for there: *is_missing is set where that is

@@ -146,7 +146,7 @@ static struct crateld_error *find_types(struct matching *m, const struct link_sy
 {
     const struct patch_types *types;
     TRY(object_types(m, &types));
-    uint64_t address = debug_info_address(symbol->section->index, symbol->value);
+    uint64_t address = debug_info_address(symbol->section->object, symbol->section->index, symbol->value);
     *is_found = debug_variables_find(&types->variables, address, symbol->section->flags & SHF_TLS, ret_new);
     if (*is_found)
         return find_old_type(m, symbol, old, ret_old, is_found);
@@ -193,10 +193,12 @@ _Static_assert((int)CRATELD_ON_CHANGE_refuse == CRATE_ON_CHANGE_REFUSE &&
                    (int)CRATELD_ON_CHANGE_migrate == CRATE_ON_CHANGE_MIGRATE,
                "what sources and patches say is the same");
 
+/* Compilers number a function's static variables (count.0), or name them after it (act.count). */
 static bool is_called(const struct link_symbol *symbol, const char *name)
 {
     size_t size = strlen(name);
-    bool is_it = !strcmp(symbol->name, name) ||
+    const char *dot = symbol->is_local ? strrchr(symbol->name, '.') : NULL;
+    bool is_it = (dot && !strcmp(dot + 1, name)) || !strcmp(symbol->name, name) ||
                  (symbol->is_local && patch_stem_size(symbol->name) == size && !strncmp(symbol->name, name, size));
     char *demangled = is_it ? NULL : demangle(symbol->name);
     is_it |= demangled && !strcmp(demangled, name);

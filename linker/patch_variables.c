@@ -176,6 +176,9 @@ static struct crateld_error *add_grown(struct matching *m, struct link_section *
         return error_memory();
     if (storage->refusal)
         TRY(patch_on_change(m, storage->moved, &grown.grown.on_change));
+    /* In a process that runs, an earlier reload may have given the variable this type already: the loader knows. */
+    if (grown.grown.on_change == CRATE_ON_CHANGE_REFUSE && !m->link->options->opened_base)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s", storage->refusal);
     return VEC_PUSH(&m->link->patch->grown, grown) ? NULL : error_memory();
 }
 

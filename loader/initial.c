@@ -236,7 +236,7 @@ static struct crateld_error *keep_images(struct initial_values *values, struct l
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
-        if (growth->base != base || growth->way == GROWTH_RETURN)
+        if (growth->base != base || growth->has_been_there)
             continue;
         struct moved_variable *variable = versions_variable(base, growth->base_rva);
         variable->image = malloc(growth->new_size);
@@ -320,22 +320,14 @@ static const struct value_change *find_change(const struct initial_values *value
     return NULL;
 }
 
-/* Storage that is left for the version before may be entered anew, as if for the first time. */
-static void leave_storage(const struct growth *growth)
-{
-    const struct moved_variable *left = &growth->before;
-    for (; left && (left->crate != growth->to_crate || left->rva != growth->to_rva); left = left->below)
-        initial_reset(left);
-}
-
 /* The new storage holds the new initial value: what the program made of the old one goes over it. */
 void initial_move(const struct initial_values *values)
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
         const struct value_change *change = find_change(values, growth);
-        if (growth->way == GROWTH_RETURN)
-            leave_storage(growth);
+        if (growth->way == GROWTH_INIT)
+            initial_reset(versions_variable(growth->base, growth->base_rva));
         if (growth->way != GROWTH_COPY)
             continue;
         const uint8_t *before = change ? change->before : NULL;
@@ -388,8 +380,12 @@ void initial_deinit(struct initial_values *values)
         forget(values->changes.at[i].before, values->changes.at[i].size);
         forget(values->changes.at[i].after, values->changes.at[i].size);
     }
-    for (size_t i = 0; i < values->growths.count; i++)
-        initial_settle(&values->growths.at[i]);
+    for (size_t i = 0; i < values->growths.count; i++) {
+        const struct growth *growth = &values->growths.at[i];
+        if (growth->way == GROWTH_COPY)
+            forget(growth->before.image, growth->before.size);
+        forget(growth->old_value, growth->size);
+    }
     free(values->noted.at);
     free(values->changes.at);
     free(values->growths.at);

@@ -41,7 +41,7 @@ static struct crateld_error *migrate(struct growth *growth)
     struct call call = {.growth = growth};
     int signal_number;
     call.hook = (crateld_migrate_function *)(uintptr_t)hooks_find(growth->base, CRATELD_MIGRATE_HOOK);
-    initial_reset(versions_variable(growth->base, growth->base_rva)); /* it may be called again */
+    initial_reset(versions_variable(growth->base, growth->base_rva)); /* it may have been called before */
     if (!growth->old_value)
         growth->old_value = malloc(growth->size);
     if (!growth->old_value)

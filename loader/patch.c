@@ -406,7 +406,7 @@ static struct crateld_error *plan_values(struct commit *commit, struct loaded_cr
 
 static struct crateld_error *return_variables(struct commit *commit, struct loaded_crate *base)
 {
-    return initial_return(&commit->values, base);
+    return initial_return(&commit->values, base, commit->target);
 }
 
 static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
@@ -510,8 +510,9 @@ struct search {
 static struct crateld_error *prepare_search(const struct commit *commit, struct search *ret)
 {
     size_t count = commit->values.growths.count, known = commit->change.writes.count;
+    size_t old = initial_old_words(&commit->values, NULL);
     ret->stretches = calloc(count, sizeof *ret->stretches);
-    ret->known = calloc(known + 1, sizeof *ret->known);
+    ret->known = calloc(known + old + 1, sizeof *ret->known);
     if (!ret->stretches || !ret->known)
         return error_memory();
     for (size_t i = 0; i < count; i++) {
@@ -522,6 +523,7 @@ static struct crateld_error *prepare_search(const struct commit *commit, struct 
     for (size_t i = 0; i < known; i++)
         ret->known[i] =
             (uint64_t)(uintptr_t)(commit->change.writes.at[i].crate->base + commit->change.writes.at[i].rva);
+    known += initial_old_words(&commit->values, ret->known + known);
     qsort(ret->known, known, sizeof *ret->known, compare_addresses);
     ret->query = (struct holders_query){ret->stretches, count, ret->known, known};
     return NULL;

@@ -11,12 +11,22 @@ struct crateld_error *versions_of(struct loaded_crate *base, struct versions **r
     return *ret ? NULL : error_memory();
 }
 
+static void release_others(struct moved_variable *variable)
+{
+    while (variable->others) {
+        struct moved_variable *other = variable->others;
+        variable->others = other->others;
+        free(other->image);
+        free(other);
+    }
+}
+
 void versions_destroy(struct versions *versions)
 {
     if (!versions)
         return;
     for (size_t i = 0; i < versions->variables.count; i++) {
-        versions_release_below(&versions->variables.at[i], NULL);
+        release_others(&versions->variables.at[i]);
         free(versions->variables.at[i].image);
     }
     free(versions->variables.at);
@@ -47,7 +57,28 @@ struct crateld_error *version_set_add(struct version_set *set, struct loaded_cra
             if (patch->is_active_module[i] && !VEC_PUSH(&set->active, (struct version){patch, i}))
                 return error_memory();
     }
+    for (size_t i = 0; base->versions && i < base->versions->variables.count; i++) {
+        const struct moved_variable *variable = &base->versions->variables.at[i];
+        struct version_place place = {base, variable->base_rva, variable->crate, variable->rva};
+        if (!VEC_PUSH(&set->places, place))
+            return error_memory();
+    }
     return NULL;
+}
+
+bool version_set_has_place(const struct version_set *set, const struct loaded_crate *base,
+                           const struct moved_variable *storage)
+{
+    bool is_known = false;
+    for (size_t i = 0; i < set->places.count; i++) {
+        const struct version_place *place = &set->places.at[i];
+        if (place->base != base || place->base_rva != storage->base_rva)
+            continue;
+        if (place->crate == storage->crate && place->rva == storage->rva)
+            return true;
+        is_known = true;
+    }
+    return !is_known && storage->crate == base; /* it had not moved yet */
 }
 
 void version_set_restore(const struct version_set *set)
@@ -68,6 +99,7 @@ void version_set_destroy(struct version_set *set)
         return;
     free(set->bases.at);
     free(set->active.at);
+    free(set->places.at);
     free(set);
 }
 
@@ -107,16 +139,6 @@ const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint3
                 return &patch->view.grown[i];
     }
     return NULL;
-}
-
-void versions_release_below(struct moved_variable *variable, const struct moved_variable *end)
-{
-    while (variable->below != end) {
-        struct moved_variable *released = variable->below;
-        variable->below = released->below;
-        free(released->image);
-        free(released);
-    }
 }
 
 uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)

@@ -10,7 +10,7 @@
 #include "base/vec.h"
 #include "loader/loaded.h"
 
-/* A variable that is elsewhere. */
+/* A variable that is elsewhere, or a storage of it that is not in use. */
 struct moved_variable {
     uint32_t base_rva, base_size; /* where it is in the base's image */
     uint32_t size;                /* now */
@@ -20,8 +20,8 @@ struct moved_variable {
     uint8_t *image;               /* owned; its initial value, `size` bytes; NULL: that of the base */
     bool is_retyped;              /* it is of another type than in the base */
     uint64_t type;                /* fingerprint; 0: not known */
-    struct moved_variable *below; /* owned; what it was, of which it is not the continuation but another version:
-                                     RETYPED; NULL: the base's own */
+    struct moved_variable
+        *others; /* owned list; storage that it has for other types, with the values that it had there */
 };
 
 /* A variable that the base does not have. */
@@ -50,10 +50,19 @@ struct version {
     uint32_t module;
 };
 
-/* Which modules were active at some time, of some bases. */
+/* Where a variable is that has moved. */
+struct version_place {
+    const struct loaded_crate *base; /* borrowed */
+    uint32_t base_rva;
+    const struct loaded_crate *crate; /* borrowed */
+    uint32_t rva;
+};
+
+/* Which modules were active at some time, of some bases, and where their variables were. */
 struct version_set {
     VEC(struct loaded_crate *) bases; /* borrowed */
     VEC(struct version) active;
+    VEC(struct version_place) places;
 };
 
 /* Adds what is active of the base. Error: MEMORY. */
@@ -64,6 +73,10 @@ void versions_remove(const struct loaded_crate *patch);
 
 /* Makes of the set's bases just that active which is in it. */
 void version_set_restore(const struct version_set *set);
+
+/* Whether the variable was in that storage. */
+bool version_set_has_place(const struct version_set *set, const struct loaded_crate *base,
+                           const struct moved_variable *storage);
 
 /* NULL is allowed. */
 void version_set_destroy(struct version_set *set);
@@ -83,9 +96,6 @@ struct moved_variable *versions_variable(const struct loaded_crate *base, uint32
 
 /* What an active module of the base's patches has for the variable that lies there in the base; NULL: none moves it. */
 const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint32_t base_rva);
-
-/* Releases what the variable was before, down to `end`, which stays; NULL: all of it. */
-void versions_release_below(struct moved_variable *variable, const struct moved_variable *end);
 
 /* Enters the patch's new variables, those that are not there yet. Error: MISMATCH (an earlier patch
  * has one of another size), MEMORY. */
