@@ -418,14 +418,13 @@ static struct crateld_error *add_unit(struct matching *m, const struct patch_sec
     return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
-/* Whether the function is, and alone in its section, the one that g++ or clang makes of a file's objects that are
- * constructed before main. */
+/* Whether the function is the one that g++ or clang makes of a file's objects that are constructed before main, or a
+ * part of it. */
 static bool constructs_objects(const struct link_symbol *symbol)
 {
-    return (has_prefix(symbol->name, "_GLOBAL__sub_I_") ||
-            strstr(symbol->name, "__static_initialization_and_destruction_") ||
-            has_prefix(symbol->name, "__cxx_global_var_init")) &&
-           symbol->size == symbol->section->size;
+    return has_prefix(symbol->name, "_GLOBAL__sub_I") ||
+           strstr(symbol->name, "__static_initialization_and_destruction_") ||
+           has_prefix(symbol->name, "__cxx_global_var_init");
 }
 
 /* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
@@ -449,7 +448,7 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
     if (constructs_objects(symbol))
-        return patch_refuse_constructors(symbol);
+        TRY(patch_check_constructors(m, symbol, &old.symbol));
     return add_move(m, symbol, &old);
 }
 

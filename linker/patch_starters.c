@@ -32,8 +32,84 @@ struct crateld_error *patch_find_vanished(struct matching *m)
 
 /* Initialisers. */
 
-struct crateld_error *patch_refuse_constructors(const struct link_symbol *function)
+/* The next thing in the base that the function there refers to: its name, or its section's; NULL: there is none.
+ * Strings do not count. */
+static struct crateld_error *next_old_target(struct relink_cursor *cursor, const char **ret)
 {
+    *ret = NULL;
+    for (;;) {
+        struct relink_reloc reloc;
+        struct relink_symbol symbol;
+        struct relink_section section = {.name = ""};
+        bool is_end;
+        TRY(relink_cursor_next(cursor, &reloc, &is_end));
+        if (is_end)
+            return NULL;
+        TRY(relink_view_symbol(cursor->view, reloc.symbol, &symbol));
+        if (symbol.where == RELINK_IN_SECTION)
+            TRY(relink_view_section(cursor->view, symbol.section, &section));
+        if (section.flags & RELINK_SECTION_MERGE)
+            continue;
+        *ret = *symbol.name ? symbol.name : section.name;
+        return NULL;
+    }
+}
+
+/* The next thing that the new version refers to, from relocation *i of its section on. */
+static const char *next_new_target(const struct link_symbol *function, uint32_t *i)
+{
+    const struct link_section *section = function->section;
+    while (*i < section->reloc_count) {
+        const Elf64_Rela *reloc = &section->relocs[(*i)++];
+        const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
+        bool is_within = reloc->r_offset >= function->value && reloc->r_offset - function->value < function->size;
+        if (is_within && !(symbol->section && symbol->section->flags & SHF_MERGE))
+            return *symbol->name || !symbol->section ? symbol->name : symbol->section->name;
+    }
+    return NULL;
+}
+
+/* clang makes a function of each object, and calls them within a section, which needs no relocation. */
+static bool constructs_one(const char *name)
+{
+    static const char start[] = "__cxx_global_var_init";
+    return !strncmp(name, start, sizeof start - 1);
+}
+
+static bool has_as_many(const struct matching *m, const struct link_object *object)
+{
+    uint32_t is = 0, was = 0;
+    for (uint32_t i = 1; i < object->first_global; i++)
+        is += constructs_one(object->symbols[i]->name);
+    for (uint32_t i = 0; i < m->object->module.symbol_count; i++)
+        was += constructs_one(m->symbols[i].name);
+    return is == was;
+}
+
+/* Whether both versions refer to the same things, in the same order. */
+static struct crateld_error *compare_targets(const struct matching *m, const struct link_symbol *function,
+                                             const struct relink_symbol *old, bool *ret)
+{
+    struct relink_cursor cursor;
+    const char *was, *is;
+    uint32_t i = 0;
+    TRY(relink_view_relocs_in(&m->link->patch->base->relink, old->section, (uint32_t)old->value,
+                              (uint32_t)(old->value + old->size), &cursor));
+    do {
+        TRY(next_old_target(&cursor, &was));
+        is = next_new_target(function, &i);
+        *ret = !was == !is && (!was || !strcmp(was, is));
+    } while (was && *ret);
+    return NULL;
+}
+
+struct crateld_error *patch_check_constructors(const struct matching *m, const struct link_symbol *function,
+                                               const struct relink_symbol *old)
+{
+    bool is_same;
+    TRY(compare_targets(m, function, old, &is_same));
+    if (is_same && has_as_many(m, function->object))
+        return NULL;
     return error_create(
         CRATELD_ERROR_UNSUPPORTED,
         "%s: objects with constructors came, went or changed ('%s'): constructors have run already: put "
@@ -76,38 +152,38 @@ static uint64_t hash_code(const struct link_symbol *function)
     return hash;
 }
 
+/* Bytes of the name, if it is of the function that constructs a file's objects, before what it is called after: the
+ * file, or its first symbol; else 0. With a priority they are more: "_GLOBAL__sub_I.00101_". */
+static size_t compilers_prefix(const char *name)
+{
+    static const char start[] = "_GLOBAL__sub_I";
+    size_t size = sizeof start - 1;
+    return strncmp(name, start, size) ? 0 : size + strcspn(name + size, "_");
+}
+
 static struct crateld_error *add_starter(struct matching *m, struct link_symbol *function)
 {
     struct link_patch *patch = m->link->patch;
     const struct relink_module *module = &m->object->module;
+    size_t prefix = compilers_prefix(function->name), size = prefix ? prefix : strlen(function->name);
     struct patch_starter starter = {
         function,
-        arena_printf(&m->link->arena, "%s of %s(%s)", function->name, module->path, module->member),
+        arena_printf(&m->link->arena, "%.*s of %s(%s)", (int)size, function->name, module->path, module->member),
         {.hash = hash_code(function), .module = patch_module_index(m)}};
     return starter.name && VEC_PUSH(&patch->starters, starter) ? NULL : error_memory();
 }
 
-/* Whether the name is of the function that constructs a file's objects: it is called after the file, or its first
- * symbol.
- */
-static bool is_compilers(const char *name)
-{
-    return !strncmp(name, "_GLOBAL__sub_I", 14);
-}
-
-/* Whether the module has the function by another name, in the base; if it does something else there, that is reported.
- */
+/* Whether the module has the function by another name, in the base; if it constructs other objects there, that is
+ * reported. */
 static struct crateld_error *find_renamed(struct matching *m, const struct link_symbol *function, bool *ret)
 {
-    for (uint32_t i = 0; i < m->object->module.symbol_count; i++) {
+    size_t size = compilers_prefix(function->name);
+    for (uint32_t i = 0; i < m->object->module.symbol_count && size; i++) {
         const struct relink_symbol *symbol = &m->symbols[i];
-        struct relink_section section;
-        if (symbol->type != STT_FUNC || symbol->where != RELINK_IN_SECTION || !is_compilers(symbol->name))
+        if (symbol->type != STT_FUNC || symbol->where != RELINK_IN_SECTION || compilers_prefix(symbol->name) != size ||
+            strncmp(symbol->name, function->name, size) != 0)
             continue;
-        TRY(relink_view_section(&m->link->patch->base->relink, symbol->section, &section));
-        bool is_alone = symbol->size == section.size && function->size == function->section->size;
-        if (!is_alone || section.hash != link_relink_hash(function->section))
-            link_report(m->link, patch_refuse_constructors(function));
+        link_report(m->link, patch_check_constructors(m, function, symbol));
         *ret = true;
         return NULL;
     }
@@ -123,6 +199,10 @@ static struct crateld_error *take_initialiser(struct matching *m, const struct l
     struct counterpart old;
     if (symbol->section)
         TRY(link_function_symbol(m->link, symbol->section, symbol->value + (uint64_t)reloc->r_addend, &function));
+    if (function && m->object->sections[function->section->index].fate == PATCH_SAME) {
+        ++*known;
+        return NULL;
+    }
     if (!function) {
         link_report(m->link, error_create(CRATELD_ERROR_UNSUPPORTED,
                                           "%s: section %s+0x%llx: an initialiser that is no function of the module's",
@@ -131,7 +211,7 @@ static struct crateld_error *take_initialiser(struct matching *m, const struct l
     }
     TRY(patch_find_counterpart(m, function, &old));
     bool is_known = old.symbol.name && old.section.flags & RELINK_SECTION_TEXT;
-    if (!is_known && is_compilers(function->name))
+    if (!is_known)
         TRY(find_renamed(m, function, &is_known));
     *known += is_known;
     return is_known ? NULL : add_starter(m, function);
@@ -165,7 +245,8 @@ static struct crateld_error *take_sections(struct matching *m, struct link_secti
             TRY(take_initialiser(m, sections[i], &sections[i]->relocs[sections[i]->is_reversed ? from_last : k],
                                  &known));
         }
-        sections[i]->kind = LINK_SECTION_DROPPED;
+        if (m->object->sections[sections[i]->index].fate != PATCH_SAME)
+            sections[i]->kind = LINK_SECTION_DROPPED;
     }
     TRY(count_known(m, &in_base));
     if (known > in_base)
@@ -182,8 +263,7 @@ struct crateld_error *patch_find_starters(struct matching *m)
     VEC(struct link_section *) sections = {0};
     struct crateld_error *error = NULL;
     for (uint32_t i = 1; i < object->section_count && !error; i++)
-        if (is_initialisers(&object->sections[i]) && m->object->sections[i].fate != PATCH_SAME &&
-            !VEC_PUSH(&sections, &object->sections[i]))
+        if (is_initialisers(&object->sections[i]) && !VEC_PUSH(&sections, &object->sections[i]))
             error = error_memory();
     if (!error && sections.count)
         error = take_sections(m, sections.at, sections.count);

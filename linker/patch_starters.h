@@ -12,7 +12,9 @@ MUST_CHECK struct crateld_error *patch_find_vanished(struct matching *m);
  * part of the patch. What can not be told is reported. Errors: FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *patch_find_starters(struct matching *m);
 
-/* The error for a function that constructs a file's objects, and is another than in the base. */
-MUST_CHECK struct crateld_error *patch_refuse_constructors(const struct link_symbol *function);
+/* Whether a function that constructs a file's objects does so with the same ones as in the base. Errors: UNSUPPORTED
+ * (it does not), FORMAT. */
+MUST_CHECK struct crateld_error *patch_check_constructors(const struct matching *m, const struct link_symbol *function,
+                                                          const struct relink_symbol *old);
 
 #endif
