@@ -106,9 +106,11 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
         return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
                            crate_view_count(view, CRATE_TABLE_NEEDED));
     bool is_base = import.flags & (CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH);
-    if (import.flags & CRATE_IMPORT_FLAG_FRESH &&
-        (import.flags != CRATE_IMPORT_FLAG_FRESH || import.kind != CRATE_IMPORT_ADDRESS ||
-         !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false)))
+    bool is_tls = import.kind == CRATE_IMPORT_TLS_OFFSET || import.kind == CRATE_IMPORT_TLS_INDEX;
+    bool is_there = is_tls ? import.fallback_rva <= view->header.tls_mem_size
+                           : import.kind == CRATE_IMPORT_ADDRESS &&
+                                 crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false);
+    if (import.flags & CRATE_IMPORT_FLAG_FRESH && (import.flags != CRATE_IMPORT_FLAG_FRESH || !is_there))
         return ENTRY_FAULT(view, "imports", i, "a new variable of kind %u, flags 0x%x, at 0x%x", import.kind,
                            import.flags, import.fallback_rva);
     if (is_base && (!(view->header.flags & CRATE_FLAG_PATCH) || import.needed != 0 ||
@@ -311,6 +313,18 @@ struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i
     TRY(check_part(view, "new variables", i, fresh.name, fresh.module));
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, fresh.rva, fresh.size, false))
         return ENTRY_FAULT(view, "new variables", i, "%u bytes at 0x%x are not within the data", fresh.size, fresh.rva);
+    *ret = fresh;
+    return NULL;
+}
+
+struct crateld_error *crate_view_fresh_tls(const struct crate_view *view, uint32_t i, struct crate_fresh *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_FRESH_TLS, "new thread-locals", i));
+    struct crate_fresh fresh = view->fresh_tls[i];
+    TRY(check_part(view, "new thread-locals", i, fresh.name, fresh.module));
+    if (fresh.rva > view->header.tls_mem_size || fresh.size > view->header.tls_mem_size - fresh.rva)
+        return ENTRY_FAULT(view, "new thread-locals", i, "%u bytes at 0x%x are not within the thread-locals",
+                           fresh.size, fresh.rva);
     *ret = fresh;
     return NULL;
 }

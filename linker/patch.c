@@ -437,7 +437,8 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
         if (!patch->fresh.at[i].section->is_live)
             continue;
         TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));
-        if (!VEC_PUSH(&tables->fresh, fresh))
+        bool is_tls = patch->fresh.at[i].section->flags & SHF_TLS;
+        if (!(is_tls ? VEC_PUSH(&tables->fresh_tls, fresh) : VEC_PUSH(&tables->fresh, fresh)))
             return error_memory();
     }
     for (size_t i = 0; i < patch->sites.count; i++)
@@ -452,19 +453,30 @@ static int compare_fresh(const void *a, const void *b)
     return (x->rva > y->rva) - (x->rva < y->rva);
 }
 
-static void fill_fresh(const struct link_patch *patch, struct crate_tables *tables)
+static void sort_fresh(struct crate_fresh *fresh, size_t count)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < patch->fresh.count; i++)
-        if (patch->fresh.at[i].section->is_live)
-            tables->fresh.at[count++].rva = (uint32_t)link_section_rva(patch->fresh.at[i].section, 0);
     if (count)
-        qsort(tables->fresh.at, count, sizeof *tables->fresh.at, compare_fresh);
+        qsort(fresh, count, sizeof *fresh, compare_fresh);
+}
+
+static void fill_fresh(const struct link *link, struct crate_tables *tables)
+{
+    size_t count = 0, tls_count = 0;
+    for (size_t i = 0; i < link->patch->fresh.count; i++) {
+        const struct link_section *section = link->patch->fresh.at[i].section;
+        uint32_t rva = section->is_live ? (uint32_t)link_section_rva(section, 0) : 0;
+        if (section->is_live && section->flags & SHF_TLS)
+            tables->fresh_tls.at[tls_count++].rva = rva - (uint32_t)link->tls_rva;
+        else if (section->is_live)
+            tables->fresh.at[count++].rva = rva;
+    }
+    sort_fresh(tables->fresh.at, count);
+    sort_fresh(tables->fresh_tls.at, tls_count);
 }
 
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
-    fill_fresh(link->patch, tables);
+    fill_fresh(link, tables);
     for (size_t i = 0; i < link->patch->starters.count; i++)
         tables->starters.at[i].rva = (uint32_t)link_symbol_rva(link->patch->starters.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->moves.count; i++)

@@ -259,7 +259,7 @@ static struct crateld_error *add_fresh(struct matching *m, struct link_section *
                                        const struct link_symbol *symbol)
 {
     struct link_object *object = m->object->object;
-    if (section->flags & SHF_TLS || !section->size)
+    if (!section->size)
         return NULL;
     struct patch_fresh fresh = {section, fresh_name(m, section, symbol), patch_module_index(m)};
     if (!fresh.name || !VEC_PUSH(&m->link->patch->fresh, fresh))

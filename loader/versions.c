@@ -157,48 +157,79 @@ uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)
     return loaded_address(base, rva);
 }
 
-static struct fresh_variable *find_fresh(const struct versions *versions, const char *name)
+static struct fresh_variable *find_fresh(const struct versions *versions, const char *name, bool is_thread_local)
 {
     for (size_t i = 0; i < versions->fresh.count; i++)
-        if (!strcmp(versions->fresh.at[i].name, name))
+        if (!strcmp(versions->fresh.at[i].name, name) && versions->fresh.at[i].is_thread_local == is_thread_local)
             return &versions->fresh.at[i];
     return NULL;
 }
 
-struct crateld_error *versions_add_fresh(struct loaded_crate *patch)
+static struct crateld_error *add_fresh(struct loaded_crate *patch, const struct crate_fresh *fresh,
+                                       bool is_thread_local)
 {
     struct versions *versions = patch->needed[0].crate->versions;
-    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++) {
-        const struct crate_fresh *fresh = &patch->view.fresh[i];
-        const char *name = crate_view_string(&patch->view, fresh->name);
-        const struct fresh_variable *known = find_fresh(versions, name);
-        if (known && known->size != fresh->size)
-            return error_create(
-                CRATELD_ERROR_MISMATCH,
-                "%s: variable '%s': %u bytes, but %u since an earlier reload: its value can not be kept", patch->path,
-                name, fresh->size, known->size);
-        struct fresh_variable variable = {name, patch, fresh->rva, fresh->size};
-        if (!known && !VEC_PUSH(&versions->fresh, variable))
-            return error_memory();
+    const char *name = crate_view_string(&patch->view, fresh->name);
+    const struct fresh_variable *known = find_fresh(versions, name, is_thread_local);
+    if (known && known->size != fresh->size)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: variable '%s': %u bytes, but %u since an earlier reload: its value can not be kept",
+                            patch->path, name, fresh->size, known->size);
+    struct fresh_variable variable = {name, patch, fresh->rva, fresh->size, is_thread_local};
+    return known || VEC_PUSH(&versions->fresh, variable) ? NULL : error_memory();
+}
+
+struct crateld_error *versions_add_fresh(struct loaded_crate *patch)
+{
+    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++)
+        TRY(add_fresh(patch, &patch->view.fresh[i], false));
+    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH_TLS); i++)
+        TRY(add_fresh(patch, &patch->view.fresh_tls[i], true));
+    return NULL;
+}
+
+/* The variable that the patch has at `rva`, according to the table; and where in it that is. */
+static const struct fresh_variable *find_fresh_place(const struct loaded_crate *patch, const struct crate_fresh *table,
+                                                     uint32_t count, uint32_t rva, uint32_t *off)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (rva < table[i].rva || rva - table[i].rva > table[i].size)
+            continue;
+        *off = rva - table[i].rva;
+        return find_fresh(patch->needed[0].crate->versions, crate_view_string(&patch->view, table[i].name),
+                          table == patch->view.fresh_tls);
     }
     return NULL;
 }
 
-struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret)
+static struct crateld_error *no_fresh(const struct loaded_crate *patch, uint32_t rva)
 {
-    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++) {
-        const struct crate_fresh *fresh = &patch->view.fresh[i];
-        if (rva < fresh->rva || rva - fresh->rva > fresh->size)
-            continue;
-        const struct fresh_variable *known =
-            find_fresh(patch->needed[0].crate->versions, crate_view_string(&patch->view, fresh->name));
-        if (!known)
-            break;
-        *ret = loaded_address(known->patch, known->rva) + (rva - fresh->rva);
-        return NULL;
-    }
     return error_create(CRATELD_ERROR_FORMAT, "%s: 0x%x, which an import names, is in none of its new variables",
                         patch->path, rva);
+}
+
+struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret)
+{
+    uint32_t off;
+    const struct fresh_variable *known =
+        find_fresh_place(patch, patch->view.fresh, crate_view_count(&patch->view, CRATE_TABLE_FRESH), rva, &off);
+    if (!known)
+        return no_fresh(patch, rva);
+    *ret = loaded_address(known->patch, known->rva) + off;
+    return NULL;
+}
+
+struct crateld_error *versions_fresh_thread_local(const struct loaded_crate *patch, uint32_t off,
+                                                  struct loaded_crate **ret_patch, uint32_t *ret_off)
+{
+    uint32_t within;
+    const struct fresh_variable *known = find_fresh_place(
+        patch, patch->view.fresh_tls, crate_view_count(&patch->view, CRATE_TABLE_FRESH_TLS), off, &within);
+    if (!known)
+        return no_fresh(patch, off);
+    *ret_patch = known->patch;
+    *ret_off = known->rva + within;
+    return NULL;
 }
 
 static bool supersedes(const struct loaded_crate *patch, uint32_t rva)

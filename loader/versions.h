@@ -28,7 +28,8 @@ struct moved_variable {
 struct fresh_variable {
     const char *name;           /* borrowed from the patch */
     struct loaded_crate *patch; /* borrowed; the first that had it */
-    uint32_t rva, size;         /* there */
+    uint32_t rva, size;         /* there; of thread-locals: in its block */
+    bool is_thread_local;
 };
 
 /* An initialiser of a patch that has run. */
@@ -103,6 +104,10 @@ MUST_CHECK struct crateld_error *versions_add_fresh(struct loaded_crate *patch);
 
 /* The address of the new variable's place that is at `rva` of the patch itself. Error: FORMAT (it is in none). */
 MUST_CHECK struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret);
+
+/* Likewise, of the new thread-local at offset `off` of the patch's block: whose block it is in, and where. */
+MUST_CHECK struct crateld_error *versions_fresh_thread_local(const struct loaded_crate *patch, uint32_t off,
+                                                             struct loaded_crate **ret_patch, uint32_t *ret_off);
 
 /* Whether the place `rva` of the base's text is superseded: whoever is there stays with what it refers to. */
 bool versions_is_superseded(const struct loaded_crate *base, uint32_t rva);

@@ -53,6 +53,7 @@ enum crate_table_kind {
     CRATE_TABLE_GROWN,       /* struct crate_grown; of a patch, sorted by base_rva */
     CRATE_TABLE_FRESH,       /* struct crate_fresh; of a patch, sorted by rva */
     CRATE_TABLE_SITES,       /* struct crate_site; of a patch */
+    CRATE_TABLE_FRESH_TLS,   /* struct crate_fresh; of a patch, sorted by rva, which is the offset in the block */
     CRATE_TABLE_VANISHED,    /* struct crate_vanished; of a patch */
     CRATE_TABLE_STARTERS,    /* struct crate_starter; of a patch, in the order in which they run */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
@@ -309,7 +310,7 @@ enum crate_grown_flags {
 struct crate_fresh {
     uint32_t name; /* string: unique among the base's new variables */
     uint32_t module;
-    uint32_t rva;  /* in the patch's data */
+    uint32_t rva;  /* in the patch's data; of thread-locals: offset in its block */
     uint32_t size; /* bytes */
 };
 

@@ -260,6 +260,16 @@ C
     new 's/mine \* 10/mine * 100/'
     with
     ask + 603
+    # A new one keeps its value from then on.
+    case $flags in *-fPIC*) initial=7 ;; *) initial=0 ;; esac
+    new "s/^__thread/__thread long more = $initial; __thread/; s/mine \* 10/++more * 1000000 + mine * 10/"
+    with
+    ask + "$((initial + 1))000074"
+    new "s/^__thread/__thread long more = $initial; __thread/; s/mine \* 10/++more * 1000000 + mine * 1000/"
+    with
+    ask + "$((initial + 2))008005"
+    new "s/^__thread/__thread int more = $initial; __thread/; s/mine \* 10/++more * 1000000 + mine * 1000/"
+    never "variable 'more': 4 bytes, but 8 since an earlier reload"
     finish
 }
 
