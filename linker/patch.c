@@ -433,7 +433,8 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     }
     for (size_t i = 0; i < patch->fresh.count; i++) {
         struct crate_fresh fresh = {.module = patch->fresh.at[i].module,
-                                    .size = (uint32_t)patch->fresh.at[i].section->size};
+                                    .size = (uint32_t)patch->fresh.at[i].section->size,
+                                    .type = patch->fresh.at[i].type};
         if (!patch->fresh.at[i].section->is_live)
             continue;
         TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));

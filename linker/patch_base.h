@@ -63,6 +63,7 @@ struct patch_fresh {
     struct link_section *section;
     const char *name; /* in the link's arena: what identifies them */
     uint32_t module;
+    uint64_t type; /* fingerprint; 0: not known */
 };
 
 /* An export of the base that no new object defines. */

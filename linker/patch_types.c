@@ -140,19 +140,35 @@ static struct crateld_error *find_old_type(const struct matching *m, const struc
     return NULL;
 }
 
-static struct crateld_error *find_types(struct matching *m, const struct link_symbol *symbol,
-                                        const struct counterpart *old, Dwarf_Die *ret_old, Dwarf_Die *ret_new,
-                                        bool *is_found)
+static struct crateld_error *find_new_type(struct matching *m, const struct link_symbol *symbol, Dwarf_Die *ret,
+                                           bool *is_found)
 {
     const struct patch_types *types;
     TRY(object_types(m, &types));
     uint64_t address = debug_info_address(symbol->section->object, symbol->section->index, symbol->value);
-    *is_found = debug_variables_find(&types->variables, address, symbol->section->flags & SHF_TLS, ret_new);
+    *is_found = debug_variables_find(&types->variables, address, symbol->section->flags & SHF_TLS, ret);
+    return NULL;
+}
+
+struct crateld_error *patch_new_type(struct matching *m, const struct link_symbol *symbol, uint64_t *ret)
+{
+    Dwarf_Die type;
+    bool is_found;
+    *ret = 0;
+    TRY(find_new_type(m, symbol, &type, &is_found));
+    return is_found ? type_fingerprint(type, ret) : NULL;
+}
+
+static struct crateld_error *find_types(struct matching *m, const struct link_symbol *symbol,
+                                        const struct counterpart *old, Dwarf_Die *ret_old, Dwarf_Die *ret_new,
+                                        bool *is_found)
+{
+    TRY(find_new_type(m, symbol, ret_new, is_found));
     if (*is_found)
         return find_old_type(m, symbol, old, ret_old, is_found);
-    if (!types->info || types->is_missing)
+    if (!m->types->info || m->types->is_missing)
         note_unknown(m, symbol, symbol->object->path,
-                     types->is_missing ? "has them in a .dwo file that is not there" : "does not have them (-g)");
+                     m->types->is_missing ? "has them in a .dwo file that is not there" : "does not have them (-g)");
     return NULL;
 }
 

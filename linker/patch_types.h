@@ -26,6 +26,9 @@ struct patch_type_change {
 MUST_CHECK struct crateld_error *patch_compare_types(struct matching *m, const struct link_symbol *symbol,
                                                      const struct counterpart *old, struct patch_type_change *ret);
 
+/* The fingerprint of the type of a variable that is new; 0: not known. Error: MEMORY. */
+MUST_CHECK struct crateld_error *patch_new_type(struct matching *m, const struct link_symbol *symbol, uint64_t *ret);
+
 /* Releases what was found of the object; NULL is allowed. */
 void patch_types_destroy(struct patch_types *types);
 

@@ -261,7 +261,9 @@ static struct crateld_error *add_fresh(struct matching *m, struct link_section *
     struct link_object *object = m->object->object;
     if (!section->size)
         return NULL;
-    struct patch_fresh fresh = {section, fresh_name(m, section, symbol), patch_module_index(m)};
+    struct patch_fresh fresh = {section, fresh_name(m, section, symbol), patch_module_index(m), 0};
+    if (symbol)
+        TRY(patch_new_type(m, symbol, &fresh.type));
     if (!fresh.name || !VEC_PUSH(&m->link->patch->fresh, fresh))
         return error_memory();
     for (uint32_t i = 1; i < object->symbol_count; i++)

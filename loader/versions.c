@@ -175,7 +175,12 @@ static struct crateld_error *add_fresh(struct loaded_crate *patch, const struct 
         return error_create(CRATELD_ERROR_MISMATCH,
                             "%s: variable '%s': %u bytes, but %u since an earlier reload: its value can not be kept",
                             patch->path, name, fresh->size, known->size);
-    struct fresh_variable variable = {name, patch, fresh->rva, fresh->size, is_thread_local};
+    if (known && known->type && fresh->type && known->type != fresh->type)
+        return error_create(
+            CRATELD_ERROR_MISMATCH,
+            "%s: variable '%s' has another type than since an earlier reload: its value can not be kept", patch->path,
+            name);
+    struct fresh_variable variable = {name, patch, fresh->rva, fresh->size, is_thread_local, fresh->type};
     return known || VEC_PUSH(&versions->fresh, variable) ? NULL : error_memory();
 }
 

@@ -30,6 +30,7 @@ struct fresh_variable {
     struct loaded_crate *patch; /* borrowed; the first that had it */
     uint32_t rva, size;         /* there; of thread-locals: in its block */
     bool is_thread_local;
+    uint64_t type; /* fingerprint; 0: not known */
 };
 
 /* An initialiser of a patch that has run. */

@@ -312,6 +312,7 @@ struct crate_fresh {
     uint32_t module;
     uint32_t rva;  /* in the patch's data; of thread-locals: offset in its block */
     uint32_t size; /* bytes */
+    uint64_t type; /* fingerprint; 0: not known */
 };
 
 /* A place of the base that refers to what a patch moves. With T the address of that, it holds T + addend - place (PC32)

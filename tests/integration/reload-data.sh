@@ -73,6 +73,20 @@ C
     ask + 5045
     finish
 
+    row "a variable that is new since an earlier reload" <<'C'
+long act(const char *line) { return (line[0] == '+'); }
+C
+    ask + 1
+    new 's/^long/int more = 3; long/; s/return/return more++ * 10 +/'
+    with
+    ask + 31
+    new 's/^long/float more = 3; long/; s/return/return (int)more++ * 10 +/'
+    never "variable 'more' has another type than since an earlier reload"
+    new 's/^long/int more = 3; long/; s/return/return more++ * 100 +/'
+    with
+    ask + 401
+    finish
+
     row "the size alone changes, by option for a static variable" <<'C'
 long act(const char *line) { static int count = 3; count += line[0] == '+'; return count; }
 C
@@ -196,7 +210,7 @@ C
 constructed() {
     row=constructors
     cat >module.cc <<'C'
-extern "C" long act(const char *line) { return line[0] == '+'; }
+extern "C" long act(const char *line) { return (line[0] == '+'); }
 C
     cat >new.cc <<'C'
 #include <string>
