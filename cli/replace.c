@@ -106,12 +106,11 @@ static struct crateld_error *make_patch(struct replacement *replacement, size_t 
                                         const struct diff_module *modules, size_t count)
 {
     struct replace_target *target = replacement->target;
-    if (!VEC_RESERVE(&replacement->patches, 1))
-        return error_memory();
     TRY(replace_prepare(target));
+    if (!VEC_PUSH(&replacement->patches, target->spare_path))
+        return error_memory();
     int fd AUTO_CLOSE = target->spare_fd;
-    char *path = STEAL_PTR(target->spare_path);
-    replacement->patches.at[replacement->patches.count++] = path;
+    const char *path = STEAL_PTR(target->spare_path);
     struct link_options link = {
         .collect_garbage = true,
         .opened_base = &target->bases[index],

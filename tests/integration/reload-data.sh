@@ -158,6 +158,22 @@ C
     flags=${flags% -I*}
 }
 
+# Hooks that fault after the reload are given up.
+faulting() {
+    row "crate_reloaded() faults" <<'C'
+int count = 1; void crate_reloaded(void) { if (count > 1) *(volatile int *)1 = 0; }
+long act(const char *line) { return count += line[0] == '+'; }
+C
+    ask + 2
+    new 's/count \+=/10 * count +/'
+    with
+    ask + 21
+    exec 7>&-
+    wait $pid || fail "$row: the program ended with $?"
+    pid=
+    has errors "crateld: app.crate: crate_reloaded(): Segmentation fault"
+}
+
 # Pointers that somebody has: nothing moves, unless that is wanted.
 forced() {
     row "a variable moves though the program has a pointer to it" <<'C'
@@ -292,6 +308,7 @@ for flags in "-g -O2 -ffunction-sections -fdata-sections" "-g -O0 -fPIC -ffuncti
         command -v "${compiler%% *}" >/dev/null || continue
         policies
         migrations
+        faulting
         forced
         shared
         threads

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the scripts that reload modules of a program which answers questions. The module is compiled by $compiler with
 # $flags; $row says what is tested.
+: "${tmp:?sourced after lib.sh}" "${compiler:=}" "${flags:=}"
 trap 'kill -9 $pid 2>/dev/null || :; rm -rf "$tmp"' EXIT
 pid=
 
