@@ -145,7 +145,7 @@ C
 
     row "no hook" <<'C'
 #include <crateld/reload.h>
-int count = 1; CRATELD_ON_CHANGE(count, migrate); long act(const char *line) { return count += line[0] == '+'; }
+int count = 1; CRATELD_ON_CHANGE(count, migrate); long act(const char *line) { return count += (line[0] == '+'); }
 C
     new 's/int count/float count/'
     never "it is 'float', and was 'int'; and app.crate has no function crate_migrate() that would migrate 'count'"
@@ -162,7 +162,7 @@ C
 faulting() {
     row "crate_reloaded() faults" <<'C'
 int count = 1; void crate_reloaded(void) { if (count > 1) *(volatile int *)1 = 0; }
-long act(const char *line) { return count += line[0] == '+'; }
+long act(const char *line) { return count += (line[0] == '+'); }
 C
     ask + 2
     new 's/count \+=/10 * count +/'
