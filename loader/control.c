@@ -17,11 +17,15 @@
 #include "base/hash.h"
 #include "base/runtime_folder.h"
 #include "base/vec.h"
+#include "crateld/reload.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
+#include "loader/guard.h"
+#include "loader/hooks.h"
 #include "loader/kept_socket.h"
 #include "loader/log.h"
 #include "loader/patch.h"
+#include "loader/starters.h"
 #include "loader/trial.h"
 #include "loader/versions.h"
 
@@ -69,13 +73,15 @@ static struct crateld_error *open_listener(void)
     address.sun_path[length] = 0;
     TRY(make_folder(address.sun_path));
     address.sun_path[length] = '/';
-    int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(errno, "%s: cannot make a socket", address.sun_path);
-    TRY(bind_listener(fd, &address));
-    bool is_kept = kept_socket_take(fd, &listener);
-    fd = -1;
-    return is_kept ? NULL : error_errno(errno, "%s: cannot listen", address.sun_path);
+    struct crateld_error *error = bind_listener(fd, &address);
+    if (error)
+        close(fd);
+    else if (!kept_socket_take(fd, &listener))
+        error = error_errno(errno, "%s: cannot listen", address.sun_path);
+    return error;
 }
 
 void control_forget(void)
@@ -172,17 +178,37 @@ static struct crateld_error *load_patches(struct process *process, const char *t
     return NULL;
 }
 
-/* What a crate of which modules were replaced wants to be called then, by its own code's name. */
-static void call_hooks(struct loaded_crate *const *bases, size_t count)
+static void run_starters(void *patch)
 {
-    static const char name[] = "crate_reloaded";
+    starters_run(patch);
+}
+
+static void run_hook(void *address)
+{
+    ((crateld_reloaded_function *)(uintptr_t) * (const uint64_t *)address)();
+}
+
+/* Calls code of the program's; if it faults, it is given up, and the program is told. */
+static void call(const struct loaded_crate *base, const char *what, void (*function)(void *), void *argument)
+{
+    int signal_number;
+    if (!guard_call(function, argument, &signal_number))
+        log_print("%s: %s: %s", base->path, what, strsignal(signal_number));
+}
+
+/* What is to be run of the program's own when modules were replaced: first initialisers, then what the crates want to
+ * be called then, by name. */
+static void run_code(struct process *process, struct loaded_crate *const *patches, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (crate_view_count(&patches[i]->view, CRATE_TABLE_STARTERS))
+            call(patches[i]->needed[0].crate, "initialisers", run_starters, patches[i]);
     for (size_t i = 0; i < count; i++) {
-        struct crate_export export;
-        uint32_t index = crate_view_find_export(&bases[i]->view, hash_string(name), name);
-        struct crateld_error *error = index == CRATE_NONE ? NULL : crate_view_export(&bases[i]->view, index, &export);
-        if (!error && index != CRATE_NONE && export.kind == CRATE_EXPORT_FUNCTION_PLAIN)
-            ((void (*)(void))(uintptr_t)loaded_address(bases[i], export.canonical_rva))();
-        crateld_error_destroy(error);
+        process_lock(process);
+        uint64_t hook = hooks_find(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK);
+        process_unlock(process);
+        if (hook)
+            call(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK "()", run_hook, &hook);
     }
 }
 
@@ -226,10 +252,8 @@ static struct crateld_error *serve_reload(struct process *process, int client, c
     process_unlock(process);
     if (!error) {
         send_report(client, &report, nanoseconds() - start);
-        for (size_t i = 0; i < list.patches.count; i++)
-            list.patches.at[i] = list.patches.at[i]->needed[0].crate;
         if (!is_trial)
-            call_hooks(list.patches.at, list.patches.count);
+            run_code(process, list.patches.at, list.patches.count);
     }
     free(list.patches.at);
     return error;

@@ -135,7 +135,8 @@ static struct crateld_error *next_number(size_t count, const char *what, uint32_
 struct crateld_error *relink_builder_add_module(struct relink_builder *builder, const struct relink_module *module,
                                                 uint32_t *ret)
 {
-    struct relink_module_record added = {.hash = module->hash};
+    struct relink_module_record added = {
+        .hash = module->hash, .debug_off = module->debug_off, .debug_size = module->debug_size};
     TRY(next_number(builder->modules.count, "modules", ret));
     TRY(string_pool_add(&builder->strings, module->path, &added.path));
     TRY(string_pool_add(&builder->strings, module->member, &added.member));
