@@ -29,8 +29,8 @@ void string_pool_deinit(struct string_pool *pool);
 /* Adds `text`, and sets *ret to the number of its entry. Errors: MEMORY; RANGE, for a string of 4 GiB. */
 MUST_CHECK struct crateld_error *string_pool_add(struct string_pool *pool, const char *text, uint32_t *ret);
 
-/* Ends the adding: sets `size` and each entry's `off`. The first byte and the last one are NUL; the empty string is at 0.
- * Deterministic. Cost: sorting. Errors: MEMORY; RANGE, when it takes 4 GiB. */
+/* Ends the adding: sets `size` and each entry's `off`. The first byte and the last one are NUL; the empty string is at
+ * 0. Deterministic. Cost: sorting. Errors: MEMORY; RANGE, when it takes 4 GiB. */
 MUST_CHECK struct crateld_error *string_pool_lay_out(struct string_pool *pool);
 
 /* Writes the table to `at`, `size` bytes that are zero. */

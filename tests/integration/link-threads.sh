@@ -40,8 +40,8 @@ done
 
 # Faults are told in the order of the inputs.
 for bad in 7 13 40; do
-    head -c 200 "part$bad.o" >cut
-    mv cut "part$bad.o"
+    head -c 200 "part$bad.o" >short
+    mv short "part$bad.o"
 done
 status 1 crateld link --threads 1 -o bad.crate part*.o main.o
 mv err one
