@@ -76,7 +76,7 @@ static int compare_offsets(const void *a, const void *b)
 
 struct crateld_error *link_sort_relocs(struct link *link, struct link_section *section)
 {
-    if (section->is_relocs_sorted)
+    if (section->is_relocs_sorted || !section->reloc_count)
         return NULL;
     section->is_relocs_sorted = true;
     Elf64_Rela *sorted = arena_alloc_array(&link->arena, section->reloc_count, sizeof *sorted);
