@@ -80,6 +80,7 @@ struct gc_finalizer {
 
 struct crateld_gc_heap {
     struct crateld_gc_opts opts;
+    struct crateld_gc_heap *next, **previous_next; /* in heap_list.c's list */
     const struct gc_plan *plan;
     pthread_t owner;
     pthread_mutex_t lock; /* recursive; guards `roots` and own_model's types, which any thread may add to: held by
@@ -121,6 +122,7 @@ struct crateld_gc_heap {
     struct crateld_gc_stack stacks; /* the head of a ring */
     const void *stack_low;
     const void *stack_high; /* where the creating thread's stack ends, if it is scanned */
+    const void *stack_here; /* while collecting: the frames from here up are the program's */
     VEC(struct gc_finalizer) finalizers;
     VEC(struct gc_finalizer) due;
     size_t due_done; /* of `due`, those that have run */

@@ -10,7 +10,13 @@
 #include "runtime/heap.h"
 #include "runtime/mark.h"
 
-enum { ZERO_PIECE = 1024 };
+/* Memory is zeroed in pieces just before it is used. Where the caches hold the heap, those that the nearest one holds
+ * beside all else are best; where it comes from memory, larger ones, of which a CPU need not read what it overwrites. */
+enum {
+    ZERO_PIECE = 1024,
+    ZERO_PIECE_LARGE = 4096,
+    CACHED_MAX = 16 << 20, /* bytes of a heap that the caches are likely to hold */
+};
 
 static void init(struct crateld_gc_heap *heap)
 {
@@ -37,11 +43,12 @@ static void open_hole(struct gc_mutator *mutator, uintptr_t begin, uintptr_t end
     mutator->is_hole_clean = is_clean;
 }
 
-/* Makes more of the hole ready for allocation: at least `size` bytes behind the cursor, if it has them. Memory is
- * zeroed in pieces that the nearest cache holds, just before it is used. */
+/* Makes more of the hole ready for allocation: at least `size` bytes behind the cursor, if it has them. */
 static bool extend(struct gc_mutator *mutator, size_t size)
 {
-    size_t left = mutator->hole_end - mutator->limit, piece = size < ZERO_PIECE ? ZERO_PIECE : size;
+    size_t left = mutator->hole_end - mutator->limit;
+    size_t usual = mutator->public.heap->trigger_size > CACHED_MAX ? ZERO_PIECE_LARGE : ZERO_PIECE;
+    size_t piece = size < usual ? usual : size;
     if (!left)
         return false;
     piece = piece < left ? piece : left;
