@@ -20,7 +20,7 @@ enum {
  * of which much survives is what costs; but where little does, memory that the caches hold is used again, rather than
  * new memory until the limit is reached. */
 #define DEFAULT_MULTIPLIER 8
-#define HEAP_SIZE_MAX (UINT64_C(1) << 42) /* counts of pages fit into 32 bits, with what is reserved in addition */
+#define HEAP_SIZE_MAX      (UINT64_C(1) << 42) /* counts of pages fit into 32 bits, with what is reserved in addition */
 
 void gc_fail(struct crateld_gc_heap *heap, const char *format, ...)
 {

@@ -11,7 +11,8 @@
 #include "runtime/mark.h"
 
 /* Memory is zeroed in pieces just before it is used. Where the caches hold the heap, those that the nearest one holds
- * beside all else are best; where it comes from memory, larger ones, of which a CPU need not read what it overwrites. */
+ * beside all else are best; where it comes from memory, larger ones, of which a CPU need not read what it overwrites.
+ */
 enum {
     ZERO_PIECE = 1024,
     ZERO_PIECE_LARGE = 4096,
