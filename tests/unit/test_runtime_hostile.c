@@ -316,6 +316,82 @@ EACH_PLAN(a_mapping_that_fails_is_handled_wherever_it_is)
     fprintf(stderr, "# %s: %zu mappings failed, with all behind them\n", plan, count);
 }
 
+/* A program that builds a list of objects of all kinds, at one of whose allocations the heap is full. */
+enum { SITES = 48 };
+
+struct full {
+    struct test_heap in;
+    void *list, *filling;
+    long fails_at, failures;
+};
+
+static void fill_heap(struct full *full)
+{
+    for (struct pair *pair; (pair = crateld_gc_alloc(full->in.mutator, full->in.pair, sizeof *pair));) {
+        pair->left = full->filling;
+        full->filling = pair;
+    }
+    struct crateld_gc_stats stats;
+    crateld_gc_stats(full->in.heap, &stats);
+    cr_assert_leq(stats.used_size, stats.heap_size_max);
+}
+
+/* What the program allocates at site `i`; handled there: what can be spared is dropped, and it is tried again. */
+static struct pair *allocate_at(struct full *full, long i)
+{
+    static const size_t sizes[] = {24, 100, 300, 5000, 20000, 200000};
+    struct crateld_gc_alloc_opts opts = {.semantics = (enum crateld_gc_semantics)(i / 6 % 4),
+                                         .align = i / 24 % 2 ? 64 : 8};
+    if (i == full->fails_at)
+        fill_heap(full);
+    struct pair *made = crateld_gc_alloc_with(full->in.mutator, full->in.pair, sizes[i % 6], &opts);
+    if (made)
+        return made;
+    cr_assert_geq(i, full->fails_at, "%s", crateld_gc_why(full->in.heap)); /* there may have been room for that one */
+    cr_assert_neq(*crateld_gc_why(full->in.heap), 0);
+    full->failures++;
+    full->filling = NULL;
+    return crateld_gc_alloc_with(full->in.mutator, full->in.pair, sizes[i % 6], &opts);
+}
+
+/* Returns whether it came to its end. */
+static bool run_until_full(struct full *full)
+{
+    long count = 0;
+    for (; count < SITES; count++) {
+        struct pair *made = allocate_at(full, count);
+        if (!made)
+            break;
+        cr_assert(!made->left && !made->number);
+        made->number = (uint64_t)count;
+        made->left = full->list;
+        full->list = made;
+    }
+    crateld_gc_collect(full->in.heap);
+    bool is_whole = count == SITES;
+    for (const struct pair *pair = full->list; pair; pair = pair->left)
+        cr_assert_eq(pair->number, --count);
+    cr_assert_eq(count, 0);
+    return is_whole;
+}
+
+EACH_PLAN(a_heap_that_is_full_at_any_allocation_of_a_program_is_an_error_that_it_handles)
+{
+    long failures = 0;
+    for (long site = 0; site < SITES; site++) {
+        struct full full = {.in = make_heap(plan, 4 * MB, 0), .fails_at = site};
+        struct crateld_gc_frame frame = {.variables = &full.list, .count = 2};
+        crateld_gc_frame_push(full.in.heap, &frame);
+        /* Without collections nothing gets free by being dropped. */
+        cr_assert_eq(run_until_full(&full), collects(plan) || !full.failures, "%s: site %ld: %s", plan, site,
+                     crateld_gc_why(full.in.heap));
+        failures += full.failures;
+        crateld_gc_heap_destroy(full.in.heap);
+    }
+    fprintf(stderr, "# %s: %ld of %d allocations failed\n", plan, failures, SITES);
+    cr_assert_gt(failures, SITES * 3 / 4);
+}
+
 /* The tables of large objects, and the metadata of a chunk: each by its own message. */
 EACH_PLAN(metadata_that_can_not_be_mapped_is_an_error_that_says_so)
 {
