@@ -30,9 +30,15 @@ void gc_fail(struct crateld_gc_heap *heap, const char *format, ...)
     va_end(arguments);
 }
 
+bool gc_is_owner(const struct crateld_gc_heap *heap)
+{
+    return pthread_equal(heap->owner, pthread_self());
+}
+
+/* What is in heap->why is the owner's, which may be reading it. */
 const char *crateld_gc_why(const struct crateld_gc_heap *heap)
 {
-    return heap->why;
+    return gc_is_owner(heap) ? heap->why : "gc: allocation in another thread than the heap's";
 }
 
 /* Bytes of address space that this process has; 0 where the system does not say. */

@@ -154,6 +154,9 @@ static inline bool gc_is_published(const struct crateld_gc_heap *heap, uintptr_t
     return *(uint64_t *)(heap->vo_base + (start >> 10) * 8) >> (start >> 4 & 63) & 1;
 }
 
+/* Whether this is the heap's thread. */
+bool gc_is_owner(const struct crateld_gc_heap *heap);
+
 /* Sets heap->why, printf-like. */
 void gc_fail(struct crateld_gc_heap *heap, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -126,7 +126,8 @@ CRATELD_API bool crateld_gc_collect(struct crateld_gc_heap *heap);
 CRATELD_API void crateld_gc_disable(struct crateld_gc_heap *heap);
 CRATELD_API void crateld_gc_enable(struct crateld_gc_heap *heap);
 
-/* Why the last allocation returned NULL; "" if none did. Valid until the next one does. */
+/* Why the last allocation returned NULL; "" if none did. Valid until the next one does. For any thread: those that the
+ * heap does not belong to are told so. */
 CRATELD_API const char *crateld_gc_why(const struct crateld_gc_heap *heap);
 
 /* ---- Allocation ---- */
