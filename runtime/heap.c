@@ -14,7 +14,7 @@
 
 enum {
     HEAP_SIZE_MIN = 1 << 20,
-    TRIGGER_MIN = 8 << 20, /* no heap that may be larger is collected below this */
+    TRIGGER_MIN = 4 << 20, /* no heap that may be larger is collected below this */
 };
 /* How many times what survived a heap becomes before it is collected, if it is not said. Large, since collecting a heap
  * of which much survives is what costs; but where little does, memory that the caches hold is used again, rather than

@@ -58,8 +58,10 @@ struct gc_mutator {
     uintptr_t hole_end; /* the cursor's hole or block ends here; what lies behind `limit` is not zeroed yet, or is known
                            to be zero */
     bool is_hole_clean;
-    uint32_t hole_block; /* where the next hole is searched */
+    uint32_t hole_block; /* where the next hole is searched, upwards */
     uint32_t hole_line;
+    uint32_t overflow_block; /* where the next hole for larger objects is searched, downwards: in the block below */
+    uint32_t overflow_line;
 };
 
 struct gc_root {

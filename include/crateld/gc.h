@@ -67,7 +67,7 @@ struct crateld_gc_event {
 struct crateld_gc_opts {
     const char *plan;  /* "nogc", "semispace" or "immix"; NULL: immix */
     size_t heap_size;  /* the most bytes of heap; 0: a quarter of the memory there is */
-    double multiplier; /* collect when the heap is that many times what survived, and not below 8 MiB; 0: 8 times. When
+    double multiplier; /* collect when the heap is that many times what survived, and not below 4 MiB; 0: 8 times. When
                           heap_size is reached, in any case */
     unsigned stress_interval; /* collect at every n-th allocation; 0: not */
     bool is_sane_checked;     /* trace the heap again after each collection, in a simple way, and compare. A difference

@@ -624,6 +624,27 @@ EACH_COLLECTING_PLAN(a_heap_of_one_and_a_quarter_of_what_lives_is_enough)
     crateld_gc_heap_destroy(in.heap);
 }
 
+/* Objects of many sizes that live for as long as chance will have it leave room for large ones, of which some live too:
+ * at most 3 MB live, in a heap of 6. */
+EACH_COLLECTING_PLAN(objects_of_many_sizes_leave_room_for_large_ones)
+{
+    enum { COUNT = 5000, LARGE = 300000 };
+    static void *objects[COUNT + 2];
+    struct test_heap in = make_heap(plan, (moves(plan) ? 12 : 6) * MB, 0);
+    struct crateld_gc_frame frame = {.variables = objects, .count = COUNT + 2};
+    uint64_t seed = 54;
+    memset(objects, 0, sizeof objects);
+    crateld_gc_frame_push(in.heap, &frame);
+    for (int i = 0; i < 100000; i++) {
+        bool is_large = i % 500 == 0;
+        size_t size = is_large ? LARGE : random_below(&seed, 20) ? random_below(&seed, 600) : random_below(&seed, 8000);
+        uint64_t *object = crateld_gc_alloc(in.mutator, in.leaf, size);
+        cr_assert_not_null(object, "%s: object %d: %s", plan, i, crateld_gc_why(in.heap));
+        objects[is_large ? COUNT + i / 500 % 2 : (int)random_below(&seed, COUNT)] = object;
+    }
+    crateld_gc_heap_destroy(in.heap);
+}
+
 static size_t resident(void)
 {
     FILE *file = fopen("/proc/self/statm", "re");
