@@ -74,8 +74,9 @@ expect() {
 }
 first='struct node *next; uint64_t number;'
 mkfifo input
-for position in -fPIC -fno-pie; do
+for position in -fPIC -fno-pie toc; do
     flags="-O2 $position -ffunction-sections -fdata-sections"
+    [ $position != toc ] || CC='crateld cc' flags='-O2 -ffunction-sections -fdata-sections'
     # shellcheck disable=SC2086
     $CC $flags -I"$root/include" -c m.c
     rules 1 "$first" 0
