@@ -20,6 +20,7 @@ static const struct {
     {"ld", "link with the command line of ld; compilers and build systems use it"},
     {"link", "link objects, archives and libraries into a crate"},
     {"diff", "make a patch for a crate of recompiled modules"},
+    {"apply", "bring a crate's file up to date by patches"},
     {"reload", "replace modules of a running process"},
     {"watch", "replace modules of a running process as they are compiled"},
     {"check", "tell whether a reload would be possible"},

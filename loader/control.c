@@ -122,7 +122,8 @@ static struct crateld_error *send_crate(int client, const struct loaded_crate *c
     memcpy(payload, &record, sizeof record);
     memcpy(payload + sizeof record, crate->name, name);
     memcpy(payload + sizeof record + name, crate->path, path);
-    send_packet(client, CONTROL_CRATE, payload, sizeof record + name + path, crate->fd);
+    bool has_relink = crate->view.header.flags & CRATE_FLAG_HAS_RELINK;
+    send_packet(client, CONTROL_CRATE, payload, sizeof record + name + path, has_relink ? crate->fd : -1);
     return NULL;
 }
 

@@ -12,6 +12,7 @@
 #include "loader/activate.h"
 #include "loader/agent.h"
 #include "loader/bind.h"
+#include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
 #include "loader/heap.h"
@@ -208,27 +209,20 @@ static struct crateld_error *load_patches(struct process *process)
     return NULL;
 }
 
-/* Puts them into effect, in the order in which they were named: of a module of which several have a version, that of
- * the last one counts. */
-static struct crateld_error *apply_patches(struct process *process)
-{
-    for (size_t i = 0; i < process->crates.count; i++) {
-        struct patch_report report;
-        if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
-            TRY(patch_commit(&process->crates.at[i], 1, false, &report));
-    }
-    return NULL;
-}
-
 static struct crateld_error *start_items(const struct start_item *items, size_t count, struct loaded_crate *root,
                                          bool binds_now)
 {
     struct process *process = root->process;
     process_lock(process);
     debugger_show(process); /* also crates that are activated later: their break points are set now */
-    struct crateld_error *error = activate_items(items, count, root);
-    if (!error && root == current_entry())
-        error = apply_patches(process);
+    /* Patches come into effect in the order in which they were loaded: of a module of which several have a version,
+     * that of the last one counts. */
+    bool is_program = root == current_entry();
+    struct crateld_error *error = is_program ? NULL : carried_commit(process);
+    if (!error)
+        error = activate_items(items, count, root);
+    if (!error && is_program)
+        error = carried_commit(process);
     if (!error && binds_now)
         error = bind_items(items, count);
     process_unlock(process);
@@ -272,7 +266,7 @@ struct crateld_error *start_program(struct process *process, const char *path, c
 {
     struct loaded_crate *crate = NULL;
     program_args = *args;
-    TRY(process_load(process, path, &crate));
+    TRY(carried_load(process, path, &crate));
     if (!crate->view.header.entry_rva)
         return error_create(CRATELD_ERROR_FORMAT,
                             "%s: has no entry function: it is a library, or was linked without "
