@@ -189,7 +189,10 @@ static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct c
     size_t left = packet->size > first ? packet->size - first : 0, name_size = strnlen(name, left) + 1;
     bool is_good = name_size < left && !packet->payload[packet->size - 1];
     if (is_good) {
-        memcpy(crate.build_id, packet->payload, sizeof crate.build_id);
+        struct control_crate record;
+        memcpy(&record, packet->payload, sizeof record);
+        memcpy(crate.build_id, record.build_id, sizeof crate.build_id);
+        crate.is_patched = record.patch_count;
         crate.name = strdup(name);
         crate.path = strdup(name + name_size);
     }

@@ -15,6 +15,7 @@ struct client_crate {
     char *path; /* owned; as the process opened it */
     int fd;     /* owned; of the very file, whatever has become of its name; -1: the crate has no relink section */
     uint8_t build_id[16];
+    bool is_patched; /* it had other versions of modules than those in the file, and may have them still */
 };
 
 struct client_crates {

@@ -6,25 +6,30 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "cli/changed.h"
 #include "cli/commands.h"
 #include "cli/diff.h"
 
 static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crate MODULE.o...\n"
-                            "Makes a patch: what changes in the crate when the modules are these. A module is known by "
-                            "the path from which it was\n"
-                            "linked, or else by its file's name; OLD=MODULE.o says of which it is a new version.\n"
-                            "`crateld run --patch FIX.patch APP.crate` runs the crate with the patch in effect.\n"
+                            "       crateld diff -o FIX.patch [options] APP.crate NEW.crate\n"
+                            "       crateld diff -o FIX.patch [options] --changed APP.crate\n"
+                            "Makes a patch: what changes in the crate when the modules are these; or those from which "
+                            "NEW.crate, a later build of it, was\n"
+                            "linked; or those whose objects are not what the crate was linked from any more. A module "
+                            "is known by the path from which it\n"
+                            "was linked, or else by its file's name; OLD=MODULE.o says of which it is a new version.\n"
+                            "`crateld run --patch FIX.patch APP.crate` runs the crate with the patch in effect, "
+                            "`crateld apply` puts it into its file.\n"
                             "  -o, --output FILE  the patch to be written\n"
+                            "  --changed          take the modules whose objects have changed\n"
                             "  -S, --strip-debug  leave out debug information\n"
                             "  --time-passes      say how long each pass took\n"
                             "  -h, --help         show this\n";
 
 static const struct option options[] = {
-    {"output", required_argument, NULL, 'o'},
-    {"strip-debug", no_argument, NULL, 'S'},
-    {"time-passes", no_argument, NULL, 't'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
+    {"output", required_argument, NULL, 'o'}, {"changed", no_argument, NULL, 'c'},
+    {"strip-debug", no_argument, NULL, 'S'},  {"time-passes", no_argument, NULL, 't'},
+    {"help", no_argument, NULL, 'h'},         {0},
 };
 
 struct crateld_error *diff_modules(struct link_options *link, char *const *modules)
@@ -49,12 +54,63 @@ struct crateld_error *diff_modules(struct link_options *link, char *const *modul
     return error;
 }
 
+struct crateld_error *diff_changed(struct link_options *link, const char *base_path, const char *name,
+                                   const char *next_path, bool *ret)
+{
+    struct changed changed;
+    struct link_base base = {0}, next = {0};
+    changed_init(&changed);
+    struct crateld_error *error = link_base_open(base_path, name, &base);
+    if (!error && next_path)
+        error = link_base_open(next_path, next_path, &next);
+    if (!error)
+        error = next_path ? changed_between(&changed, &base, &next) : changed_find(&changed, &base);
+    *ret = changed.modules.count;
+    link->opened_base = &base;
+    link->arguments = changed.modules.at;
+    link->argument_count = changed.modules.count;
+    if (!error && *ret)
+        error = link_run(link);
+    link_base_close(&base);
+    link_base_close(&next);
+    changed_deinit(&changed);
+    return error;
+}
+
+/* Whether the file at `path` is a crate; modules that can not be opened are told later. */
+static bool is_crate(const char *path)
+{
+    struct file file = {0};
+    uint64_t header_off;
+    struct crateld_error *error = file_open(path, &file);
+    if (!error)
+        error = crate_header_find(path, file.data, &header_off);
+    bool is_it = !error;
+    file_close(&file);
+    crateld_error_destroy(error);
+    return is_it;
+}
+
+/* Makes the patch of whole crates, or of what changed: there must be something. */
+static struct crateld_error *diff_whole(struct link_options *link, const char *base, const char *next)
+{
+    bool is_any = false;
+    struct crateld_error *error = diff_changed(link, base, base, next, &is_any);
+    if (error || is_any)
+        return error;
+    return next ? error_create(CRATELD_ERROR_NOT_FOUND, "%s: was linked from the same modules as %s", next, base)
+                : error_create(CRATELD_ERROR_NOT_FOUND, "%s: no object that it was linked from has changed", base);
+}
+
 int cmd_diff(int argc, char **argv)
 {
     struct link_options link = {.collect_garbage = true};
+    bool is_changed = false;
     for (int option; (option = getopt_long(argc, argv, "o:Sh", options, NULL)) >= 0;) {
         if (option == 'o') {
             link.output = optarg;
+        } else if (option == 'c') {
+            is_changed = true;
         } else if (option == 'S') {
             link.is_strip_debug = true;
         } else if (option == 't') {
@@ -64,12 +120,20 @@ int cmd_diff(int argc, char **argv)
             return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
         }
     }
-    if (!link.output || argc - optind < 2) {
-        fprintf(stderr, "crateld: diff: %s\n%s",
-                link.output ? "wanted a crate and modules" : "no output file: -o fix.patch", usage);
+    int count = argc - optind;
+    if (!link.output || (is_changed ? count != 1 : count < 2)) {
+        const char *wanted = is_changed ? "wanted a crate, and nothing else" : "wanted a crate and modules";
+        fprintf(stderr, "crateld: diff: %s\n%s", link.output ? wanted : "no output file: -o fix.patch", usage);
         return EXIT_STATUS_USAGE;
     }
-    link.base = argv[optind];
-    struct crateld_error *error = diff_modules(&link, argv + optind + 1);
+    char **operands = argv + optind;
+    bool is_whole = is_changed || (count == 2 && is_crate(operands[1]));
+    struct crateld_error *error = NULL;
+    if (!is_whole) {
+        link.base = operands[0];
+        error = diff_modules(&link, operands + 1);
+    } else {
+        error = diff_whole(&link, operands[0], is_changed ? NULL : operands[1]);
+    }
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

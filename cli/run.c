@@ -16,8 +16,8 @@ enum {
 };
 
 static const char usage[] =
-    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--watch] [--bind-now]\n"
-    "                   [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh] [--watch]\n"
+    "                   [--bind-now] [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -61,6 +61,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
         }
         if (strcmp(argv[i], "--bind-now") == 0) {
             ret->process.binds_now = true;
+        } else if (strcmp(argv[i], "--fresh") == 0) {
+            ret->process.is_fresh = true;
         } else if (strcmp(argv[i], "--watch") == 0) {
             ret->process.is_watched = true;
         } else if (strcmp(argv[i], "--aslr") == 0) {

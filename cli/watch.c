@@ -61,10 +61,11 @@ static int watch_folder(const struct watch *watch, const char *path)
     return inotify_add_watch(watch->inotify, folder, IN_CLOSE_WRITE | IN_MOVED_TO);
 }
 
-/* Objects are where they were linked from, seen from here. */
-static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module)
+/* Objects are where they were linked from, seen from here. Of a crate that is patched it is not known which versions it
+ * has: whatever is written next is taken. */
+static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module, bool is_patched)
 {
-    struct watched object = {.hash = module->hash, .folder = watch_folder(watch, module->path)};
+    struct watched object = {.hash = is_patched ? 0 : module->hash, .folder = watch_folder(watch, module->path)};
     if (object.folder < 0)
         return NULL; /* its folder is gone: nothing will happen there */
     object.path = strdup(module->path);
@@ -81,13 +82,13 @@ static struct crateld_error *add_object(struct watch *watch, const struct relink
     return error_memory();
 }
 
-static struct crateld_error *add_modules(struct watch *watch, const struct relink_view *relink)
+static struct crateld_error *add_modules(struct watch *watch, const struct relink_view *relink, bool is_patched)
 {
     for (uint32_t i = 0; i < relink->module_count; i++) {
         struct relink_module module;
         TRY(relink_view_module(relink, i, &module));
         if (*module.path && !*module.member)
-            TRY(add_object(watch, &module));
+            TRY(add_object(watch, &module, is_patched));
     }
     return NULL;
 }
@@ -105,7 +106,7 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     TRY(replace_open(id, &ret->target));
     for (size_t i = 0; i < ret->target.crates.list.count; i++)
         if (ret->target.crates.list.at[i].fd >= 0)
-            TRY(add_modules(ret, &ret->target.bases[i].relink));
+            TRY(add_modules(ret, &ret->target.bases[i].relink, ret->target.crates.list.at[i].is_patched));
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);

@@ -299,7 +299,9 @@ struct crateld_error *link_read_inputs(struct link *link)
             .is_as_needed = argument->is_as_needed,
             .is_static = argument->is_static,
         };
-        if (argument->kind == LINK_ARGUMENT_LIBRARY)
+        if (argument->kind == LINK_ARGUMENT_OBJECT)
+            link_report(link, link_add_object(link, argument->value, argument->data));
+        else if (argument->kind == LINK_ARGUMENT_LIBRARY)
             link_report(link, add_library(link, argument->value, mode));
         else
             link_report(link, add_file(link, argument->value, mode));

@@ -19,9 +19,7 @@ enum {
     NAME_SIZE = 128,
 };
 
-/* A copy of the patch as a file of its own, so that debuggers and others who look at what is mapped find a crate; its
- * descriptor is the caller's. */
-static struct crateld_error *copy_patch(const struct loaded_crate *crate, const struct crate_carried *carried, int *ret)
+struct crateld_error *carried_make_file(const struct loaded_crate *crate, int *ret)
 {
     char name[NAME_SIZE];
     const char *slash = strrchr(crate->path, '/');
@@ -29,7 +27,32 @@ static struct crateld_error *copy_patch(const struct loaded_crate *crate, const 
     int made AUTO_CLOSE = memfd_create(name, MFD_CLOEXEC);
     int fd = made < 0 ? -1 : fcntl(made, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
     if (fd < 0)
-        return error_errno(errno, "%s: cannot make a copy of a patch that it carries", crate->path);
+        return error_errno(errno, "%s: cannot make a file for a patch", crate->path);
+    *ret = fd;
+    return NULL;
+}
+
+struct crateld_error *carried_adopt(struct process *process, struct loaded_crate *crate, int fd)
+{
+    char path[64];
+    struct loaded_crate *patch = NULL;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
+    struct crateld_error *error = patch_load(process, path, &patch);
+    if (!error && patch->needed[0].crate != crate)
+        error = error_create(CRATELD_ERROR_MISMATCH, "it is for another crate, '%s'", patch->needed[0].name);
+    if (!error && patch->fd < 0)
+        patch->fd = fd; /* debuggers open it by the path */
+    else
+        close(fd);
+    return error;
+}
+
+/* A copy of the patch as a file of its own, so that debuggers and others who look at what is mapped find a crate; its
+ * descriptor is the caller's. */
+static struct crateld_error *copy_patch(const struct loaded_crate *crate, const struct crate_carried *carried, int *ret)
+{
+    int fd = -1;
+    TRY(carried_make_file(crate, &fd));
     off_t off = (off_t)carried->off;
     for (uint64_t done = 0; done < carried->size;) {
         ssize_t sent = sendfile(fd, crate->fd, &off, carried->size - done);
@@ -59,19 +82,10 @@ static struct crateld_error *read_entry(const struct loaded_crate *crate, uint32
 static struct crateld_error *load_one(struct process *process, struct loaded_crate *crate, uint32_t i)
 {
     struct crate_carried carried = {0};
-    char path[64];
     int fd = -1;
-    struct loaded_crate *patch = NULL;
     TRY(read_entry(crate, i, &carried));
     TRY(copy_patch(crate, &carried, &fd));
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
-    struct crateld_error *error = patch_load(process, path, &patch);
-    if (!error && patch->needed[0].crate != crate)
-        error = error_create(CRATELD_ERROR_MISMATCH, "it is for another crate, '%s'", patch->needed[0].name);
-    if (!error && patch->fd < 0)
-        patch->fd = fd; /* debuggers open it by the path */
-    else
-        close(fd);
+    struct crateld_error *error = carried_adopt(process, crate, fd);
     return error ? error_prefix(error, "%s: patch %u of those that it carries", crate->path, i) : NULL;
 }
 

@@ -13,4 +13,11 @@ MUST_CHECK struct crateld_error *carried_load(struct process *process, const cha
  * those of patch_commit(); the patches are not tried again then. */
 MUST_CHECK struct crateld_error *carried_commit(struct process *process);
 
+/* Makes an empty file in memory for a patch of the crate. *ret, a high descriptor, is the caller's. Error: IO. */
+MUST_CHECK struct crateld_error *carried_make_file(const struct loaded_crate *crate, int *ret);
+
+/* Maps the patch of the crate in the file that is open at `fd`, which is taken over in any case. Called under the
+ * process's lock, or before there are threads. Errors: those of patch_load(); MISMATCH (it is for another crate). */
+MUST_CHECK struct crateld_error *carried_adopt(struct process *process, struct loaded_crate *crate, int fd);
+
 #endif

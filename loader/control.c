@@ -111,9 +111,20 @@ static void send_error(int client, struct crateld_error *error)
 
 /* Requests. */
 
+/* Patches of the crate that were loaded. */
+static uint32_t count_patches(const struct loaded_crate *crate)
+{
+    const struct process *process = crate->process;
+    uint32_t count = 0;
+    for (size_t i = 0; i < process->crates.count; i++)
+        count += process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH &&
+                 process->crates.at[i]->needed[0].crate == crate;
+    return count;
+}
+
 static struct crateld_error *send_crate(int client, const struct loaded_crate *crate)
 {
-    struct control_crate record;
+    struct control_crate record = {.patch_count = count_patches(crate)};
     size_t name = strlen(crate->name) + 1, path = strlen(crate->path) + 1;
     memcpy(record.build_id, crate->view.header.build_id, sizeof record.build_id);
     char *payload AUTO_FREE = malloc(sizeof record + name + path);

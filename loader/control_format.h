@@ -8,7 +8,7 @@
 #define CONTROL_MAGIC UINT32_C(0x6c727463) /* "ctrl" */
 
 enum {
-    CONTROL_VERSION = 1,
+    CONTROL_VERSION = 2,
     CONTROL_MAX_SIZE = 64 << 10, /* bytes of a packet */
 };
 
@@ -33,6 +33,7 @@ struct control_header {
 
 struct control_crate {
     uint8_t build_id[16];
+    uint32_t patch_count; /* that were loaded for it so far */
 };
 
 /* What was done: see struct patch_report. */

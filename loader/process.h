@@ -31,6 +31,7 @@ struct process_opts {
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
     bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool is_fresh;                /* what changed since the crates were linked is in effect from the start */
     bool is_watched;              /* `crateld watch` is started for it */
     bool binds_now;               /* all imports are bound at start */
 };

@@ -15,6 +15,7 @@
 #include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
+#include "loader/fresh.h"
 #include "loader/heap.h"
 #include "loader/log.h"
 #include "loader/low.h"
@@ -272,6 +273,8 @@ struct crateld_error *start_program(struct process *process, const char *path, c
                             "%s: has no entry function: it is a library, or was linked without "
                             "one that is called main",
                             path);
+    if (process->opts.is_fresh)
+        TRY(fresh_load(process));
     TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
