@@ -101,7 +101,7 @@ static struct crateld_error *read_object(struct changed *changed, const struct r
 
 static struct crateld_error *add_module(struct changed *changed, const struct relink_module *module, struct span data)
 {
-    struct link_argument argument = {.kind = LINK_ARGUMENT_OBJECT, .data = data};
+    struct link_argument argument = {.kind = LINK_ARGUMENT_FILE, .contents = data};
     argument.value = *module->member ? arena_printf(&changed->arena, "%s(%s)", module->path, module->member)
                                      : arena_strndup(&changed->arena, module->path, strlen(module->path));
     return argument.value && VEC_PUSH(&changed->modules, argument) ? NULL : error_memory();

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/vec.h"
 #include "cli/changed.h"
 #include "cli/commands.h"
@@ -32,15 +33,23 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},         {0},
 };
 
-struct crateld_error *diff_modules(struct link_options *link, char *const *modules)
+struct diff_module *diff_name_modules(char *const *names, size_t count)
+{
+    struct diff_module *modules = calloc(count + 1, sizeof *modules);
+    for (size_t i = 0; modules && i < count; i++)
+        modules[i].name = names[i];
+    return modules;
+}
+
+struct crateld_error *diff_modules(struct link_options *link, const struct diff_module *modules, size_t count)
 {
     VEC(struct link_argument) arguments = {0};
     VEC(const char *) renames = {0};
     struct crateld_error *error = NULL;
-    for (; *modules && !error; modules++) {
-        const char *equals = strchr(*modules, '=');
-        struct link_argument argument = {.value = equals ? equals + 1 : *modules};
-        if (!VEC_PUSH(&arguments, argument) || (equals && !VEC_PUSH(&renames, *modules)))
+    for (size_t i = 0; i < count && !error; i++) {
+        const char *name = modules[i].name, *equals = strchr(name, '=');
+        struct link_argument argument = {.value = equals ? equals + 1 : name, .contents = modules[i].contents};
+        if (!VEC_PUSH(&arguments, argument) || (equals && !VEC_PUSH(&renames, name)))
             error = error_memory();
     }
     link->arguments = arguments.at;
@@ -102,6 +111,14 @@ static struct crateld_error *diff_whole(struct link_options *link, const char *b
                 : error_create(CRATELD_ERROR_NOT_FOUND, "%s: no object that it was linked from has changed", base);
 }
 
+/* Makes the patch for the crate operands[0] of the modules behind it. */
+static struct crateld_error *diff_named(struct link_options *link, char *const *operands, size_t count)
+{
+    struct diff_module *modules AUTO_FREE = diff_name_modules(operands + 1, count - 1);
+    link->base = operands[0];
+    return modules ? diff_modules(link, modules, count - 1) : error_memory();
+}
+
 int cmd_diff(int argc, char **argv)
 {
     struct link_options link = {.collect_garbage = true};
@@ -128,12 +145,7 @@ int cmd_diff(int argc, char **argv)
     }
     char **operands = argv + optind;
     bool is_whole = is_changed || (count == 2 && is_crate(operands[1]));
-    struct crateld_error *error = NULL;
-    if (!is_whole) {
-        link.base = operands[0];
-        error = diff_modules(&link, operands + 1);
-    } else {
-        error = diff_whole(&link, operands[0], is_changed ? NULL : operands[1]);
-    }
+    struct crateld_error *error = is_whole ? diff_whole(&link, operands[0], is_changed ? NULL : operands[1])
+                                           : diff_named(&link, operands, (size_t)count);
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

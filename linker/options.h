@@ -13,17 +13,16 @@ struct link_base;
 enum link_argument_kind {
     LINK_ARGUMENT_FILE,    /* value: a path */
     LINK_ARGUMENT_LIBRARY, /* value: the name behind -l */
-    LINK_ARGUMENT_OBJECT,  /* value: what the object in `data` is called */
 };
 
 /* One input, with the options that stood before it. */
 struct link_argument {
     const char *value;
+    struct span contents; /* borrowed; of the file, where they are at hand; else empty */
     enum link_argument_kind kind;
     bool is_whole_archive; /* take every member, not just those that are needed */
     bool is_as_needed;     /* record the library as needed only if something is imported from it */
     bool is_static;        /* -Bstatic: prefer archives to shared libraries */
-    struct span data;      /* borrowed; of an OBJECT */
 };
 
 struct link_options {
