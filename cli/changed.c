@@ -175,7 +175,8 @@ static struct crateld_error *module_error(enum crateld_error_code code, const st
 }
 
 static struct crateld_error *compare_module(struct changed *changed, const struct link_base *base,
-                                            const struct link_base *next, const struct relink_module *module)
+                                            const struct link_base *next, const struct relink_module *module,
+                                            bool is_all)
 {
     struct relink_module before;
     struct span data = {0};
@@ -185,7 +186,7 @@ static struct crateld_error *compare_module(struct changed *changed, const struc
         return module_error(CRATELD_ERROR_UNSUPPORTED, module, "is a module that a patch can not add; it is new in",
                             next->path);
     TRY(is_carried(base, &before, &is_wanted));
-    if (!is_wanted && before.hash == module->hash)
+    if (!is_wanted && !is_all && before.hash == module->hash)
         return NULL;
     TRY(read_object(changed, module, module->hash, &data, &is_there));
     if (!is_there)
@@ -223,11 +224,11 @@ static struct crateld_error *compare_crates(const struct link_base *base, const 
 
 /* Adds module `i` of the later build if it is another there. */
 static struct crateld_error *compare_next(struct changed *changed, const struct link_base *base,
-                                          const struct link_base *next, uint32_t i)
+                                          const struct link_base *next, uint32_t i, bool is_all)
 {
     struct relink_module module;
     TRY(relink_view_module(&next->relink, i, &module));
-    return *module.path ? compare_module(changed, base, next, &module) : NULL;
+    return *module.path ? compare_module(changed, base, next, &module, is_all) : NULL;
 }
 
 /* That module `i` of the crate is still there in the later build. */
@@ -245,11 +246,11 @@ static struct crateld_error *check_kept(const struct link_base *base, const stru
 }
 
 struct crateld_error *changed_between(struct changed *changed, const struct link_base *base,
-                                      const struct link_base *next)
+                                      const struct link_base *next, bool is_all)
 {
     struct crateld_error *errors = compare_crates(base, next);
     for (uint32_t i = 0; i < next->relink.module_count; i++)
-        errors = error_join(errors, compare_next(changed, base, next, i));
+        errors = error_join(errors, compare_next(changed, base, next, i, is_all));
     for (uint32_t i = 0; i < base->relink.module_count; i++)
         errors = error_join(errors, check_kept(base, next, i));
     return errors;

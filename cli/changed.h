@@ -24,10 +24,11 @@ void changed_deinit(struct changed *changed);
 MUST_CHECK struct crateld_error *changed_find(struct changed *changed, const struct link_base *base);
 
 /* Adds the modules that `next`, a later build of the crate, was linked from with other contents; and likewise those of
- * which the crate carries patches. Errors: UNSUPPORTED (modules came or went, or the crates differ in what they need or
- * begin with), MISMATCH (an object is not the one that `next` was linked from), NOT_FOUND (it is gone), and as above.
+ * which the crate carries patches, or all, if `is_all`. Errors: UNSUPPORTED (modules came or went, or the crates differ
+ * in what they need or begin with), MISMATCH (an object is not the one that `next` was linked from), NOT_FOUND (it is
+ * gone), and as above.
  */
 MUST_CHECK struct crateld_error *changed_between(struct changed *changed, const struct link_base *base,
-                                                 const struct link_base *next);
+                                                 const struct link_base *next, bool is_all);
 
 #endif

@@ -10,6 +10,7 @@
 #include "cli/changed.h"
 #include "cli/commands.h"
 #include "cli/diff.h"
+#include "cli/operand.h"
 
 static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crate MODULE.o...\n"
                             "       crateld diff -o FIX.patch [options] APP.crate NEW.crate\n"
@@ -63,41 +64,34 @@ struct crateld_error *diff_modules(struct link_options *link, const struct diff_
     return error;
 }
 
-struct crateld_error *diff_changed(struct link_options *link, const char *base_path, const char *name,
-                                   const char *next_path, bool *ret)
+struct crateld_error *diff_opened(struct link_options *link, const struct link_base *next, bool is_all, bool *ret)
 {
     struct changed changed;
-    struct link_base base = {0}, next = {0};
     changed_init(&changed);
-    struct crateld_error *error = link_base_open(base_path, name, &base);
-    if (!error && next_path)
-        error = link_base_open(next_path, next_path, &next);
-    if (!error)
-        error = next_path ? changed_between(&changed, &base, &next) : changed_find(&changed, &base);
+    struct crateld_error *error =
+        next ? changed_between(&changed, link->opened_base, next, is_all) : changed_find(&changed, link->opened_base);
     *ret = changed.modules.count;
-    link->opened_base = &base;
     link->arguments = changed.modules.at;
     link->argument_count = changed.modules.count;
     if (!error && *ret)
         error = link_run(link);
-    link_base_close(&base);
-    link_base_close(&next);
     changed_deinit(&changed);
     return error;
 }
 
-/* Whether the file at `path` is a crate; modules that can not be opened are told later. */
-static bool is_crate(const char *path)
+struct crateld_error *diff_changed(struct link_options *link, const char *base_path, const char *name,
+                                   const char *next_path, bool *ret)
 {
-    struct file file = {0};
-    uint64_t header_off;
-    struct crateld_error *error = file_open(path, &file);
+    struct link_base base = {0}, next = {0};
+    link->opened_base = &base;
+    struct crateld_error *error = link_base_open(base_path, name, &base);
+    if (!error && next_path)
+        error = link_base_open(next_path, next_path, &next);
     if (!error)
-        error = crate_header_find(path, file.data, &header_off);
-    bool is_it = !error;
-    file_close(&file);
-    crateld_error_destroy(error);
-    return is_it;
+        error = diff_opened(link, next_path ? &next : NULL, false, ret);
+    link_base_close(&base);
+    link_base_close(&next);
+    return error;
 }
 
 /* Makes the patch of whole crates, or of what changed: there must be something. */
@@ -144,7 +138,7 @@ int cmd_diff(int argc, char **argv)
         return EXIT_STATUS_USAGE;
     }
     char **operands = argv + optind;
-    bool is_whole = is_changed || (count == 2 && is_crate(operands[1]));
+    bool is_whole = is_changed || (count == 2 && operand_kind_of(operands[1]) != OPERAND_MODULE);
     struct crateld_error *error = is_whole ? diff_whole(&link, operands[0], is_changed ? NULL : operands[1])
                                            : diff_named(&link, operands, (size_t)count);
     return error ? command_failed(error) : EXIT_STATUS_DONE;

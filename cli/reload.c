@@ -14,13 +14,16 @@
 #include "cli/replace.h"
 
 static const char reload_usage[] =
-    "usage: crateld reload PID MODULE.o...\n"
-    "       crateld check PID MODULE.o...\n"
+    "usage: crateld reload PID MODULE.o|FIX.patch|NEW.crate...\n"
+    "       crateld check PID MODULE.o|FIX.patch|NEW.crate...\n"
     "Has the running process take the modules, all at once, in place of those that it has; `check` only tells whether "
     "it "
     "would. A module\n"
     "is known by the path from which it was linked, or else by its file's name; OLD=MODULE.o says of which it is a new "
     "version.\n"
+    "A patch (crateld diff) is taken as it is; of a later build of a crate, the modules that it was linked from and "
+    "the "
+    "process's was not.\n"
     "  -h, --help  show this\n";
 
 static const char rollback_usage[] = "usage: crateld rollback PID\n"

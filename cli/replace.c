@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/operand.h"
 
 struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
 {
@@ -100,25 +101,107 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         module);
 }
 
-/* Makes the patch of the crate from those of the modules that are its own. */
-static struct crateld_error *make_patch(struct replacement *replacement, size_t index,
-                                        const struct diff_module *modules, size_t count)
+/* Takes the file for the next patch, which is of crate number `index`, and sets *ret to what is to be done; its
+ * output_fd is the caller's to close. */
+static struct crateld_error *begin_patch(struct replacement *replacement, size_t index, struct link_options *ret)
 {
     struct replace_target *target = replacement->target;
     if (!VEC_RESERVE(&replacement->patches, 1))
         return error_memory();
     TRY(replace_prepare(target));
-    int fd AUTO_CLOSE = target->spare_fd;
     char *path = STEAL_PTR(target->spare_path);
     replacement->patches.at[replacement->patches.count++] = path;
-    struct link_options link = {
+    *ret = (struct link_options){
         .collect_garbage = true,
         .opened_base = &target->bases[index],
         .output = path,
-        .output_fd = fd,
+        .output_fd = target->spare_fd,
         .name = target->crates.list.at[index].name,
     };
+    return NULL;
+}
+
+/* Makes the patch of the crate from those of the modules that are its own. */
+static struct crateld_error *make_patch(struct replacement *replacement, size_t index,
+                                        const struct diff_module *modules, size_t count)
+{
+    struct link_options link;
+    TRY(begin_patch(replacement, index, &link));
+    int fd AUTO_CLOSE = link.output_fd;
     return diff_modules(&link, modules, count);
+}
+
+/* The crate of the name. */
+static struct crateld_error *find_crate_called(const struct replace_target *target, const char *path, const char *name,
+                                               size_t *ret)
+{
+    for (*ret = 0; *ret < target->crates.list.count; ++*ret)
+        if (!strcmp(target->crates.list.at[*ret].name, name))
+            return NULL;
+    return error_create(CRATELD_ERROR_NOT_FOUND, "%s: process %d has no crate '%s'", path, (int)target->client.id,
+                        name);
+}
+
+/* Makes the patch to the later build of a crate that is at `path`. */
+static struct crateld_error *make_whole_patch(struct replacement *replacement, const char *path)
+{
+    struct link_base next = {0};
+    struct link_options link;
+    size_t index;
+    struct crateld_error *error = link_base_open(path, path, &next);
+    if (!error)
+        error = find_crate_called(replacement->target, path, crate_view_name(&next.view), &index);
+    if (!error)
+        error = begin_patch(replacement, index, &link);
+    if (!error) {
+        int fd AUTO_CLOSE = link.output_fd;
+        bool is_any = false;
+        error = diff_opened(&link, &next, replacement->target->crates.list.at[index].is_patched, &is_any);
+        if (!error && !is_any)
+            error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: was linked from the same modules as %s", path,
+                                 link.opened_base->path);
+    }
+    link_base_close(&next);
+    return error;
+}
+
+/* The crate that the patch is for. */
+static struct crateld_error *find_base(const struct replace_target *target, const char *path, struct span patch,
+                                       size_t *ret)
+{
+    struct crate_view view;
+    struct crate_needed base;
+    TRY(crate_view_open(path, patch, &view));
+    TRY(crate_view_needed(&view, 0, &base));
+    TRY(find_crate_called(target, path, crate_view_string(&view, base.name), ret));
+    const struct client_crate *crate = &target->crates.list.at[*ret];
+    return !memcmp(crate->build_id, base.build_id, sizeof base.build_id)
+               ? NULL
+               : error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", path, crate->path);
+}
+
+/* Takes a copy of the patch at `path`, which has been made already: it becomes the process's own. */
+static struct crateld_error *copy_patch(struct replacement *replacement, const char *path)
+{
+    struct file file = {0};
+    struct link_options link;
+    size_t index = 0;
+    TRY(file_open(path, &file));
+    struct crateld_error *error = find_base(replacement->target, path, file.data, &index);
+    if (!error)
+        error = begin_patch(replacement, index, &link);
+    if (!error) {
+        int fd AUTO_CLOSE = link.output_fd;
+        struct output_file copy;
+        error = output_file_adopt(fd, link.output, file.data.size, &copy);
+        if (!error) {
+            memcpy(copy.data, file.data.data, file.data.size);
+            error = output_file_commit(&copy, 0600);
+            output_file_discard(&copy);
+        }
+    }
+    file_close(&file);
+    return error;
 }
 
 /* Sorts the modules by their crates, and makes a patch for each. */
@@ -130,8 +213,16 @@ static struct crateld_error *make_patches(struct replacement *replacement, const
     struct diff_module *own AUTO_FREE = calloc(count + 1, sizeof *own);
     if (!crate_of || !own)
         return error_memory();
-    for (size_t i = 0; i < count; i++)
-        TRY(find_crate(replacement->target, modules[i].name, &crate_of[i]));
+    for (size_t i = 0; i < count; i++) {
+        enum operand_kind kind = modules[i].contents.size ? OPERAND_MODULE : operand_kind_of(modules[i].name);
+        crate_of[i] = SIZE_MAX;
+        if (kind == OPERAND_PATCH)
+            TRY(copy_patch(replacement, modules[i].name));
+        else if (kind == OPERAND_CRATE)
+            TRY(make_whole_patch(replacement, modules[i].name));
+        else
+            TRY(find_crate(replacement->target, modules[i].name, &crate_of[i]));
+    }
     for (size_t k = 0; k < crates; k++) {
         size_t own_count = 0;
         for (size_t i = 0; i < count; i++)

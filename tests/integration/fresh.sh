@@ -138,6 +138,44 @@ kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
 
+# A running process takes a patch that was made before, and the later build of its crate, whatever it took before.
+cp version.1 version.o
+crateld run loop.crate >output 2>log &
+pid=$!
+wait_for 1
+crateld diff -o 2.patch loop.crate version.o=version.2
+cp 2.patch kept.patch
+status 0 crateld check $pid 2.patch
+wait_for 1
+status 0 crateld reload $pid 2.patch
+has out "reloaded: 1 modules, 1 functions"
+wait_for 2
+cmp 2.patch kept.patch || fail "the patch was taken away"
+cp version.3 version.o
+mkdir later
+crateld link -o later/loop.crate loop.o version.o
+crateld diff -o wrong.patch later/loop.crate version.o=version.2
+status 0 crateld reload $pid later/loop.crate
+wait_for 3
+status 0 crateld rollback $pid
+wait_for 2
+cp version.1 version.o
+crateld link -o later/loop.crate loop.o version.o
+status 0 crateld reload $pid later/loop.crate # what it was linked from, but not what it has
+wait_for 1
+status 1 crateld reload $pid base.crate
+has err "base.crate: process $pid has no crate 'app'"
+status 1 crateld reload $pid fix.patch
+has err "fix.patch: process $pid has no crate 'app'"
+status 1 crateld reload $pid wrong.patch
+has err "wrong.patch: is a patch for another build of loop.crate"
+head -c 5000 2.patch >short.patch
+status 1 crateld reload $pid short.patch
+wait_for 1
+kill -9 $pid
+wait $pid 2>/dev/null || :
+pid=
+
 # Whole crates.
 mkdir old && cp base.crate old/app.crate && crateld link -o lib.crate lib.o
 echo 'int value = 7; int first(int x) { return 1000 * x + value; }' >first.c && compile first.c
