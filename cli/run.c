@@ -15,9 +15,9 @@ enum {
     EXIT_NOT_FOUND = 127,
 };
 
-static const char usage[] =
-    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh] [--watch]\n"
-    "                   [--bind-now] [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
+static const char usage[] = "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh]\n"
+                            "                   [--watch [--compile COMPILE_COMMANDS.json]] [--bind-now] [--aslr] "
+                            "[--argv0 NAME] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -82,6 +82,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no file follows", "--patch");
             ret->patches[ret->process.patch_count++] = value;
+        } else if ((value = option_value(argc, argv, &i, "--compile"))) {
+            if (!*value)
+                return usage_error("no file follows", "--compile");
+            ret->process.compile_commands = value;
         } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
             ret->argv0 = value;
         } else {
@@ -90,6 +94,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
     }
     if (i >= argc)
         return usage_error("no crate is named behind", argv[argc - 1]);
+    if (ret->process.compile_commands && !ret->process.is_watched)
+        return usage_error("only with --watch:", "--compile");
     ret->crate = i;
     ret->process.paths = ret->paths;
     ret->process.aliases = ret->aliases;

@@ -18,14 +18,17 @@
 #include "base/hash_index.h"
 #include "base/latency.h"
 #include "cli/commands.h"
+#include "cli/compiler.h"
 #include "cli/replace.h"
 
-static const char usage[] = "usage: crateld watch PID\n"
+static const char usage[] = "usage: crateld watch [--compile COMPILE_COMMANDS.json] PID\n"
                             "Watches the objects from which the process's crates were linked, and has it take each "
                             "that changes, until it ends.\n"
-                            "  -h, --help  show this\n";
+                            "  --compile FILE  compile what is edited, by the commands in FILE\n"
+                            "  -h, --help      show this\n";
 
-static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+static const struct option options[] = {
+    {"compile", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
 
 enum {
     KEPT_SIZE = 1 << 20,    /* bytes of an object whose memory is used again */
@@ -48,6 +51,7 @@ struct watch {
     struct replace_target target;
     VEC(struct watched) objects;
     struct hash_index names; /* of the files' names */
+    struct compiler compiler;
     int inotify;
     int process; /* a descriptor that tells when it has ended */
 };
@@ -103,7 +107,7 @@ static struct crateld_error *add_modules(struct watch *watch, const struct relin
 
 static struct crateld_error *open_watch(pid_t id, struct watch *ret)
 {
-    *ret = (struct watch){.inotify = -1, .process = -1};
+    *ret = (struct watch){.inotify = -1, .process = -1, .compiler.socket = -1};
     hash_index_init(&ret->names);
     ret->process = (int)syscall(SYS_pidfd_open, id, 0);
     if (ret->process < 0)
@@ -121,8 +125,20 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     return replace_prepare(&ret->target);
 }
 
+/* Has what is edited compiled. */
+static struct crateld_error *start_compiler(struct watch *watch, const char *commands_path)
+{
+    const char **paths AUTO_FREE = calloc(watch->objects.count, sizeof *paths);
+    if (!paths)
+        return error_memory();
+    for (size_t i = 0; i < watch->objects.count; i++)
+        paths[i] = watch->objects.at[i].path;
+    return compiler_start(commands_path, paths, watch->objects.count, &watch->compiler);
+}
+
 static void close_watch(struct watch *watch)
 {
+    compiler_stop(&watch->compiler);
     for (size_t i = 0; i < watch->objects.count; i++) {
         free(watch->objects.at[i].path);
         free(watch->objects.at[i].module);
@@ -244,6 +260,7 @@ static void serve(struct watch *watch)
         if (wanted[1].revents)
             return;
         uint64_t start = nanoseconds();
+        compiler_settle(&watch->compiler);
         if (wanted[0].revents && take_events(watch))
             handle_change(watch, start);
     }
@@ -252,18 +269,23 @@ static void serve(struct watch *watch)
 int cmd_watch(int argc, char **argv)
 {
     struct watch watch;
-    int option = getopt_long(argc, argv, "h", options, NULL);
+    const char *compile = NULL;
+    int option;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) == 'c')
+        compile = optarg;
     char *end = NULL;
     long id = option < 0 && argc - optind == 1 ? strtol(argv[optind], &end, 10) : 0;
     if (option == 'h' || id <= 0 || *end) {
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
     }
-    latency_prefer();
     /* Memory that one reload took is there for the next. */
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
     struct crateld_error *error = open_watch((pid_t)id, &watch);
+    if (!error && compile)
+        error = start_compiler(&watch, compile);
+    latency_prefer(); /* but not for compilers */
     if (!error)
         serve(&watch);
     close_watch(&watch);
