@@ -206,14 +206,22 @@ static struct crateld_error *read_entries(struct json *json, struct compile_comm
     }
 }
 
+struct crateld_error *compile_commands_parse(const char *path, struct span text, struct compile_commands *ret)
+{
+    *ret = (struct compile_commands){0};
+    arena_init(&ret->arena);
+    struct json json = {.path = path, .arena = &ret->arena, .text = text};
+    return read_entries(&json, ret);
+}
+
 struct crateld_error *compile_commands_read(const char *path, struct compile_commands *ret)
 {
     struct file file = {0};
-    *ret = (struct compile_commands){0};
-    arena_init(&ret->arena);
-    TRY(file_open(path, &file));
-    struct json json = {.path = path, .arena = &ret->arena, .text = file.data};
-    struct crateld_error *error = read_entries(&json, ret);
+    struct crateld_error *error = file_open(path, &file);
+    struct crateld_error *parse_error = compile_commands_parse(path, file.data, ret);
     file_close(&file);
+    if (!error)
+        return parse_error;
+    crateld_error_destroy(parse_error);
     return error;
 }

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/span.h"
 #include "base/vec.h"
 
 /* One object's command; all paths are absolute, or from the folder that the command is run in. */
@@ -27,6 +28,11 @@ struct compile_commands {
 /* Reads the file at `path`, which may have other commands than those that compile: they are left out. Release it in any
  * case. Errors: IO; FORMAT (with the line); MEMORY. */
 MUST_CHECK struct crateld_error *compile_commands_read(const char *path, struct compile_commands *ret);
+
+/* The same for the file's bytes; `path` is for messages. Errors: FORMAT, MEMORY. */
+MUST_CHECK struct crateld_error *compile_commands_parse(const char *path, struct span text,
+                                                        struct compile_commands *ret);
+
 void compile_commands_deinit(struct compile_commands *commands);
 
 /* The path `name` as seen from `folder`, in the arena; NULL without memory. */

@@ -58,19 +58,27 @@ static const char *find_prerequisites(const char *text)
     return *text == ':' ? text + 1 : NULL;
 }
 
-struct crateld_error *depfile_read(const char *path, struct arena *arena, struct depfile *ret)
+struct crateld_error *depfile_parse(struct span bytes, struct arena *arena, struct depfile *ret)
 {
-    struct file_bytes bytes = {0};
     *ret = (struct depfile){0};
-    struct crateld_error *error = file_read(path, &bytes);
-    char *text = error ? NULL : arena_strndup(arena, (const char *)bytes.at, bytes.size);
-    free(bytes.at);
+    char *text = arena_strndup(arena, bytes.size ? (const char *)bytes.data : "", bytes.size);
     if (!text)
-        return error ? error : error_memory();
+        return error_memory();
     for (const char *at = find_prerequisites(text); at && skip_blanks(&at);) {
         char *name;
         if (!take_name(&at, arena, &name) || !VEC_PUSH(&ret->names, name))
             return error_memory();
     }
     return NULL;
+}
+
+struct crateld_error *depfile_read(const char *path, struct arena *arena, struct depfile *ret)
+{
+    struct file_bytes bytes = {0};
+    *ret = (struct depfile){0};
+    struct crateld_error *error = file_read(path, &bytes);
+    if (!error)
+        error = depfile_parse((struct span){bytes.at, bytes.size}, arena, ret);
+    free(bytes.at);
+    return error;
 }

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/span.h"
 #include "base/vec.h"
 
 struct depfile {
@@ -13,6 +14,10 @@ struct depfile {
 /* Sets *ret to the prerequisites of the first rule in the file at `path`. Release it in any case. Errors: IO, MEMORY.
  */
 MUST_CHECK struct crateld_error *depfile_read(const char *path, struct arena *arena, struct depfile *ret);
+
+/* The same for the file's bytes. Error: MEMORY. */
+MUST_CHECK struct crateld_error *depfile_parse(struct span bytes, struct arena *arena, struct depfile *ret);
+
 void depfile_deinit(struct depfile *depfile);
 
 #endif

@@ -21,6 +21,15 @@ archive)
     printf '!<arch>\n%-16s%-12s%-6s%-6s%-8s%-10s`\n%s' '#1/8' 0 0 0 644 12 'long.namdata' > bsd.a
     set -- gnu.a thin.a bsd.a
     ;;
+compile_commands)
+    cat > compile_commands.json <<'END'
+[{"directory": "/b", "file": "a.c", "arguments": ["gcc", "-I", "i", "-MD", "-MF", "a.d", "-c", "a.c", "-o", "a.o"]},
+ {"directory": "/b", "command": "cc 'a b' \"c\\\"d\" e\\ f -oa.o -c x/a.c", "file": "x/a.c", "output": "q.o", "n": [1.5e3, {"k": null}, true]},
+ {"directory": "\u00e9\ud83d\ude00\n", "command": "cc -MMD -c b.c", "file": "b.c"}]
+END
+    printf 'a.o b\\ c.o: /x/a.c \\\n i/h$$.h a\\ b.h \\#.h\n\ni/h$$.h:\n' > a.d
+    set -- compile_commands.json a.d
+    ;;
 ldscript)
     cat > libx.so <<'END'
 /* GNU ld script */
