@@ -104,12 +104,11 @@ static struct crateld_error *enter_source(struct service *service, const char *p
 /* Adds the file, unless it is there, is gone, or belongs to the system. */
 static struct crateld_error *add_source(struct service *service, struct unit *unit, const char *name)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], seen[PATH_MAX];
     uint32_t number;
-    const char *seen = compile_path(&service->arena, unit->command->directory, name);
-    if (!seen)
-        return error_memory();
-    if (!realpath(seen, path) || !strncmp(path, "/usr/", 5))
+    int length = snprintf(seen, sizeof seen, "%s%s%s", *name == '/' ? "" : unit->command->directory,
+                          *name == '/' ? "" : "/", name);
+    if (length >= (int)sizeof seen || !realpath(seen, path) || !strncmp(path, "/usr/", 5))
         return NULL;
     TRY(enter_source(service, path, &number));
     for (size_t i = 0; i < unit->sources.count; i++)
@@ -118,20 +117,26 @@ static struct crateld_error *add_source(struct service *service, struct unit *un
     return VEC_PUSH(&unit->sources, number) ? NULL : error_memory();
 }
 
-/* Takes the compiler's list. Without one, what was known stays. */
-static struct crateld_error *read_list(struct service *service, struct unit *unit)
+static struct crateld_error *take_list(struct service *service, struct unit *unit, struct arena *arena)
 {
     struct depfile list;
-    struct crateld_error *error = depfile_read(unit->depfile, &service->arena, &list);
-    if (error) {
-        depfile_deinit(&list);
-        crateld_error_destroy(error);
-        return NULL;
-    }
-    unit->has_list = true;
+    struct crateld_error *error = depfile_read(unit->depfile, arena, &list);
+    unit->has_list = !error;
+    crateld_error_destroy(error); /* what was known stays */
+    error = NULL;
     for (size_t i = 0; i < list.names.count && !error; i++)
         error = add_source(service, unit, list.names.at[i]);
     depfile_deinit(&list);
+    return error;
+}
+
+/* Takes the compiler's list, if there is one. */
+static struct crateld_error *read_list(struct service *service, struct unit *unit)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct crateld_error *error = take_list(service, unit, &arena);
+    arena_deinit(&arena);
     return error;
 }
 
@@ -173,12 +178,13 @@ static struct crateld_error *add_units(struct service *service, const char *path
 
 /* Compilers. */
 
-/* The arguments of the compiler that makes the object, or, for a list only, nothing else. */
-static char **make_arguments(struct service *service, const struct unit *unit)
+/* The arguments of the compiler that makes the object, or, for a list only, nothing else; the caller frees the array.
+ */
+static char **make_arguments(const struct unit *unit)
 {
     static char o[] = "-o", list_only[] = "-MM", md[] = "-MMD", mf[] = "-MF", mt[] = "-MT", null[] = "/dev/null";
     const struct compile_command *command = unit->command;
-    char **arguments = arena_alloc_array(&service->arena, command->count + 9, sizeof *arguments), **to = arguments;
+    char **arguments = calloc(command->count + 9, sizeof *arguments), **to = arguments;
     if (!arguments)
         return NULL;
     memcpy(to, command->arguments, command->count * sizeof *to);
@@ -217,7 +223,7 @@ static _Noreturn void run_compiler(const struct unit *unit, char *const *argumen
 
 static struct crateld_error *start(struct service *service, struct unit *unit)
 {
-    char **arguments = make_arguments(service, unit);
+    char **arguments AUTO_FREE = make_arguments(unit);
     if (!arguments)
         return error_memory();
     unit->pid = fork();
