@@ -43,6 +43,11 @@ void client_close(struct client *client);
 /* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
 MUST_CHECK struct crateld_error *client_list(struct client *client, struct client_crates *ret);
 
+/* Calls `tell` with a line for each thing that has happened in the process since the last call, on this connection.
+ * *ret is false if the connection is new, and nothing could be told. Errors likewise. */
+MUST_CHECK struct crateld_error *client_trace(struct client *client, void (*tell)(const char *line, size_t size),
+                                              bool *ret);
+
 /* Makes a request: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
 MUST_CHECK struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload,
                                                 size_t size, struct control_report *ret);

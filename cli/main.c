@@ -25,6 +25,7 @@ static const struct {
     {"watch", "replace modules of a running process as they are compiled"},
     {"check", "tell whether a reload would be possible"},
     {"rollback", "take back a running process's last reload"},
+    {"trace", "show what happens to a running process's crates"},
     {"ps", "list the processes that run crates"},
     {"export", "make an ELF library of what a crate exports"},
     {"inspect", "print what a crate, or a running process, holds"},

@@ -33,6 +33,7 @@ static const struct {
     {"rollback", cmd_rollback, false},
     {"strip", cmd_strip, false},
     {"stub", cmd_stub, false},
+    {"trace", cmd_trace, false},
     {"watch", cmd_watch, false},
 };
 

@@ -21,6 +21,7 @@
 #include "loader/debugger.h"
 #include "loader/log.h"
 #include "loader/patch.h"
+#include "loader/trace.h"
 #include "loader/versions.h"
 
 enum {
@@ -33,8 +34,9 @@ enum {
 
 /* A descriptor of ours, among those of a program that may close any and open others in their places. */
 struct control_socket {
-    int fd;      /* -1: none */
-    ino_t inode; /* what it is then */
+    int fd;              /* -1: none */
+    ino_t inode;         /* what it is then */
+    struct trace *trace; /* owned; of a client that asked for one; NULL */
 };
 
 static struct control_socket listener = {.fd = -1};
@@ -49,7 +51,7 @@ static bool keep_socket(int fd, struct control_socket *ret)
     close(fd);
     if (kept < 0 || fstat(kept, &status) != 0)
         return false;
-    *ret = (struct control_socket){kept, status.st_ino};
+    *ret = (struct control_socket){.fd = kept, .inode = status.st_ino};
     return true;
 }
 
@@ -64,6 +66,8 @@ static void close_socket(struct control_socket *socket)
     if (socket->fd >= 0 && is_ours(socket))
         close(socket->fd);
     socket->fd = -1;
+    trace_destroy(socket->trace);
+    socket->trace = NULL;
 }
 
 /* Makes the folder for sockets, or sees to it that nobody else can do anything there. */
@@ -294,8 +298,27 @@ static struct crateld_error *serve_list(struct process *process, int client)
     return error;
 }
 
-static struct crateld_error *serve_request(struct process *process, int client, const char *packet, size_t size)
+static void send_line(void *context, const char *line)
 {
+    send_packet(((const struct control_socket *)context)->fd, CONTROL_TEXT, line, strlen(line), -1);
+}
+
+static struct crateld_error *serve_trace(struct process *process, struct control_socket *client)
+{
+    struct control_report nothing = {0};
+    process_lock(process);
+    struct crateld_error *error =
+        client->trace ? trace_step(client->trace, process, send_line, client) : trace_create(process, &client->trace);
+    process_unlock(process);
+    if (!error)
+        send_packet(client->fd, CONTROL_DONE, &nothing, sizeof nothing, -1);
+    return error;
+}
+
+static struct crateld_error *serve_request(struct process *process, struct control_socket *socket, const char *packet,
+                                           size_t size)
+{
+    int client = socket->fd;
     struct control_header header;
     if (size < sizeof header)
         return error_create(CRATELD_ERROR_FORMAT, "a request of %zu bytes", size);
@@ -317,6 +340,8 @@ static struct crateld_error *serve_request(struct process *process, int client, 
         return serve_reload(process, client, packet, size, header.kind == CONTROL_CHECK);
     case CONTROL_ROLLBACK:
         return serve_rollback(process, client);
+    case CONTROL_TRACE:
+        return serve_trace(process, socket);
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED, "a request of unknown kind %u", header.kind);
     }
@@ -331,15 +356,15 @@ static bool is_allowed(int client)
 }
 
 /* Serves one request; false: there are no more. */
-static bool serve_client(struct process *process, int client)
+static bool serve_client(struct process *process, struct control_socket *client)
 {
     static char packet[CONTROL_MAX_SIZE];
-    ssize_t size = recv(client, packet, sizeof packet, MSG_DONTWAIT);
+    ssize_t size = recv(client->fd, packet, sizeof packet, MSG_DONTWAIT);
     if (size <= 0)
         return size < 0 && (errno == EAGAIN || errno == EINTR);
     struct crateld_error *error = serve_request(process, client, packet, (size_t)size);
     if (error)
-        send_error(client, error);
+        send_error(client->fd, error);
     return true;
 }
 
@@ -399,7 +424,7 @@ void control_serve(struct process *process)
         if (ready <= 0)
             continue;
         for (size_t i = client_count; i > 0; i--)
-            if (wanted[i].revents && (!is_ours(&clients[i - 1]) || !serve_client(process, clients[i - 1].fd)))
+            if (wanted[i].revents && (!is_ours(&clients[i - 1]) || !serve_client(process, &clients[i - 1])))
                 drop_client(i - 1);
         if (!is_ours(&listener))
             listener.fd = -1; /* the program has closed what it did not open */

@@ -23,6 +23,11 @@ enum control_kind {
     CONTROL_CRATE, /* payload: struct control_crate, name, path; with the descriptor of its file */
     CONTROL_DONE,  /* payload: struct control_report */
     CONTROL_ERROR, /* payload: the message */
+    /* Requests that were added later. */
+    CONTROL_TRACE, /* what has happened since the last one on this connection; answered by TEXT for each thing, then
+                      DONE */
+    /* Answers likewise. */
+    CONTROL_TEXT, /* payload: a line of text */
 };
 
 struct control_header {
