@@ -11,8 +11,10 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -54,6 +56,7 @@ struct unit {
     enum unit_state state;
     pid_t pid; /* while it runs */
     int fd;    /* of that */
+    struct timespec start;
 };
 
 struct service {
@@ -226,6 +229,7 @@ static struct crateld_error *start(struct service *service, struct unit *unit)
     char **arguments AUTO_FREE = make_arguments(unit);
     if (!arguments)
         return error_memory();
+    clock_gettime(CLOCK_REALTIME_COARSE, &unit->start); /* as files' times are made */
     unit->pid = fork();
     if (!unit->pid)
         run_compiler(unit, arguments);
@@ -263,6 +267,26 @@ static void stop_unit(struct service *service, struct unit *unit)
         (void)unlink(unit->depfile);
 }
 
+/* Has the unit compiled, from the beginning if that is going on. */
+static void mark(struct service *service, struct unit *unit)
+{
+    stop_unit(service, unit);
+    unit->state = UNIT_DIRTY;
+    unit->is_listing = false;
+}
+
+/* Whether one of the files from number `first` on, which were not watched while the compiler ran, was written then. */
+static bool was_missed(const struct service *service, const struct unit *unit, size_t first)
+{
+    struct stat status;
+    for (size_t i = first; i < unit->sources.count; i++)
+        if (stat(service->sources.at[unit->sources.at[i]].path, &status) == 0 &&
+            (status.st_mtim.tv_sec > unit->start.tv_sec ||
+             (status.st_mtim.tv_sec == unit->start.tv_sec && status.st_mtim.tv_nsec >= unit->start.tv_nsec)))
+            return true;
+    return false;
+}
+
 /* Its compiler has ended. */
 static struct crateld_error *finish(struct service *service, struct unit *unit)
 {
@@ -276,7 +300,10 @@ static struct crateld_error *finish(struct service *service, struct unit *unit)
         (void)unlink(unit->temporary);
         fprintf(stderr, "crateld: %s: not compiled\n", unit->command->file);
     }
+    size_t count = unit->sources.count;
     struct crateld_error *error = is_good ? read_list(service, unit) : NULL;
+    if (was_missed(service, unit, count))
+        mark(service, unit);
     unit->has_list = true; /* or there will be none */
     if (unit->is_own_depfile || was_listing)
         (void)unlink(unit->depfile); /* the build did not leave one */
@@ -339,13 +366,6 @@ static bool has_changed(struct source *source)
     return is_changed;
 }
 
-static void mark(struct service *service, struct unit *unit)
-{
-    stop_unit(service, unit);
-    unit->state = UNIT_DIRTY;
-    unit->is_listing = false;
-}
-
 /* What is made of the source is to be compiled. */
 static void mark_users(struct service *service, uint32_t source)
 {
@@ -355,11 +375,12 @@ static void mark_users(struct service *service, uint32_t source)
                 mark(service, &service->units.at[i]);
 }
 
-/* A new file may be the header that was missing. */
-static void retry_failed(struct service *service)
+/* A new file may be the header that was missing, or is about to be missed. */
+static void retry(struct service *service)
 {
     for (size_t i = 0; i < service->units.count; i++)
-        if (service->units.at[i].state == UNIT_FAILED)
+        if (service->units.at[i].state == UNIT_FAILED ||
+            (service->units.at[i].state == UNIT_RUNNING && !service->units.at[i].is_listing))
             mark(service, &service->units.at[i]);
 }
 
@@ -387,7 +408,7 @@ static void take_event(struct service *service, const struct inotify_event *even
             mark_users(service, i);
     }
     if (!is_known && is_header(event->name))
-        retry_failed(service);
+        retry(service);
 }
 
 static void take_events(struct service *service)

@@ -89,6 +89,7 @@ struct crateld_error *diff_changed(struct link_options *link, const char *base_p
         error = link_base_open(next_path, next_path, &next);
     if (!error)
         error = diff_opened(link, next_path ? &next : NULL, false, ret);
+    link->opened_base = NULL;
     link_base_close(&base);
     link_base_close(&next);
     return error;

@@ -106,11 +106,11 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
 static struct crateld_error *begin_patch(struct replacement *replacement, size_t index, struct link_options *ret)
 {
     struct replace_target *target = replacement->target;
-    if (!VEC_RESERVE(&replacement->patches, 1))
-        return error_memory();
     TRY(replace_prepare(target));
-    char *path = STEAL_PTR(target->spare_path);
-    replacement->patches.at[replacement->patches.count++] = path;
+    char *path = target->spare_path;
+    if (!VEC_PUSH(&replacement->patches, path))
+        return error_memory();
+    target->spare_path = NULL; /* the list has it */
     *ret = (struct link_options){
         .collect_garbage = true,
         .opened_base = &target->bases[index],
@@ -125,10 +125,11 @@ static struct crateld_error *begin_patch(struct replacement *replacement, size_t
 static struct crateld_error *make_patch(struct replacement *replacement, size_t index,
                                         const struct diff_module *modules, size_t count)
 {
-    struct link_options link;
+    struct link_options link = {0};
     TRY(begin_patch(replacement, index, &link));
-    int fd AUTO_CLOSE = link.output_fd;
-    return diff_modules(&link, modules, count);
+    struct crateld_error *error = diff_modules(&link, modules, count);
+    close(link.output_fd);
+    return error;
 }
 
 /* The crate of the name. */
@@ -146,20 +147,25 @@ static struct crateld_error *find_crate_called(const struct replace_target *targ
 static struct crateld_error *make_whole_patch(struct replacement *replacement, const char *path)
 {
     struct link_base next = {0};
-    struct link_options link;
-    size_t index;
+    struct link_options link = {0};
+    size_t index = 0;
     struct crateld_error *error = link_base_open(path, path, &next);
     if (!error)
         error = find_crate_called(replacement->target, path, crate_view_name(&next.view), &index);
+    if (!error && replacement->target->crates.list.at[index].fd < 0)
+        error = error_create(CRATELD_ERROR_UNSUPPORTED,
+                             "%s: process %d has it without a relink section, or does not use it yet: no patch can be "
+                             "made for it",
+                             path, (int)replacement->target->client.id);
     if (!error)
         error = begin_patch(replacement, index, &link);
     if (!error) {
-        int fd AUTO_CLOSE = link.output_fd;
         bool is_any = false;
         error = diff_opened(&link, &next, replacement->target->crates.list.at[index].is_patched, &is_any);
         if (!error && !is_any)
             error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: was linked from the same modules as %s", path,
                                  link.opened_base->path);
+        close(link.output_fd);
     }
     link_base_close(&next);
     return error;
@@ -180,25 +186,30 @@ static struct crateld_error *find_base(const struct replace_target *target, cons
                : error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", path, crate->path);
 }
 
+/* Fills the empty file. */
+static struct crateld_error *write_adopted(int fd, const char *path, struct span bytes)
+{
+    struct output_file file;
+    TRY(output_file_adopt(fd, path, bytes.size, &file));
+    memcpy(file.data, bytes.data, bytes.size);
+    struct crateld_error *error = output_file_commit(&file, 0600);
+    output_file_discard(&file);
+    return error;
+}
+
 /* Takes a copy of the patch at `path`, which has been made already: it becomes the process's own. */
 static struct crateld_error *copy_patch(struct replacement *replacement, const char *path)
 {
     struct file file = {0};
-    struct link_options link;
+    struct link_options link = {0};
     size_t index = 0;
     TRY(file_open(path, &file));
     struct crateld_error *error = find_base(replacement->target, path, file.data, &index);
     if (!error)
         error = begin_patch(replacement, index, &link);
     if (!error) {
-        int fd AUTO_CLOSE = link.output_fd;
-        struct output_file copy;
-        error = output_file_adopt(fd, link.output, file.data.size, &copy);
-        if (!error) {
-            memcpy(copy.data, file.data.data, file.data.size);
-            error = output_file_commit(&copy, 0600);
-            output_file_discard(&copy);
-        }
+        error = write_adopted(link.output_fd, link.output, file.data);
+        close(link.output_fd);
     }
     file_close(&file);
     return error;

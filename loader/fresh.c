@@ -80,7 +80,7 @@ static _Noreturn void run_command(const struct refreshing *refreshing)
     _exit(127);
 }
 
-static struct crateld_error *make_patches(const struct refreshing *refreshing)
+static struct crateld_error *make_patches(const struct refreshing *refreshing, const char *program)
 {
     int status = 0;
     pid_t child = fork();
@@ -93,8 +93,7 @@ static struct crateld_error *make_patches(const struct refreshing *refreshing)
         return error_errno(errno, "cannot start crateld refresh");
     return WIFEXITED(status) && !WEXITSTATUS(status)
                ? NULL
-               : error_create(CRATELD_ERROR_MISMATCH, "%s: can not be brought up to date",
-                              refreshing->crates.at[0].crate->path);
+               : error_create(CRATELD_ERROR_MISMATCH, "%s: can not be brought up to date", program);
 }
 
 static struct crateld_error *adopt_patches(struct refreshing *refreshing, struct process *process)
@@ -118,7 +117,7 @@ struct crateld_error *fresh_load(struct process *process)
     struct refreshing refreshing = {0};
     struct crateld_error *error = add_crates(&refreshing, process);
     if (!error)
-        error = make_patches(&refreshing);
+        error = make_patches(&refreshing, process->crates.at[0]->path);
     if (!error)
         error = adopt_patches(&refreshing, process);
     for (size_t i = 0; i < refreshing.crates.count; i++) {

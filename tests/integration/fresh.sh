@@ -176,6 +176,22 @@ kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
 
+# One that was stripped takes patches, but none can be made for it.
+cp version.1 version.o
+crateld link -o loop.crate loop.o version.o
+crateld diff -o 2.patch loop.crate version.o=version.2
+crateld strip loop.crate >out
+crateld run loop.crate >output 2>log &
+pid=$!
+wait_for 1
+status 0 crateld reload $pid 2.patch
+wait_for 2
+status 1 crateld reload $pid later/loop.crate
+has err "later/loop.crate: process $pid has it without a relink section"
+kill -9 $pid
+wait $pid 2>/dev/null || :
+pid=
+
 # Whole crates.
 mkdir old && cp base.crate old/app.crate && crateld link -o lib.crate lib.o
 echo 'int value = 7; int first(int x) { return 1000 * x + value; }' >first.c && compile first.c
