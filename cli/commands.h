@@ -23,6 +23,7 @@ int cmd_rollback(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
+int cmd_where(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_stub(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct {
     {"rollback", "take back a running process's last reload"},
     {"trace", "show what happens to a running process's crates"},
     {"ps", "list the processes that run crates"},
+    {"where", "tell functions and source lines of addresses"},
     {"export", "make an ELF library of what a crate exports"},
     {"inspect", "print what a crate, or a running process, holds"},
     {"stub", "make a crate that stands for an ELF library"},

@@ -35,6 +35,7 @@ static const struct {
     {"stub", cmd_stub, false},
     {"trace", cmd_trace, false},
     {"watch", cmd_watch, false},
+    {"where", cmd_where, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.

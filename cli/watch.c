@@ -19,6 +19,7 @@
 #include "base/latency.h"
 #include "cli/commands.h"
 #include "cli/compiler.h"
+#include "cli/object_file.h"
 #include "cli/replace.h"
 
 static const char usage[] = "usage: crateld watch [--compile COMPILE_COMMANDS.json] PID\n"
@@ -39,6 +40,7 @@ enum {
 struct watched {
     char *path;                 /* owned; where the file is */
     const char *file;           /* in it: its name */
+    char *member;               /* owned; of the archive that the file is; "": it is the object */
     char *module;               /* owned; "path=file" as replace_modules() takes it */
     int folder;                 /* inotify's number */
     uint64_t hash;              /* of the contents that the process has */
@@ -73,6 +75,24 @@ static int watch_folder(const struct watch *watch, const char *path)
     return inotify_add_watch(watch->inotify, folder, IN_CLOSE_WRITE | IN_MOVED_TO);
 }
 
+static void release(struct watched *object)
+{
+    free(object->path);
+    free(object->member);
+    free(object->module);
+    free(object->contents.at);
+}
+
+/* What the module is called, as its own new version; NULL without memory. */
+static char *module_name(const struct relink_module *module)
+{
+    char *name;
+    int length = *module->member
+                     ? asprintf(&name, "%s(%s)=%s(%s)", module->path, module->member, module->path, module->member)
+                     : asprintf(&name, "%s=%s", module->path, module->path);
+    return length < 0 ? NULL : name;
+}
+
 /* Objects are where they were linked from, seen from here. Of a crate that is patched it is not known which versions it
  * has: whatever is written next is taken. */
 static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module, bool is_patched)
@@ -81,25 +101,32 @@ static struct crateld_error *add_object(struct watch *watch, const struct relink
     if (object.folder < 0)
         return NULL; /* its folder is gone: nothing will happen there */
     object.path = strdup(module->path);
-    if (!object.path || asprintf(&object.module, "%s=%s", module->path, module->path) < 0) {
-        free(object.path);
-        return error_memory();
-    }
-    const char *slash = strrchr(object.path, '/');
-    object.file = slash ? slash + 1 : object.path;
-    if (hash_index_add(&watch->names, hash_string(object.file)) && VEC_PUSH(&watch->objects, object))
+    object.member = strdup(module->member);
+    object.module = module_name(module);
+    const char *slash = strrchr(module->path, '/');
+    if (object.path)
+        object.file = object.path + (slash ? slash + 1 - module->path : 0);
+    if (object.path && object.member && object.module && hash_index_add(&watch->names, hash_string(object.file)) &&
+        VEC_PUSH(&watch->objects, object))
         return NULL;
-    free(object.path);
-    free(object.module);
+    release(&object);
     return error_memory();
 }
 
-static struct crateld_error *add_modules(struct watch *watch, const struct relink_view *relink, bool is_patched)
+/* Members of archives are watched if they are the only ones of their names. */
+static struct crateld_error *add_modules(struct watch *watch, const struct link_base *base, bool is_patched)
 {
-    for (uint32_t i = 0; i < relink->module_count; i++) {
+    for (uint32_t i = 0; i < base->relink.module_count; i++) {
         struct relink_module module;
-        TRY(relink_view_module(relink, i, &module));
-        if (*module.path && !*module.member)
+        TRY(relink_view_module(&base->relink, i, &module));
+        uint32_t count = !!*module.path;
+        if (*module.member) {
+            char *name AUTO_FREE = module_name(&module);
+            if (!name)
+                return error_memory();
+            TRY(link_patch_count_modules(base, name, &count));
+        }
+        if (count == 1)
             TRY(add_object(watch, &module, is_patched));
     }
     return NULL;
@@ -118,7 +145,7 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     TRY(replace_open(id, &ret->target));
     for (size_t i = 0; i < ret->target.crates.list.count; i++)
         if (ret->target.crates.list.at[i].fd >= 0)
-            TRY(add_modules(ret, &ret->target.bases[i].relink, ret->target.crates.list.at[i].is_patched));
+            TRY(add_modules(ret, &ret->target.bases[i], ret->target.crates.list.at[i].is_patched));
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);
@@ -139,11 +166,8 @@ static struct crateld_error *start_compiler(struct watch *watch, const char *com
 static void close_watch(struct watch *watch)
 {
     compiler_stop(&watch->compiler);
-    for (size_t i = 0; i < watch->objects.count; i++) {
-        free(watch->objects.at[i].path);
-        free(watch->objects.at[i].module);
-        free(watch->objects.at[i].contents.at);
-    }
+    for (size_t i = 0; i < watch->objects.count; i++)
+        release(&watch->objects.at[i]);
     free(watch->objects.at);
     hash_index_deinit(&watch->names);
     replace_close(&watch->target);
@@ -158,7 +182,7 @@ static void close_watch(struct watch *watch)
 /* Whether the object's file has other contents than the process has. */
 static bool has_changed(struct watched *object)
 {
-    struct crateld_error *error = file_read(object->path, &object->contents);
+    struct crateld_error *error = object_file_read(object->path, object->member, &object->contents);
     if (error) { /* it is being replaced, and there will be another event */
         crateld_error_destroy(error);
         return false;

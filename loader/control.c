@@ -19,56 +19,27 @@
 #include "base/vec.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
+#include "loader/kept_socket.h"
 #include "loader/log.h"
 #include "loader/patch.h"
 #include "loader/trace.h"
+#include "loader/trial.h"
 #include "loader/versions.h"
 
 enum {
-    TICK_MS = 1000,    /* how often it is looked whether the program has ended without its process */
-    TIMEOUT_S = 5,     /* for a client to take an answer */
-    KEPT_FD_MIN = 200, /* above what programs use by number */
+    TICK_MS = 1000, /* how often it is looked whether the program has ended without its process */
+    TIMEOUT_S = 5,  /* for a client to take an answer */
     BACKLOG = 16,
     CLIENTS_MAX = 8,
 };
 
-/* A descriptor of ours, among those of a program that may close any and open others in their places. */
-struct control_socket {
-    int fd;              /* -1: none */
-    ino_t inode;         /* what it is then */
-    struct trace *trace; /* owned; of a client that asked for one; NULL */
-};
-
-static struct control_socket listener = {.fd = -1};
-static struct control_socket clients[CLIENTS_MAX]; /* connected ones, the latest last */
+static struct kept_socket listener = {.fd = -1};
+/* Who is connected, the latest last. */
+static struct client {
+    struct kept_socket socket;
+    struct trace *trace; /* owned; NULL: it has not asked for one */
+} clients[CLIENTS_MAX];
 static size_t client_count;
-
-/* Puts the descriptor, which is taken over, above those of the program. */
-static bool keep_socket(int fd, struct control_socket *ret)
-{
-    struct stat status;
-    int kept = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
-    close(fd);
-    if (kept < 0 || fstat(kept, &status) != 0)
-        return false;
-    *ret = (struct control_socket){.fd = kept, .inode = status.st_ino};
-    return true;
-}
-
-static bool is_ours(const struct control_socket *socket)
-{
-    struct stat status;
-    return fstat(socket->fd, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_ino == socket->inode;
-}
-
-static void close_socket(struct control_socket *socket)
-{
-    if (socket->fd >= 0 && is_ours(socket))
-        close(socket->fd);
-    socket->fd = -1;
-    trace_destroy(socket->trace);
-    socket->trace = NULL;
-}
 
 /* Makes the folder for sockets, or sees to it that nobody else can do anything there. */
 static struct crateld_error *make_folder(const char *path)
@@ -107,16 +78,24 @@ static struct crateld_error *open_listener(void)
     if (fd < 0)
         return error_errno(errno, "%s: cannot make a socket", address.sun_path);
     TRY(bind_listener(fd, &address));
-    bool is_kept = keep_socket(fd, &listener);
+    bool is_kept = kept_socket_take(fd, &listener);
     fd = -1;
     return is_kept ? NULL : error_errno(errno, "%s: cannot listen", address.sun_path);
 }
 
+static void close_client(struct client *client)
+{
+    kept_socket_close(&client->socket);
+    trace_destroy(client->trace);
+    client->trace = NULL;
+}
+
 void control_forget(void)
 {
-    close_socket(&listener);
+    kept_socket_close(&listener);
     while (client_count)
-        close_socket(&clients[--client_count]);
+        close_client(&clients[--client_count]);
+    trial_forget();
 }
 
 /* Answers. */
@@ -247,6 +226,8 @@ static struct crateld_error *reload(struct process *process, const char *text, s
                                     struct patch_list *list, struct patch_report *report)
 {
     struct crateld_error *error = load_patches(process, text, size, list);
+    if (!error && !is_trial)
+        trial_begin(list->patches.at, list->patches.count);
     if (!error)
         error = patch_commit(list->patches.at, list->patches.count, is_trial, report);
     for (size_t i = list->patches.count; error && i > 0; i--)
@@ -300,10 +281,10 @@ static struct crateld_error *serve_list(struct process *process, int client)
 
 static void send_line(void *context, const char *line)
 {
-    send_packet(((const struct control_socket *)context)->fd, CONTROL_TEXT, line, strlen(line), -1);
+    send_packet(((const struct client *)context)->socket.fd, CONTROL_TEXT, line, strlen(line), -1);
 }
 
-static struct crateld_error *serve_trace(struct process *process, struct control_socket *client)
+static struct crateld_error *serve_trace(struct process *process, struct client *client)
 {
     struct control_report nothing = {0};
     process_lock(process);
@@ -311,14 +292,14 @@ static struct crateld_error *serve_trace(struct process *process, struct control
         client->trace ? trace_step(client->trace, process, send_line, client) : trace_create(process, &client->trace);
     process_unlock(process);
     if (!error)
-        send_packet(client->fd, CONTROL_DONE, &nothing, sizeof nothing, -1);
+        send_packet(client->socket.fd, CONTROL_DONE, &nothing, sizeof nothing, -1);
     return error;
 }
 
-static struct crateld_error *serve_request(struct process *process, struct control_socket *socket, const char *packet,
+static struct crateld_error *serve_request(struct process *process, struct client *client, const char *packet,
                                            size_t size)
 {
-    int client = socket->fd;
+    int fd = client->socket.fd;
     struct control_header header;
     if (size < sizeof header)
         return error_create(CRATELD_ERROR_FORMAT, "a request of %zu bytes", size);
@@ -334,14 +315,14 @@ static struct crateld_error *serve_request(struct process *process, struct contr
     size -= sizeof header;
     switch (header.kind) {
     case CONTROL_LIST:
-        return serve_list(process, client);
+        return serve_list(process, fd);
     case CONTROL_RELOAD:
     case CONTROL_CHECK:
-        return serve_reload(process, client, packet, size, header.kind == CONTROL_CHECK);
+        return serve_reload(process, fd, packet, size, header.kind == CONTROL_CHECK);
     case CONTROL_ROLLBACK:
-        return serve_rollback(process, client);
+        return serve_rollback(process, fd);
     case CONTROL_TRACE:
-        return serve_trace(process, socket);
+        return serve_trace(process, client);
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED, "a request of unknown kind %u", header.kind);
     }
@@ -356,21 +337,21 @@ static bool is_allowed(int client)
 }
 
 /* Serves one request; false: there are no more. */
-static bool serve_client(struct process *process, struct control_socket *client)
+static bool serve_client(struct process *process, struct client *client)
 {
     static char packet[CONTROL_MAX_SIZE];
-    ssize_t size = recv(client->fd, packet, sizeof packet, MSG_DONTWAIT);
+    ssize_t size = recv(client->socket.fd, packet, sizeof packet, MSG_DONTWAIT);
     if (size <= 0)
         return size < 0 && (errno == EAGAIN || errno == EINTR);
     struct crateld_error *error = serve_request(process, client, packet, (size_t)size);
     if (error)
-        send_error(client->fd, error);
+        send_error(client->socket.fd, error);
     return true;
 }
 
 static void drop_client(size_t index)
 {
-    close_socket(&clients[index]);
+    close_client(&clients[index]);
     memmove(&clients[index], &clients[index + 1], (--client_count - index) * sizeof *clients);
 }
 
@@ -388,7 +369,8 @@ static void accept_client(void)
     if (client_count == CLIENTS_MAX)
         drop_client(0);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    client_count += keep_socket(fd, &clients[client_count]);
+    clients[client_count].trace = NULL;
+    client_count += kept_socket_take(fd, &clients[client_count].socket);
 }
 
 /* A program that ends its threads one by one, the first included, ends with its last. */
@@ -415,18 +397,21 @@ void control_serve(struct process *process)
             crateld_error_destroy(error);
             return;
         }
-        struct pollfd wanted[1 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
+        struct pollfd wanted[2 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
         for (size_t i = 0; i < client_count; i++)
-            wanted[1 + i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
-        int ready = poll(wanted, 1 + client_count, TICK_MS);
+            wanted[1 + i] = (struct pollfd){.fd = clients[i].socket.fd, .events = POLLIN};
+        wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
+        int ready = poll(wanted, 2 + client_count, TICK_MS);
+        trial_serve(process);
         if (!ready)
             end_with_program();
         if (ready <= 0)
             continue;
         for (size_t i = client_count; i > 0; i--)
-            if (wanted[i].revents && (!is_ours(&clients[i - 1]) || !serve_client(process, &clients[i - 1])))
+            if (wanted[i].revents &&
+                (!kept_socket_is_ours(&clients[i - 1].socket) || !serve_client(process, &clients[i - 1])))
                 drop_client(i - 1);
-        if (!is_ours(&listener))
+        if (!kept_socket_is_ours(&listener))
             listener.fd = -1; /* the program has closed what it did not open */
         else if (wanted[0].revents)
             accept_client();

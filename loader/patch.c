@@ -81,6 +81,10 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
     struct crateld_error *error = check(process, patch, before);
     if (!error)
         twin = find_twin(patch);
+    if (twin && twin->has_faulted)
+        error = error_create(CRATELD_ERROR_MISMATCH,
+                             "%s: this version faulted, and was taken back: it is loaded again when it has changed",
+                             crate_view_string(&patch->view, patch->view.modules[0].path));
     if (error || twin)
         process_forget(process, before);
     if (!error)

@@ -138,6 +138,25 @@ kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
 
+# Archives are watched for their members: one that changed is taken, alone.
+cp version.1 version.o
+ar rcs libversion.a version.o text.o second.o
+echo 'const char *text(void); const char *(*keep)(void) = text;' >keep.c && compile keep.c
+crateld link -o archived.crate loop.o keep.o libversion.a
+crateld run --watch archived.crate >output 2>log &
+pid=$!
+wait_for 1
+for n in 2 3 1; do
+    sleep 0.3
+    cp version.$n version.o
+    ar rcs libversion.a version.o
+    wait_for $n
+done
+[ "$(grep -c 'reloaded: 1 modules' log)" = 3 ] || fail "not one module each time: $(cat log)"
+kill -9 $pid
+wait $pid 2>/dev/null || :
+pid=
+
 # A running process takes a patch that was made before, and the later build of its crate, whatever it took before.
 cp version.1 version.o
 crateld run loop.crate >output 2>log &

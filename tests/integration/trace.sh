@@ -58,7 +58,7 @@ wait_for() {
 for _ in $(seq 500); do crateld ps | grep -q "^ *$pid " && break; sleep 0.01; done
 crateld trace $pid >trace 2>messages &
 tracer=$!
-for _ in $(seq 500); do grep -q tracing messages && break; sleep 0.01; done
+for _ in $(seq 500); do grep -qs tracing messages && break; sleep 0.01; done
 sleep 0.2
 [ ! -s trace ] || fail "what was there before is shown: $(cat trace)"
 printf c >&9
@@ -86,9 +86,10 @@ shown "late of lib" # once
 # Two at once, each from its own beginning; who is killed is no matter.
 crateld trace $pid >second 2>second.messages &
 second=$!
-for _ in $(seq 500); do grep -q tracing second.messages && break; sleep 0.01; done
+for _ in $(seq 500); do grep -qs tracing second.messages && break; sleep 0.01; done
 crateld reload $pid version.o >out
 shown "in effect   app.crate: version.o (" 2
+for _ in $(seq 500); do grep -q effect second && break; sleep 0.01; done
 kill -9 $second
 wait $second 2>/dev/null || :
 has second "in effect   app.crate: version.o ("
