@@ -8,15 +8,18 @@
 #include "crate/reader.h"
 
 struct crateld_error *crate_carried_check(const char *path, const struct crate_header *header, uint64_t file_size,
-                                          const struct crate_carried *carried)
+                                          const struct crate_carried *previous, const struct crate_carried *carried)
 {
     uint64_t start = header->carried_off + (uint64_t)header->carried_count * sizeof *carried;
+    if (previous && (previous->off > file_size || previous->size > file_size - previous->off))
+        start = file_size; /* nothing is behind that */
+    else if (previous)
+        start = previous->off + previous->size;
     if (carried->off % 8 || carried->off < start || carried->off > file_size ||
         carried->size > file_size - carried->off)
         return error_create(CRATELD_ERROR_FORMAT,
                             "%s: a patch that it carries, %" PRIu64 " bytes at 0x%" PRIx64
-                            ", is not aligned or not within "
-                            "the file, behind 0x%" PRIx64,
+                            ", is not aligned or not within the file, behind 0x%" PRIx64,
                             path, carried->size, carried->off, start);
     return NULL;
 }
@@ -24,12 +27,21 @@ struct crateld_error *crate_carried_check(const char *path, const struct crate_h
 struct crateld_error *crate_carried_at(const char *path, struct span file, const struct crate_header *header,
                                        uint32_t i, struct span *ret)
 {
-    struct crate_carried carried = {0};
-    if (!span_read(file, header->carried_off + i * sizeof carried, &carried, sizeof carried))
+    struct crate_carried records[2] = {{0}};
+    struct crate_header patch = {0};
+    uint64_t before = i > 0, off = header->carried_off + (i - before) * sizeof *records;
+    if (!span_read(file, off, records, (1 + before) * sizeof *records))
         return error_create(CRATELD_ERROR_FORMAT, "%s: its list of carried patches is not within the file: truncated?",
                             path);
-    TRY(crate_carried_check(path, header, file.size, &carried));
-    return span_slice(file, carried.off, carried.size, ret) ? NULL : error_memory(); /* it was checked */
+    const struct crate_carried *carried = &records[before];
+    TRY(crate_carried_check(path, header, file.size, before ? records : NULL, carried));
+    struct span bytes = {file.data + carried->off, carried->size};
+    TRY(crate_header_read(path, bytes, bytes.size, &patch));
+    if (!(patch.flags & CRATE_FLAG_PATCH))
+        return error_create(CRATELD_ERROR_FORMAT, "%s: what it carries at 0x%" PRIx64 " is no patch", path,
+                            carried->off);
+    *ret = bytes;
+    return NULL;
 }
 
 /* How much of the file is not about carried patches. */
@@ -66,6 +78,8 @@ struct crateld_error *crate_carry(const char *path, struct span file, const stru
     TRY(crate_header_read(path, file, file.size, &header));
     TRY(crate_header_find(path, file, &header_off));
     TRY(size_without(path, file, &header, &own_size));
+    if (header.flags & CRATE_FLAG_PATCH)
+        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch, which can not carry others", path);
     if (count > CRATE_CARRIED_MAX)
         return error_create(CRATELD_ERROR_RANGE, "%s: can not carry %u patches, at most %d", path, count,
                             CRATE_CARRIED_MAX);

@@ -72,11 +72,16 @@ static struct crateld_error *copy_patch(const struct loaded_crate *crate, const 
 /* Reads entry `i` of the list. */
 static struct crateld_error *read_entry(const struct loaded_crate *crate, uint32_t i, struct crate_carried *ret)
 {
+    struct crate_carried records[2] = {{0}};
     struct stat status;
-    off_t off = (off_t)(crate->view.header.carried_off + i * sizeof *ret);
-    if (fstat(crate->fd, &status) != 0 || pread(crate->fd, ret, sizeof *ret, off) != sizeof *ret)
+    uint32_t before = i > 0;
+    ssize_t size = (ssize_t)((1 + before) * sizeof *records);
+    off_t off = (off_t)(crate->view.header.carried_off + (i - before) * sizeof *records);
+    if (fstat(crate->fd, &status) != 0 || pread(crate->fd, records, (size_t)size, off) != size)
         return error_errno(EIO, "%s: cannot read which patches it carries", crate->path);
-    return crate_carried_check(crate->path, &crate->view.header, (uint64_t)status.st_size, ret);
+    *ret = records[before];
+    return crate_carried_check(crate->path, &crate->view.header, (uint64_t)status.st_size, before ? records : NULL,
+                               ret);
 }
 
 static struct crateld_error *load_one(struct process *process, struct loaded_crate *crate, uint32_t i)

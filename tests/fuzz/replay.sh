@@ -84,7 +84,10 @@ crate)
     echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
     "$TOOL" link --name shapes -o full.crate f.o m.o
     "$TOOL" strip -o small.crate full.crate > strip.txt
-    set -- full.crate small.crate
+    echo 'int f(void); int d = 2, *p = &d; __thread int t; int main(void){return f() + t + 1;}' | gcc -O2 -fPIC -c -x c - -o new.o
+    "$TOOL" diff -S -o fix.patch full.crate m.o=new.o
+    "$TOOL" apply -o patched.crate fix.patch small.crate > apply.txt
+    set -- full.crate small.crate fix.patch patched.crate
     ;;
 relink)
     "$SEED_RELINK" > x.relink
