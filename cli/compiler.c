@@ -24,9 +24,11 @@
 #include "cli/commands.h"
 #include "cli/compile_commands.h"
 #include "cli/depfile.h"
+#include "cli/split_object.h"
+#include "cli/tool_path.h"
 
-/* What is said to the watcher. */
-enum { BEGIN = 'b', END = 'e' };
+/* What is said to the watcher; QUICK: with names of modules, "old=new", each with its NUL. */
+enum { BEGIN = 'b', END = 'e', QUICK = 'q', MESSAGE_MAX = 60 << 10 };
 
 /* A file that objects are made of. */
 struct source {
@@ -44,6 +46,15 @@ enum unit_state {
     UNIT_FAILED, /* can not be compiled as it is */
 };
 
+/* The quick compiler's part. */
+enum quick_state {
+    QUICK_NONE,
+    QUICK_RUNNING,
+    QUICK_DONE,
+    QUICK_SENT, /* the watcher was told */
+    QUICK_FAILED,
+};
+
 /* An object that is compiled here. */
 struct unit {
     const struct compile_command *command; /* borrowed */
@@ -57,6 +68,11 @@ struct unit {
     pid_t pid; /* while it runs */
     int fd;    /* of that */
     struct timespec start;
+    const char *module; /* what the watcher calls it */
+    enum quick_state quick;
+    char *quick_object, *quick_split; /* the arena's: what the quick compiler makes, and what is made of that */
+    pid_t quick_pid;                  /* while it runs */
+    int quick_fd;                     /* of that */
 };
 
 struct service {
@@ -66,7 +82,8 @@ struct service {
     VEC(struct source) sources;
     struct hash_index names; /* of sources' files */
     int inotify;
-    int watcher; /* the socket's end */
+    int watcher;    /* the socket's end */
+    bool is_tiered; /* the quick compiler's objects come first */
     size_t running_count;
     size_t running_max;
 };
@@ -146,10 +163,15 @@ static struct crateld_error *read_list(struct service *service, struct unit *uni
 /* Units. */
 
 static struct crateld_error *add_unit(struct service *service, const struct compile_command *command,
-                                      const char *object)
+                                      const char *object, const char *module)
 {
-    struct unit unit = {.command = command, .fd = -1, .is_own_depfile = !command->depfile};
+    struct unit unit = {.command = command, .fd = -1, .quick_fd = -1, .is_own_depfile = !command->depfile};
+    unit.module = arena_strndup(&service->arena, module, strlen(module));
+    unit.quick_object = arena_printf(&service->arena, "%s.crateld.tcc", object);
+    unit.quick_split = arena_printf(&service->arena, "%s.crateld.quick", object);
     unit.temporary = arena_printf(&service->arena, "%s.crateld", object);
+    if (!unit.module || !unit.quick_object || !unit.quick_split)
+        return error_memory();
     unit.depfile = arena_printf(&service->arena, command->depfile ? "%s" : "%s.crateld.d",
                                 command->depfile ? command->depfile : object);
     if (!unit.temporary || !unit.depfile || !VEC_PUSH(&service->units, unit))
@@ -165,13 +187,13 @@ static struct crateld_error *add_units(struct service *service, const char *path
     for (size_t i = 0; i < service->commands.list.count; i++) {
         const struct compile_command *command = &service->commands.list.at[i];
         char output[PATH_MAX], object[PATH_MAX];
-        bool is_object = false;
+        const char *module = NULL;
         if (!realpath(command->output, output))
             continue;
-        for (size_t k = 0; k < count && !is_object; k++)
-            is_object = realpath(objects[k], object) && !strcmp(object, output);
-        if (is_object)
-            TRY(add_unit(service, command, output));
+        for (size_t k = 0; k < count && !module; k++)
+            module = realpath(objects[k], object) && !strcmp(object, output) ? objects[k] : NULL;
+        if (module)
+            TRY(add_unit(service, command, output, module));
     }
     return service->units.count
                ? NULL
@@ -224,12 +246,91 @@ static _Noreturn void run_compiler(const struct unit *unit, char *const *argumen
     _exit(127);
 }
 
+/* The quick compiler's arguments: of the command's what it understands; the caller frees the array. */
+static char **make_quick_arguments(const struct unit *unit)
+{
+    static char tcc[] = "tcc", c[] = "-c", o[] = "-o";
+    const struct compile_command *command = unit->command;
+    char **arguments = calloc(command->count + 6, sizeof *arguments), **to = arguments;
+    if (!arguments)
+        return NULL;
+    *to++ = tcc;
+    for (size_t i = 1; i < command->count; i++) {
+        char *word = command->arguments[i];
+        bool has_value = !strcmp(word, "-include") || !strcmp(word, "-isystem") ||
+                         (word[0] == '-' && strchr("IDU", word[1]) && !word[2]);
+        if (has_value && i + 1 < command->count) {
+            *to++ = word;
+            *to++ = command->arguments[++i];
+        } else if (word[0] == '-' && word[1] && strchr("IDU", word[1])) {
+            *to++ = word;
+        }
+    }
+    *to++ = c;
+    *to++ = (char *)command->file;
+    *to++ = o;
+    *to = unit->quick_object;
+    return arguments;
+}
+
+/* Starts the quick compiler, for C; what it does not manage is left to the other one. */
+static void start_quick(struct unit *unit)
+{
+    const char *dot = strrchr(unit->command->file, '.');
+    char **arguments AUTO_FREE = make_quick_arguments(unit);
+    unit->quick = QUICK_FAILED;
+    if (!arguments || !dot || strcmp(dot, ".c") != 0)
+        return;
+    pid_t pid = fork();
+    if (!pid) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* the other one says what is wrong */
+        dup2(null, STDERR_FILENO);
+        run_compiler(unit, arguments);
+    }
+    if (pid < 0)
+        return;
+    unit->quick_pid = pid;
+    unit->quick_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    unit->quick = QUICK_RUNNING;
+}
+
+/* Waits for the quick compiler, which has ended or is being killed, and makes what can be reloaded of its object. */
+static void finish_quick(struct unit *unit, bool is_wanted)
+{
+    int status = 0;
+    while (waitpid(unit->quick_pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (unit->quick_fd >= 0)
+        close(unit->quick_fd);
+    unit->quick_fd = -1;
+    bool is_good = is_wanted && WIFEXITED(status) && !WEXITSTATUS(status);
+    struct crateld_error *error = NULL;
+    if (is_good)
+        error = split_object(unit->quick_object, unit->command->output, unit->quick_split);
+    unit->quick = is_good && !error ? QUICK_DONE : QUICK_FAILED;
+    crateld_error_destroy(error); /* the other one's object is waited for */
+    (void)unlink(unit->quick_object);
+}
+
+static void stop_quick(struct unit *unit)
+{
+    if (unit->quick == QUICK_RUNNING) {
+        (void)kill(unit->quick_pid, SIGKILL);
+        finish_quick(unit, false);
+    }
+    if (unit->quick == QUICK_DONE || unit->quick == QUICK_SENT)
+        (void)unlink(unit->quick_split);
+    unit->quick = QUICK_NONE;
+}
+
 static struct crateld_error *start(struct service *service, struct unit *unit)
 {
     char **arguments AUTO_FREE = make_arguments(unit);
     if (!arguments)
         return error_memory();
     clock_gettime(CLOCK_REALTIME_COARSE, &unit->start); /* as files' times are made */
+    if (service->is_tiered && !unit->is_listing)
+        start_quick(unit);
     unit->pid = fork();
     if (!unit->pid)
         run_compiler(unit, arguments);
@@ -265,6 +366,7 @@ static void stop_unit(struct service *service, struct unit *unit)
         (void)unlink(unit->temporary);
     if (unit->is_own_depfile)
         (void)unlink(unit->depfile);
+    stop_quick(unit);
 }
 
 /* Has the unit compiled, from the beginning if that is going on. */
@@ -347,8 +449,33 @@ static void publish(struct service *service)
         if (rename(unit->temporary, unit->command->output) != 0)
             print_error(error_errno(errno, "%s: cannot be replaced", unit->command->output));
         unit->state = UNIT_CLEAN;
+        stop_quick(unit);
     }
     (void)!send(service->watcher, &end, 1, MSG_NOSIGNAL);
+}
+
+/* Tells the watcher of the quick compiler's objects, once there is one for all that an edit concerns. */
+static void publish_quick(struct service *service)
+{
+    char message[MESSAGE_MAX] = {QUICK};
+    size_t size = 1;
+    for (size_t i = 0; i < service->units.count; i++) {
+        const struct unit *unit = &service->units.at[i];
+        if (unit->state == UNIT_CLEAN || unit->is_listing)
+            continue;
+        if (unit->quick != QUICK_DONE || unit->state == UNIT_FAILED)
+            return;
+        int length = snprintf(message + size, sizeof message - size, "%s=%s", unit->module, unit->quick_split);
+        if (length < 0 || (size_t)length >= sizeof message - size)
+            return;
+        size += (size_t)length + 1;
+    }
+    if (size == 1)
+        return;
+    (void)!send(service->watcher, message, size, MSG_NOSIGNAL);
+    for (size_t i = 0; i < service->units.count; i++)
+        if (service->units.at[i].quick == QUICK_DONE)
+            service->units.at[i].quick = QUICK_SENT;
 }
 
 /* Edits. */
@@ -429,25 +556,45 @@ static void take_events(struct service *service)
 /* Waits for edits and compilers; false when the watcher has ended. */
 static bool wait_for_more(struct service *service)
 {
-    struct pollfd *wanted AUTO_FREE = calloc(service->running_count + 2, sizeof *wanted);
+    struct pollfd *wanted AUTO_FREE = calloc(2 * service->units.count + 2, sizeof *wanted);
     nfds_t count = 2;
     if (!wanted)
         return false;
     wanted[0] = (struct pollfd){.fd = service->inotify, .events = POLLIN};
     wanted[1] = (struct pollfd){.fd = service->watcher, .events = POLLIN};
-    for (size_t i = 0; i < service->units.count; i++)
+    for (size_t i = 0; i < service->units.count; i++) {
         if (service->units.at[i].state == UNIT_RUNNING)
             wanted[count++] = (struct pollfd){.fd = service->units.at[i].fd, .events = POLLIN};
+        if (service->units.at[i].quick == QUICK_RUNNING)
+            wanted[count++] = (struct pollfd){.fd = service->units.at[i].quick_fd, .events = POLLIN};
+    }
     if (poll(wanted, count, -1) < 0)
         return errno == EINTR;
     return !wanted[1].revents;
 }
 
-/* Whether the unit's compiler has ended. */
-static bool has_ended(const struct unit *unit)
+/* Whether the compiler has ended. */
+static bool has_ended(int fd)
 {
-    struct pollfd process = {.fd = unit->fd, .events = POLLIN};
-    return unit->state == UNIT_RUNNING && poll(&process, 1, 0) > 0;
+    struct pollfd process = {.fd = fd, .events = POLLIN};
+    return poll(&process, 1, 0) > 0;
+}
+
+/* Takes up what compilers have done. */
+static struct crateld_error *finish_all(struct service *service)
+{
+    for (size_t i = 0; i < service->units.count; i++) {
+        struct unit *unit = &service->units.at[i];
+        if (unit->quick == QUICK_RUNNING && has_ended(unit->quick_fd))
+            finish_quick(unit, true);
+    }
+    publish_quick(service);
+    for (size_t i = 0; i < service->units.count; i++) {
+        struct unit *unit = &service->units.at[i];
+        if (unit->state == UNIT_RUNNING && has_ended(unit->fd))
+            TRY(finish(service, unit));
+    }
+    return NULL;
 }
 
 static void serve(struct service *service)
@@ -455,9 +602,7 @@ static void serve(struct service *service)
     struct crateld_error *error = start_more(service);
     while (!error && wait_for_more(service)) {
         take_events(service); /* first: what was compiled before an edit is not wanted */
-        for (size_t i = 0; i < service->units.count && !error; i++)
-            if (has_ended(&service->units.at[i]))
-                error = finish(service, &service->units.at[i]);
+        error = finish_all(service);
         publish(service);
         if (!error)
             error = start_more(service);
@@ -468,18 +613,18 @@ static void serve(struct service *service)
         print_error(error);
 }
 
-static struct crateld_error *open_service(const char *path, const char *const *objects, size_t count,
-                                          struct service *ret)
+static struct crateld_error *open_service(const struct compiler_opts *opts, struct service *ret)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     *ret = (struct service){.inotify = -1, .watcher = -1, .running_max = processors > 0 ? (size_t)processors : 1};
     arena_init(&ret->arena);
     hash_index_init(&ret->names);
-    TRY(compile_commands_read(path, &ret->commands));
+    ret->is_tiered = opts->is_tiered;
+    TRY(compile_commands_read(opts->commands_path, &ret->commands));
     ret->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (ret->inotify < 0)
         return error_errno(errno, "cannot watch files");
-    return add_units(ret, path, objects, count);
+    return add_units(ret, opts->commands_path, opts->objects, opts->object_count);
 }
 
 static void close_service(struct service *service)
@@ -515,12 +660,15 @@ static struct crateld_error *start_process(struct service *service, struct compi
     return child < 0 ? error_errno(errno, "cannot start compiling") : NULL;
 }
 
-struct crateld_error *compiler_start(const char *commands_path, const char *const *objects, size_t count,
-                                     struct compiler *ret)
+struct crateld_error *compiler_start(const struct compiler_opts *opts, struct compiler *ret)
 {
-    struct service service;
+    struct service service = {.inotify = -1, .watcher = -1};
+    char *tcc = NULL;
     ret->socket = -1;
-    struct crateld_error *error = open_service(commands_path, objects, count, &service);
+    if (opts->is_tiered)
+        TRY(tool_find_other("tcc", &tcc));
+    free(tcc);
+    struct crateld_error *error = open_service(opts, &service);
     if (!error)
         error = start_process(&service, ret);
     close_service(&service);
@@ -534,10 +682,17 @@ void compiler_stop(struct compiler *compiler)
     compiler->socket = -1;
 }
 
-void compiler_settle(struct compiler *compiler)
+void compiler_settle(struct compiler *compiler, void (*take_quick)(void *context, const char *names, size_t size),
+                     void *context)
 {
-    char what;
-    while (compiler->socket >= 0 && recv(compiler->socket, &what, 1, MSG_DONTWAIT) == 1)
-        while (what == BEGIN && recv(compiler->socket, &what, 1, 0) == 1)
+    char message[MESSAGE_MAX];
+    ssize_t size = -1;
+    while (compiler->socket >= 0 && (size = recv(compiler->socket, message, sizeof message, MSG_DONTWAIT)) > 0) {
+        if (message[0] == QUICK)
+            take_quick(context, message + 1, (size_t)size - 1);
+        while (message[0] == BEGIN && recv(compiler->socket, message, 1, 0) == 1)
             ;
+    }
+    if (size == 0) /* it has ended */
+        compiler_stop(compiler);
 }

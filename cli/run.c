@@ -15,9 +15,10 @@ enum {
     EXIT_NOT_FOUND = 127,
 };
 
-static const char usage[] = "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh]\n"
-                            "                   [--watch [--compile COMPILE_COMMANDS.json]] [--bind-now] [--aslr] "
-                            "[--argv0 NAME] CRATE [ARGUMENT]...\n";
+static const char usage[] =
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh]\n"
+    "                   [--watch [--compile COMPILE_COMMANDS.json [--tiered]]] [--bind-now] [--aslr] "
+    "[--argv0 NAME] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -82,6 +83,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no file follows", "--patch");
             ret->patches[ret->process.patch_count++] = value;
+        } else if (strcmp(argv[i], "--tiered") == 0) {
+            ret->process.is_tiered = true;
         } else if ((value = option_value(argc, argv, &i, "--compile"))) {
             if (!*value)
                 return usage_error("no file follows", "--compile");
@@ -96,6 +99,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
         return usage_error("no crate is named behind", argv[argc - 1]);
     if (ret->process.compile_commands && !ret->process.is_watched)
         return usage_error("only with --watch:", "--compile");
+    if (ret->process.is_tiered && !ret->process.compile_commands)
+        return usage_error("only with --compile:", "--tiered");
     ret->crate = i;
     ret->process.paths = ret->paths;
     ret->process.aliases = ret->aliases;

@@ -22,14 +22,17 @@
 #include "cli/object_file.h"
 #include "cli/replace.h"
 
-static const char usage[] = "usage: crateld watch [--compile COMPILE_COMMANDS.json] PID\n"
+static const char usage[] = "usage: crateld watch [--compile COMPILE_COMMANDS.json [--tiered]] PID\n"
                             "Watches the objects from which the process's crates were linked, and has it take each "
                             "that changes, until it ends.\n"
                             "  --compile FILE  compile what is edited, by the commands in FILE\n"
+                            "  --tiered        take what tcc makes of it, until that is done\n"
                             "  -h, --help      show this\n";
 
-static const struct option options[] = {
-    {"compile", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+static const struct option options[] = {{"compile", required_argument, NULL, 'c'},
+                                        {"tiered", no_argument, NULL, 't'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {0}};
 
 enum {
     KEPT_SIZE = 1 << 20,    /* bytes of an object whose memory is used again */
@@ -153,14 +156,15 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
 }
 
 /* Has what is edited compiled. */
-static struct crateld_error *start_compiler(struct watch *watch, const char *commands_path)
+static struct crateld_error *start_compiler(struct watch *watch, const char *commands_path, bool is_tiered)
 {
     const char **paths AUTO_FREE = calloc(watch->objects.count, sizeof *paths);
     if (!paths)
         return error_memory();
     for (size_t i = 0; i < watch->objects.count; i++)
         paths[i] = watch->objects.at[i].path;
-    return compiler_start(commands_path, paths, watch->objects.count, &watch->compiler);
+    return compiler_start(&(struct compiler_opts){commands_path, paths, watch->objects.count, is_tiered},
+                          &watch->compiler);
 }
 
 static void close_watch(struct watch *watch)
@@ -275,16 +279,53 @@ static void handle_change(struct watch *watch, uint64_t start)
     crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
 }
 
+/* Of objects that were replaced in another way than by their files it is not known what the process has. */
+static void note_replaced(struct watch *watch, const char *module)
+{
+    for (size_t i = 0; i < watch->objects.count; i++) {
+        struct watched *object = &watch->objects.at[i];
+        if (!strncmp(object->path, module, strlen(object->path)) && module[strlen(object->path)] == '=')
+            object->hash = 0;
+    }
+}
+
+/* Takes the quick compiler's objects. If that can not be, or something else is to be taken, the other compiler's are
+ * waited for. */
+static void take_quick(void *context, const char *names, size_t size)
+{
+    struct watch *watch = context;
+    struct control_report report;
+    uint64_t start = nanoseconds();
+    size_t count = 0;
+    struct diff_module *modules AUTO_FREE = calloc(size + 1, sizeof *modules);
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (watch->objects.at[i].is_changed)
+            return;
+    for (const char *name = names; modules && name < names + size; name += strlen(name) + 1)
+        modules[count++].name = name;
+    struct crateld_error *error =
+        modules ? replace_modules(&watch->target, modules, count, false, &report) : error_memory();
+    for (size_t i = 0; !error && i < count; i++)
+        note_replaced(watch, modules[i].name);
+    if (!error)
+        replace_print("reloaded by tcc", &report, nanoseconds() - start);
+    fflush(stdout);
+    crateld_error_destroy(error);
+    crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
+}
+
 static void serve(struct watch *watch)
 {
     for (;;) {
-        struct pollfd wanted[] = {{.fd = watch->inotify, .events = POLLIN}, {.fd = watch->process, .events = POLLIN}};
-        if (poll(wanted, 2, -1) < 0 && errno != EINTR)
+        struct pollfd wanted[] = {{.fd = watch->inotify, .events = POLLIN},
+                                  {.fd = watch->process, .events = POLLIN},
+                                  {.fd = watch->compiler.socket, .events = POLLIN}};
+        if (poll(wanted, 3, -1) < 0 && errno != EINTR)
             return;
         if (wanted[1].revents)
             return;
         uint64_t start = nanoseconds();
-        compiler_settle(&watch->compiler);
+        compiler_settle(&watch->compiler, take_quick, watch);
         if (wanted[0].revents && take_events(watch))
             handle_change(watch, start);
     }
@@ -294,12 +335,15 @@ int cmd_watch(int argc, char **argv)
 {
     struct watch watch;
     const char *compile = NULL;
+    bool is_tiered = false;
     int option;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) == 'c')
-        compile = optarg;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) == 'c' || option == 't') {
+        compile = option == 'c' ? optarg : compile;
+        is_tiered |= option == 't';
+    }
     char *end = NULL;
     long id = option < 0 && argc - optind == 1 ? strtol(argv[optind], &end, 10) : 0;
-    if (option == 'h' || id <= 0 || *end) {
+    if (option == 'h' || id <= 0 || *end || (is_tiered && !compile)) {
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
     }
@@ -308,7 +352,7 @@ int cmd_watch(int argc, char **argv)
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
     struct crateld_error *error = open_watch((pid_t)id, &watch);
     if (!error && compile)
-        error = start_compiler(&watch, compile);
+        error = start_compiler(&watch, compile, is_tiered);
     latency_prefer(); /* but not for compilers */
     if (!error)
         serve(&watch);

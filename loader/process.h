@@ -34,6 +34,7 @@ struct process_opts {
     bool is_fresh;                /* what changed since the crates were linked is in effect from the start */
     bool is_watched;              /* `crateld watch` is started for it */
     const char *compile_commands; /* with this file, to compile what is edited; NULL: only to take what is compiled */
+    bool is_tiered;               /* what tcc makes of it comes first */
     bool binds_now;               /* all imports are bound at start */
 };
 

@@ -280,7 +280,7 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     current_set(process, crate);
     agent_init(process);
     if (process->opts.is_watched)
-        TRY(agent_watch(process->opts.compile_commands));
+        TRY(agent_watch(process->opts.compile_commands, process->opts.is_tiered));
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
     process_lock(process);

@@ -30,6 +30,18 @@ END
     printf 'a.o b\\ c.o: /x/a.c \\\n i/h$$.h a\\ b.h \\#.h\n\ni/h$$.h:\n' > a.d
     set -- compile_commands.json a.d
     ;;
+split_object)
+    cat > v.c <<'END'
+static int f(int x) { return x * 3; }
+static int (*table[2])(int) = {f, f};
+int d = 5, zero, *p = &d;
+int g(int x) { static int count; count++; return table[x & 1](x) + d + *p + count; }
+END
+    gcc -O0 -fno-pic -fno-asynchronous-unwind-tables -c v.c -o v.o
+    gcc -O0 -fno-pic -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -c v.c -o sections.o
+    strip -g -R .comment -R .note.gnu.property -R .note.GNU-stack v.o sections.o
+    set -- v.o sections.o
+    ;;
 ldscript)
     cat > libx.so <<'END'
 /* GNU ld script */

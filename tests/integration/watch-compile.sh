@@ -164,3 +164,95 @@ bad "bad.json:1: wanted ','" '[{"directory": "/" "file": "x"}]'
 bad "bad.json: makes none of the objects that the process's crates were linked from" '[]'
 status 2 crateld run --compile compile_commands.json app.crate
 has err "only with --watch"
+status 2 crateld run --watch --tiered app.crate
+has err "only with --compile"
+
+# Two tiers: tcc's object comes first, the optimising compiler's in its place, and the program keeps its state. What tcc can not do is waited for.
+command -v tcc >/dev/null || skip "no tcc"
+mkdir tiers && cd tiers
+cat >slow <<'S'
+#!/bin/sh
+sleep 1
+exec gcc "$@"
+S
+chmod +x slow
+source_file main.c <<'C'
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+const char *line(int), *threaded(void);
+int main(void)
+{
+    for (char last[200] = "", now[200]; ; nanosleep(&(struct timespec){0, 1000000}, 0)) {
+        int is_new = 0;
+        snprintf(now, sizeof now, "%s %s", line(0), threaded());
+        is_new = strcmp(now, last);
+        strcpy(last, now);
+        if (is_new) {
+            line(1);
+            printf("%s\n", now);
+            fflush(stdout);
+            snprintf(last, sizeof last, "%s %s", line(0), threaded());
+        }
+    }
+}
+C
+source_file parts.c <<'C'
+#include <stdio.h>
+static const int table[4] = {10, 20, 30, 40};
+static const char *const names[] = {"zero", "one"};
+int total = 5, grown[3];
+static int hidden = 7;
+static int twice(int x) { return x * 2; }
+static int (*const function)(int) = twice;
+#ifdef __TINYC__
+#define WHO "tcc"
+#else
+#define WHO "gcc"
+#endif
+const char *line(int is_new)
+{
+    static int lines;
+    static char text[200];
+    lines += is_new;
+    grown[1] = function(hidden);
+    snprintf(text, sizeof text, "%s: FIRST %d %d %s %d", WHO, table[1] + total, grown[1], names[1], lines);
+    return text;
+}
+C
+echo '__thread int own = 3; const char *threaded(void) { return own == 3 ? "thread 1" : ""; }' >threaded.c
+for name in main parts threaded; do
+    # shellcheck disable=SC2086
+    gcc $flags -c $name.c
+done
+cat >compile_commands.json <<J
+[{"directory": "$PWD", "file": "parts.c", "command": "$PWD/slow $flags -DUNUSED=1 -c parts.c -o parts.o"},
+ {"directory": "$PWD", "file": "threaded.c", "command": "$PWD/slow $flags -c threaded.c -o threaded.o"}]
+J
+crateld link -o tiers.crate main.o parts.o threaded.o
+start --watch --compile compile_commands.json --tiered tiers.crate
+wait_for "gcc: FIRST 25 14 one 0 thread 1"
+sleep 0.5
+sed -i 's/FIRST/SECOND/; s/total = 5/total = 6/; s/return x \* 2/return x * 3/' parts.c
+wait_for "tcc: SECOND 26 21 one 1 thread 1"
+[ ! -e parts.o.crateld ] || [ ! -s parts.o.crateld ] || fail "the other compiler was as quick"
+wait_for "gcc: SECOND 26 21 one 2 thread 1"
+has log "reloaded by tcc: 1 modules"
+sed -i 's/"thread 1"/"thread 2"/' threaded.c
+wait_for "gcc: SECOND 26 21 one 3 thread 2"
+[ "$(grep -c 'by tcc' log)" = 1 ] || fail "tcc's thread-locals were taken"
+lacks log "crateld: "
+# Back to what it was before, while the other compiler is at work: that is another version for the process, too.
+cp parts.c second.c
+sed -i 's/SECOND/THIRD/' parts.c
+wait_for "tcc: THIRD 26 21 one 4 thread 2"
+mv second.c parts.c
+wait_for "tcc: SECOND 26 21 one 5 thread 2"
+wait_for "gcc: SECOND 26 21 one 6 thread 2"
+# What does not compile.
+sed -i 's/return text/retrun text/' parts.c
+wait_log "parts.c: not compiled"
+[ "$(tail -1 output)" = "gcc: SECOND 26 21 one 6 thread 2" ] || fail "$(tail -1 output)"
+finish
+sleep 0.3
+[ -z "$(find . -name '*.crateld*')" ] || fail "files are left: $(find . -name '*.crateld*')"
