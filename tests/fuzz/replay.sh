@@ -32,10 +32,10 @@ END
     ;;
 split_object)
     cat > v.c <<'END'
-static int f(int x) { return x * 3; }
-static int (*table[2])(int) = {f, f};
 int d = 5, zero, *p = &d;
-int g(int x) { static int count; count++; return table[x & 1](x) + d + *p + count; }
+int f(int x) { return x * 3; }
+int (*table[2])(int) = {f, f}; const int two[] = {1, 2};
+int g(int x) { zero++; return table[x & 1](x) + d + *p + two[x]; }
 END
     gcc -O0 -fno-pic -fno-asynchronous-unwind-tables -c v.c -o v.o
     gcc -O0 -fno-pic -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -c v.c -o sections.o
