@@ -52,7 +52,7 @@ static struct crateld_error *read_table(const struct object *object, uint64_t of
     struct span bytes;
     if (size % entry_size || size / entry_size > UINT32_MAX || !span_slice(object->file, off, size, &bytes))
         return FAULT(CRATELD_ERROR_FORMAT, object, "a table that is not within the file");
-    void *table = malloc(bytes.size + 1);
+    void *table = calloc(bytes.size + 1, 1);
     if (!table)
         return error_memory();
     if (bytes.size)
@@ -81,7 +81,7 @@ static struct crateld_error *read_symbols(struct object *object)
 
 static struct crateld_error *read_object(const char *path, struct span file, struct object *ret)
 {
-    Elf64_Ehdr ehdr;
+    Elf64_Ehdr ehdr = {0};
     *ret = (struct object){.path = path, .file = file};
     if (!span_read(file, 0, &ehdr, sizeof ehdr) || memcmp(ehdr.e_ident, ELFMAG, SELFMAG) != 0 ||
         ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB || ehdr.e_type != ET_REL)
@@ -363,9 +363,9 @@ static struct crateld_error *make_result(struct split *split)
     struct names names = {0};
     Elf64_Ehdr ehdr;
     size_t count = 2 * split->pieces.count + 4;
-    Elf64_Shdr *headers AUTO_FREE = calloc(count, sizeof *headers);
     if (count >= SHN_LORESERVE)
         return FAULT(CRATELD_ERROR_UNSUPPORTED, &split->object, "too many functions and variables");
+    Elf64_Shdr *headers AUTO_FREE = calloc(count, sizeof *headers);
     memcpy(&ehdr, split->object.file.data, sizeof ehdr);
     if (!headers || !put(split, &ehdr, sizeof ehdr))
         return error_memory();

@@ -74,13 +74,15 @@ static struct crateld_error *open_listener(void)
     address.sun_path[length] = 0;
     TRY(make_folder(address.sun_path));
     address.sun_path[length] = '/';
-    int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(errno, "%s: cannot make a socket", address.sun_path);
-    TRY(bind_listener(fd, &address));
-    bool is_kept = kept_socket_take(fd, &listener);
-    fd = -1;
-    return is_kept ? NULL : error_errno(errno, "%s: cannot listen", address.sun_path);
+    struct crateld_error *error = bind_listener(fd, &address);
+    if (error)
+        close(fd);
+    else if (!kept_socket_take(fd, &listener))
+        error = error_errno(errno, "%s: cannot listen", address.sun_path);
+    return error;
 }
 
 static void close_client(struct client *client)

@@ -26,15 +26,17 @@ extern "C" {
 extern struct crateld_toc _TOC_ __attribute__((weak, visibility("hidden")));
 
 /* Where the calling thread's safe point is kept; `frame` is that of the function which declares it. NULL: nowhere. */
-static inline sigjmp_buf *crateld_safe_point(const void *frame)
+static inline jmp_buf *crateld_safe_point(const void *frame)
 {
     const struct crateld_builtins *builtins =
         &_TOC_ ? (const struct crateld_builtins *)(uintptr_t)_TOC_.builtins : (const struct crateld_builtins *)0;
-    return builtins ? (sigjmp_buf *)builtins->safe_point(frame) : (sigjmp_buf *)0;
+    return builtins ? (jmp_buf *)builtins->safe_point(frame) : (jmp_buf *)0;
 }
 
+/* sigsetjmp(), which strict C does not know. */
 #define crate_safe_point()                                                                                             \
-    (crateld_safe_point(__builtin_frame_address(0)) ? sigsetjmp(*crateld_safe_point(__builtin_frame_address(0)), 1) : 0)
+    (crateld_safe_point(__builtin_frame_address(0)) ? __sigsetjmp(*crateld_safe_point(__builtin_frame_address(0)), 1)  \
+                                                    : 0)
 
 #ifdef __cplusplus
 }
