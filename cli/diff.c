@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "cli/changed.h"
 #include "cli/commands.h"
 #include "cli/diff.h"
+#include "cli/on_change.h"
 #include "cli/operand.h"
 
 static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crate MODULE.o...\n"
@@ -25,12 +27,14 @@ static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crat
                             "  -o, --output FILE  the patch to be written\n"
                             "  --changed          take the modules whose objects have changed\n"
                             "  -S, --strip-debug  leave out debug information\n"
+                            "  --on-change VARIABLE=POLICY, --force  as for crateld reload\n"
                             "  --time-passes      say how long each pass took\n"
                             "  -h, --help         show this\n";
 
 static const struct option options[] = {
-    {"output", required_argument, NULL, 'o'}, {"changed", no_argument, NULL, 'c'},
-    {"strip-debug", no_argument, NULL, 'S'},  {"time-passes", no_argument, NULL, 't'},
+    {"output", required_argument, NULL, 'o'}, {"changed", no_argument, NULL, 'n'},
+    {"strip-debug", no_argument, NULL, 'S'},  {"on-change", required_argument, NULL, 'c'},
+    {"force", no_argument, NULL, 'f'},        {"time-passes", no_argument, NULL, 't'},
     {"help", no_argument, NULL, 'h'},         {0},
 };
 
@@ -95,6 +99,13 @@ struct crateld_error *diff_changed(struct link_options *link, const char *base_p
     return error;
 }
 
+/* What the command line asks for. */
+struct diff {
+    struct link_options link;
+    struct on_change changes;
+    bool is_changed; /* --changed */
+};
+
 /* Makes the patch of whole crates, or of what changed: there must be something. */
 static struct crateld_error *diff_whole(struct link_options *link, const char *base, const char *next)
 {
@@ -114,33 +125,67 @@ static struct crateld_error *diff_named(struct link_options *link, char *const *
     return modules ? diff_modules(link, modules, count - 1) : error_memory();
 }
 
-int cmd_diff(int argc, char **argv)
+/* Makes the patch that the command line asks for. */
+static struct crateld_error *run_diff(struct diff *diff, char *const *operands, size_t count)
 {
-    struct link_options link = {.collect_garbage = true};
-    bool is_changed = false;
-    for (int option; (option = getopt_long(argc, argv, "o:Sh", options, NULL)) >= 0;) {
+    bool is_whole = diff->is_changed || (count == 2 && operand_kind_of(operands[1]) != OPERAND_MODULE);
+    on_change_apply(&diff->changes, &diff->link);
+    if (is_whole)
+        TRY(diff_whole(&diff->link, operands[0], diff->is_changed ? NULL : operands[1]));
+    else
+        TRY(diff_named(&diff->link, operands, count));
+    struct crateld_error *error = on_change_check(&diff->changes);
+    if (error)
+        (void)unlink(diff->link.output);
+    else
+        on_change_print(&diff->changes);
+    return error;
+}
+
+/* Parses the options; whether the command is to go on, with *status if not. */
+static bool parse(int argc, char **argv, struct diff *diff, int *status)
+{
+    struct crateld_error *error = NULL;
+    *status = EXIT_STATUS_USAGE;
+    for (int option; (option = getopt_long(argc, argv, "o:Sh", options, NULL)) >= 0 && !error;) {
         if (option == 'o') {
-            link.output = optarg;
-        } else if (option == 'c') {
-            is_changed = true;
+            diff->link.output = optarg;
+        } else if (option == 'n') {
+            diff->is_changed = true;
         } else if (option == 'S') {
-            link.is_strip_debug = true;
+            diff->link.is_strip_debug = true;
         } else if (option == 't') {
-            link.show_times = true;
+            diff->link.show_times = true;
+        } else if (option == 'c') {
+            error = on_change_add(&diff->changes, optarg);
+        } else if (option == 'f') {
+            diff->changes.is_forced = true;
         } else {
+            *status = option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
             fputs(usage, option == 'h' ? stdout : stderr);
-            return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
+            return false;
         }
     }
-    int count = argc - optind;
-    if (!link.output || (is_changed ? count != 1 : count < 2)) {
-        const char *wanted = is_changed ? "wanted a crate, and nothing else" : "wanted a crate and modules";
-        fprintf(stderr, "crateld: diff: %s\n%s", link.output ? wanted : "no output file: -o fix.patch", usage);
-        return EXIT_STATUS_USAGE;
+    if (error) {
+        (void)command_failed(error);
+        return false;
     }
-    char **operands = argv + optind;
-    bool is_whole = is_changed || (count == 2 && operand_kind_of(operands[1]) != OPERAND_MODULE);
-    struct crateld_error *error = is_whole ? diff_whole(&link, operands[0], is_changed ? NULL : operands[1])
-                                           : diff_named(&link, operands, (size_t)count);
-    return error ? command_failed(error) : EXIT_STATUS_DONE;
+    int count = argc - optind;
+    if (diff->link.output && (diff->is_changed ? count == 1 : count >= 2))
+        return true;
+    const char *wanted = diff->is_changed ? "wanted a crate, and nothing else" : "wanted a crate and modules";
+    fprintf(stderr, "crateld: diff: %s\n%s", diff->link.output ? wanted : "no output file: -o fix.patch", usage);
+    return false;
+}
+
+int cmd_diff(int argc, char **argv)
+{
+    struct diff diff = {.link.collect_garbage = true};
+    int status;
+    if (parse(argc, argv, &diff, &status)) {
+        struct crateld_error *error = run_diff(&diff, argv + optind, (size_t)(argc - optind));
+        status = error ? command_failed(error) : EXIT_STATUS_DONE;
+    }
+    on_change_deinit(&diff.changes);
+    return status;
 }

@@ -119,14 +119,16 @@ struct crateld_error *carried_load(struct process *process, const char *path, st
     return error;
 }
 
-struct crateld_error *carried_commit(struct process *process)
+struct crateld_error *carried_commit(struct process *process, bool *ret)
 {
     struct crateld_error *errors = NULL;
+    *ret = false;
     for (size_t i = 0; i < process->crates.count; i++) {
         struct loaded_crate *patch = process->crates.at[i];
         struct patch_report report;
         if (!(patch->view.header.flags & CRATE_FLAG_PATCH) || atomic_load(&patch->state) != LOADED_MAPPED)
             continue;
+        *ret = true;
         struct crateld_error *error = patch_commit(&process->crates.at[i], 1, false, &report);
         if (error && atomic_load(&patch->state) == LOADED_MAPPED)
             atomic_store(&patch->state, LOADED_FAILED);

@@ -9,9 +9,9 @@
  * process's lock, or before there are threads. Errors: those of process_load() and patch_load(). */
 MUST_CHECK struct crateld_error *carried_load(struct process *process, const char *path, struct loaded_crate **ret);
 
-/* Puts those into effect that carried_load() has mapped since the last time. Called under the process's lock. Errors:
- * those of patch_commit(); the patches are not tried again then. */
-MUST_CHECK struct crateld_error *carried_commit(struct process *process);
+/* Puts those into effect that carried_load() has mapped since the last time; *ret tells whether there are any. Called
+ * under the process's lock. Errors: those of patch_commit(); the patches are not tried again then. */
+MUST_CHECK struct crateld_error *carried_commit(struct process *process, bool *ret);
 
 /* Makes an empty file in memory for a patch of the crate. *ret, a high descriptor, is the caller's. Error: IO. */
 MUST_CHECK struct crateld_error *carried_make_file(const struct loaded_crate *crate, int *ret);

@@ -20,6 +20,7 @@
 #include "loader/log.h"
 #include "loader/low.h"
 #include "loader/patch.h"
+#include "loader/starters.h"
 
 /* glibc's; C++ ABI 3.3.6.3. */
 extern void __cxa_finalize(void *dso_handle);
@@ -210,6 +211,20 @@ static struct crateld_error *load_patches(struct process *process)
     return NULL;
 }
 
+/* What patches have that the crates had not. */
+static void start_patches(const struct process *process)
+{
+    for (size_t i = 0; i < process->crates.count; i++)
+        if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
+            starters_run(process->crates.at[i]);
+}
+
+void start_call(uint64_t address)
+{
+    initialiser *function = (initialiser *)(uintptr_t)address;
+    function(program_args.argc, program_args.argv, program_args.envp);
+}
+
 static struct crateld_error *start_items(const struct start_item *items, size_t count, struct loaded_crate *root,
                                          bool binds_now)
 {
@@ -218,12 +233,12 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     debugger_show(process); /* also crates that are activated later: their break points are set now */
     /* Patches come into effect in the order in which they were loaded: of a module of which several have a version,
      * that of the last one counts. */
-    bool is_program = root == current_entry();
-    struct crateld_error *error = is_program ? NULL : carried_commit(process);
+    bool is_program = root == current_entry(), has_patches = false;
+    struct crateld_error *error = is_program ? NULL : carried_commit(process, &has_patches);
     if (!error)
         error = activate_items(items, count, root);
     if (!error && is_program)
-        error = carried_commit(process);
+        error = carried_commit(process, &has_patches);
     if (!error && binds_now)
         error = bind_items(items, count);
     process_unlock(process);
@@ -232,7 +247,10 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     debugger_notify();
     if (root == current_entry())
         call_array(root, root->view.header.preinit_array);
-    return initialise_items(items, count, root);
+    TRY(initialise_items(items, count, root));
+    if (has_patches)
+        start_patches(process);
+    return NULL;
 }
 
 /* Activates, and runs initialisers. */
