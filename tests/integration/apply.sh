@@ -107,6 +107,29 @@ crateld diff -o part.patch base.crate new/parts.o
 status 0 crateld apply -o partly.crate pair.patch part.patch base.crate
 same partly.crate new/parts.o new/other.o main.o
 
+# An initialiser that the patch brings runs at the start, also of a crate that is opened later; TOC code is carried as well.
+echo 'int seen; int watch(void) { return seen; }' >seen.c
+echo '#include <stdio.h>
+int watch(void); int main(void) { printf("%d\n", watch()); return 0; }' >shows.c
+echo '#include <dlfcn.h>
+#include <stdio.h>
+int main(void) { void *h = dlopen("./seen.crate", RTLD_NOW); printf("%d\n", h ? ((int (*)(void))dlsym(h, "watch"))() : -1); return 0; }' >opens.c
+for compiler in "$CC $flags" "crateld cc -O2 -ffunction-sections -fdata-sections"; do
+    $compiler -c seen.c shows.c opens.c
+    crateld link -o seen.crate seen.o
+    crateld link -o shows.crate shows.o seen.crate
+    crateld link -o opens.crate opens.o
+    mkdir -p new
+    sed 's/return seen/return seen + 1000/; s/$/ __attribute__((constructor)) static void begin(void) { seen += 7; }/' seen.c >new/seen.c
+    $compiler -c new/seen.c -o new/seen.o
+    status 0 crateld diff -o seen.patch seen.crate new/seen.o
+    status 0 crateld apply seen.patch seen.crate
+    for program in shows opens; do
+        status 0 crateld run $program.crate
+        [ "$(cat out)" = 1007 ] || fail "$program with $compiler: $(cat out)"
+    done
+done
+
 # Stripped of everything, it still carries its patches, and they are in effect; of debug information, it can be patched further.
 status 0 crateld strip -o stripped.crate app.crate
 [ "$(stat -c %s stripped.crate)" -lt "$(stat -c %s app.crate)" ] || fail "stripping saves nothing"
