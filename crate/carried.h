@@ -29,8 +29,8 @@ struct crate_carrier {
 };
 
 /* Makes the crate file `file`, 8-aligned, carry just the `count` patches. `path` is for messages. Errors: those of
- * crate_header_read(); RANGE (too many); UNSUPPORTED (it is a patch); FORMAT (other parts of the file stand behind the patches that it carries);
- * MEMORY. */
+ * crate_header_read(); RANGE (too many); UNSUPPORTED (it is a patch); FORMAT (other parts of the file stand behind the
+ * patches that it carries); MEMORY. */
 MUST_CHECK struct crateld_error *crate_carry(const char *path, struct span file, const struct span *patches,
                                              uint32_t count, struct crate_carrier *ret);
 
