@@ -391,6 +391,7 @@ static struct crateld_error *activate_patches(const struct commit *commit)
 {
     for (size_t i = 0; i < commit->count; i++) {
         TRY(activate_crate(base_of(commit->patches[i])));
+        (void)image_reopen_file(base_of(commit->patches[i])); /* initial values are compared with what it says */
         TRY(activate_crate(commit->patches[i]));
         commit->report->functions += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES);
         commit->report->relocations += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_FIXUPS) +
@@ -445,7 +446,9 @@ static struct crateld_error *enter_fresh(struct commit *commit)
 /* While the program runs, whoever has a function's address must get to the new version by it. */
 static struct crateld_error *check_leaked(const struct commit *commit)
 {
-    for (size_t i = 0; i < commit->count; i++)
+    for (size_t i = 0; i < commit->count; i++) {
+        if (!loaded_is_active(base_of(commit->patches[i])))
+            continue; /* nobody has any yet */
         for (uint32_t k = 0; k < crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES); k++) {
             const struct crate_view *view = &commit->patches[i]->view;
             const struct crate_move *move = &view->moves[k];
@@ -457,6 +460,7 @@ static struct crateld_error *check_leaked(const struct commit *commit)
                     commit->patches[i]->path, crate_view_string(view, move->name),
                     crate_view_string(view, view->modules[move->module].path));
         }
+    }
     return NULL;
 }
 
