@@ -102,11 +102,12 @@ static const char *default_name(struct link *link)
 static struct crateld_error *init(struct link *link, const struct link_options *options, struct link_lto *lto)
 {
     *link = (struct link){.options = options, .machine = &reloc_machine_x86_64, .lto = lto};
+    bool is_patch = options->base || options->opened_base;
     arena_init(&link->arena);
     link->workers = options->workers ? options->workers : workers_available();
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        link->worker_arenas[i].is_large = true;
-    link->arena.is_large = true;
+        link->worker_arenas[i].is_large = !is_patch;
+    link->arena.is_large = !is_patch; /* which stays small */
     search_init(&link->search);
     journal_init(&link->journal);
     link_state_plan(link);
