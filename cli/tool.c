@@ -18,6 +18,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
+    {"bundle", cmd_bundle, false},
     {"cc", cmd_cc, true},
     {"c++", cmd_cxx, true},
     {"check", cmd_reload, false},

@@ -27,6 +27,12 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->grown.at);
     free(tables->fresh.at);
     free(tables->sites.at);
+    free(tables->starts.at);
+    free(tables->members.at);
+    free(tables->member_needs.at);
+    free(tables->member_exports.at);
+    free(tables->member_buckets.at);
+    free(tables->member_strings.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
     hash_index_deinit(&tables->string_index);
@@ -133,7 +139,13 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_GROWN] = {tables->grown.count, sizeof(struct crate_grown)},
         [CRATE_TABLE_FRESH] = {tables->fresh.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_SITES] = {tables->sites.count, sizeof(struct crate_site)},
+        [CRATE_TABLE_STARTS] = {tables->starts.count, sizeof(uint32_t)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
+        [CRATE_TABLE_MEMBERS] = {tables->members.count, sizeof(struct crate_member)},
+        [CRATE_TABLE_MEMBER_NEEDS] = {tables->member_needs.count, sizeof(uint32_t)},
+        [CRATE_TABLE_MEMBER_EXPORTS] = {tables->member_exports.count, sizeof(struct crate_export)},
+        [CRATE_TABLE_MEMBER_BUCKETS] = {tables->member_buckets.count, sizeof(uint32_t)},
+        [CRATE_TABLE_MEMBER_STRINGS] = {tables->member_strings.count, 1},
     };
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
     for (int i = 0; i < CRATE_TABLE_COUNT; i++) {
@@ -167,5 +179,11 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_GROWN, tables->grown);
     WRITE_TABLE(CRATE_TABLE_FRESH, tables->fresh);
     WRITE_TABLE(CRATE_TABLE_SITES, tables->sites);
+    WRITE_TABLE(CRATE_TABLE_STARTS, tables->starts);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
+    WRITE_TABLE(CRATE_TABLE_MEMBERS, tables->members);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_NEEDS, tables->member_needs);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_EXPORTS, tables->member_exports);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_BUCKETS, tables->member_buckets);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_STRINGS, tables->member_strings);
 }

@@ -28,6 +28,12 @@ struct crate_tables {
     VEC(struct crate_grown) grown;
     VEC(struct crate_fresh) fresh;
     VEC(struct crate_site) sites;
+    VEC(uint32_t) starts;
+    VEC(struct crate_member) members;
+    VEC(uint32_t) member_needs;
+    VEC(struct crate_export) member_exports;
+    VEC(uint32_t) member_buckets;
+    VEC(char) member_strings;
     VEC(char) strings;
     struct hash_index string_index;
     VEC(uint32_t) string_offs;

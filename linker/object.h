@@ -19,6 +19,8 @@
 struct link_symbol;
 struct link_output;
 struct link_merge;
+struct relink_section;
+struct relink_module;
 
 enum link_section_kind {
     LINK_SECTION_DROPPED,     /* not part of the output: tables, notes for linkers, losers of COMDAT groups */
@@ -66,6 +68,8 @@ struct link_section {
     struct link_group *group;            /* borrowed; NULL: in none */
     struct link_section *next_in_output; /* borrowed; set when the relink section is made */
     uint32_t relink;                     /* index in the relink section */
+    const struct relink_section *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
+    uint64_t order;                      /* of a bundle: where it goes within its output, lowest first */
     uint32_t relink_symbol;              /* index + 1 of the symbol that stands for it; sections of the linker's own */
 };
 
@@ -96,6 +100,7 @@ struct link_object {
     uint32_t group_count;
     uint32_t priority; /* position in the order of resolution: lower wins */
     uint32_t module;   /* index in the relink section */
+    const struct relink_module *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
     bool is_lto;       /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };

@@ -33,6 +33,9 @@ struct link_options {
     const char *base;        /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
     const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
     int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
+    const char *const *bundled; /* paths of crates that are put into a bundle, the one with the entry first */
+    size_t bundled_count;       /* 0: no bundle is made */
+    const char *order;          /* path: functions in the order of their first calls; NULL: none is known */
     const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;
     const struct link_argument *arguments;

@@ -112,8 +112,12 @@ static struct crateld_error *add_section(struct relink_builder *builder, struct 
         .capacity = (uint32_t)section->size,
         .flags = flags,
         .align_log2 = section->align_log2,
-        .hash = link_relink_hash(section),
+        .hash = section->record ? section->record->hash : link_relink_hash(section),
     };
+    if (section->record) { /* of a bundle: as it was in its crate */
+        record.name = section->record->name;
+        record.flags = section->record->flags;
+    }
     if (is_placed(section)) {
         record.rva = (uint32_t)link_section_rva(section, 0);
         record.capacity = (uint32_t)capacity_of(section);
@@ -264,7 +268,8 @@ static struct crateld_error *split_path(struct link *link, const struct link_obj
 
 static struct crateld_error *add_module(struct link *link, struct relink_builder *builder, struct link_object *object)
 {
-    struct relink_module module = {.hash = hash_bytes(object->image.data, object->image.size)};
+    struct relink_module module = {.hash = object->record ? object->record->hash
+                                                          : hash_bytes(object->image.data, object->image.size)};
     TRY(split_path(link, object, &module));
     TRY(relink_builder_add_module(builder, &module, &object->module));
     for (uint32_t i = 1; i < object->section_count; i++)
