@@ -93,6 +93,9 @@ struct crateld_error *crate_view_of_member(const struct crate_view *bundle, uint
     uint32_t exports_rva = header->tables[CRATE_TABLE_MEMBER_EXPORTS].rva;
     header->tables[CRATE_TABLE_EXPORTS] = (struct crate_table){
         exports_rva + member.exports.first * (uint32_t)sizeof(struct crate_export), member.exports.count};
+    header->tables[CRATE_TABLE_BUCKETS] =
+        (struct crate_table){header->tables[CRATE_TABLE_MEMBER_BUCKETS].rva + member.first_bucket * (uint32_t)sizeof(uint32_t),
+                             (UINT32_C(1) << member.bucket_bits) + 1};
     header->tables[CRATE_TABLE_STRINGS] = header->tables[CRATE_TABLE_MEMBER_STRINGS];
     view.exports = (const struct crate_export *)table_of(bundle, CRATE_TABLE_MEMBER_EXPORTS) + member.exports.first;
     view.buckets = (const uint32_t *)table_of(bundle, CRATE_TABLE_MEMBER_BUCKETS) + member.first_bucket;
@@ -126,4 +129,19 @@ struct crateld_error *crate_view_start(const struct crate_view *bundle, uint32_t
         return FAULT(bundle, "starts", i, "member %u of %u", start, crate_view_count(bundle, CRATE_TABLE_MEMBERS));
     *ret = start;
     return NULL;
+}
+
+uint32_t crate_member_at(const struct crate_view *bundle, uint32_t rva)
+{
+    const struct crate_member_text *text = table_of(bundle, CRATE_TABLE_MEMBER_TEXT);
+    uint32_t low = 0, high = crate_view_count(bundle, CRATE_TABLE_MEMBER_TEXT);
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (text[middle].rva <= rva)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    uint32_t member = low ? text[low - 1].member : CRATE_NONE;
+    return member < crate_view_count(bundle, CRATE_TABLE_MEMBERS) ? member : CRATE_NONE;
 }

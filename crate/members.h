@@ -32,6 +32,9 @@ MUST_CHECK struct crateld_error *crate_view_of_member(const struct crate_view *b
 MUST_CHECK struct crateld_error *crate_member_need(const struct crate_view *bundle, const struct crate_member *member,
                                                    uint32_t k, uint32_t *ret);
 
+/* The member whose text is at `rva`; CRATE_NONE: nobody's is. Logarithmic. */
+uint32_t crate_member_at(const struct crate_view *bundle, uint32_t rva);
+
 /* Copies element `i` of the starts, the index of a member, to *ret. Error: FORMAT. */
 MUST_CHECK struct crateld_error *crate_view_start(const struct crate_view *bundle, uint32_t i, uint32_t *ret);
 

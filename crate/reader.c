@@ -44,6 +44,7 @@ static const struct {
     [CRATE_TABLE_MEMBER_NEEDS] = {"members' needs", sizeof(uint32_t)},
     [CRATE_TABLE_MEMBER_EXPORTS] = {"members' exports", sizeof(struct crate_export)},
     [CRATE_TABLE_MEMBER_BUCKETS] = {"members' buckets", sizeof(uint32_t)},
+    [CRATE_TABLE_MEMBER_TEXT] = {"members' text", sizeof(struct crate_member_text)},
     [CRATE_TABLE_MEMBER_STRINGS] = {"members' strings", 1},
 };
 

@@ -32,6 +32,7 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->member_needs.at);
     free(tables->member_exports.at);
     free(tables->member_buckets.at);
+    free(tables->member_text.at);
     free(tables->member_strings.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
@@ -145,6 +146,7 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_MEMBER_NEEDS] = {tables->member_needs.count, sizeof(uint32_t)},
         [CRATE_TABLE_MEMBER_EXPORTS] = {tables->member_exports.count, sizeof(struct crate_export)},
         [CRATE_TABLE_MEMBER_BUCKETS] = {tables->member_buckets.count, sizeof(uint32_t)},
+        [CRATE_TABLE_MEMBER_TEXT] = {tables->member_text.count, sizeof(struct crate_member_text)},
         [CRATE_TABLE_MEMBER_STRINGS] = {tables->member_strings.count, 1},
     };
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
@@ -185,5 +187,6 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_MEMBER_NEEDS, tables->member_needs);
     WRITE_TABLE(CRATE_TABLE_MEMBER_EXPORTS, tables->member_exports);
     WRITE_TABLE(CRATE_TABLE_MEMBER_BUCKETS, tables->member_buckets);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_TEXT, tables->member_text);
     WRITE_TABLE(CRATE_TABLE_MEMBER_STRINGS, tables->member_strings);
 }

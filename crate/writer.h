@@ -33,6 +33,7 @@ struct crate_tables {
     VEC(uint32_t) member_needs;
     VEC(struct crate_export) member_exports;
     VEC(uint32_t) member_buckets;
+    VEC(struct crate_member_text) member_text;
     VEC(char) member_strings;
     VEC(char) strings;
     struct hash_index string_index;

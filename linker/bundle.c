@@ -159,10 +159,12 @@ static struct crateld_error *order_members(struct link *link)
         return error_memory();
     for (size_t i = 0; i < count; i++) {
         struct bundle_member *root = bundle->members.at[i];
-        if (!root->is_visited)
-            order[done++] = root;
+        size_t next = done;
+        if (root->is_visited)
+            continue;
         root->is_visited = true;
-        for (size_t next = done - (done > 0); next < done; next++) {
+        order[done++] = root;
+        for (; next < done; next++) {
             struct bundle_member *member = order[next];
             member->is_late = i > 0;
             for (uint32_t k = 0; k < crate_view_count(&member->view, CRATE_TABLE_NEEDED); k++) {

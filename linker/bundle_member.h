@@ -70,12 +70,6 @@ static inline uint64_t bundle_order_of(uint32_t member, uint32_t rva)
     return BUNDLE_ORDER_REST | (uint64_t)member << 32 | rva;
 }
 
-/* The member whose section has that order, which is none of the numbered ones. */
-static inline uint32_t bundle_order_member(uint64_t order)
-{
-    return (uint32_t)((order & ~BUNDLE_ORDER_REST) >> 32);
-}
-
 /* The section with a place in the crate that `rva` is in, or right behind; NULL if there is none. */
 struct link_section *bundle_section_at(const struct bundle_member *member, uint64_t rva);
 

@@ -114,6 +114,7 @@ static struct crateld_error *make_object(struct link *link, struct bundle_member
                                      : module->path;
     if (!object->path)
         return error_memory();
+    object->member = member->number;
     object->record = module;
     object->sections = sections;
     object->section_count = module->section_count + 2;

@@ -85,7 +85,7 @@ static struct crateld_error *list_own_symbols(struct making *m, const struct rel
     for (int globals = 0; globals < 2; globals++)
         for (uint32_t k = 0; k < module->symbol_count; k++) {
             uint32_t i = module->first_symbol + k;
-            const struct relink_symbol *known = &m->member->records[m->object->module][k];
+            const struct relink_symbol *known = &m->member->records[module - m->member->modules][k];
             struct link_symbol *symbol = m->member->symbols[i];
             if ((known->binding != STB_LOCAL) != globals || !symbol)
                 continue;
@@ -187,7 +187,6 @@ static struct crateld_error *make_object(struct making *m, uint32_t i, const str
 {
     const struct relink_module *module = &m->member->modules[i];
     m->object = m->member->objects[i];
-    m->object->module = i;
     TRY(list_own_symbols(m, module));
     for (uint32_t k = 0; k < module->section_count; k++)
         TRY(make_relocs(m, module->first_section + k));

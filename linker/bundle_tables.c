@@ -14,7 +14,7 @@ static struct crate_array array_of(const struct link *link, const struct bundle_
     uint64_t start = UINT64_MAX, end = 0;
     for (size_t i = 0; output && i < output->sections.count; i++) {
         const struct link_section *section = output->sections.at[i];
-        if (bundle_order_member(section->order) != member->number || !section->size)
+        if (section->object->member != member->number || !section->size)
             continue;
         uint64_t rva = link_section_rva(section, 0);
         start = rva < start ? rva : start;
@@ -114,6 +114,42 @@ static struct crateld_error *list_starts(struct link *link, struct bundle_member
     return NULL;
 }
 
+/* Whether the section is text of a member. */
+static bool is_text(const struct link_output *output, const struct link_section *section)
+{
+    return output->segment == CRATE_SEGMENT_TEXT && section->record && section->size;
+}
+
+/* Lists where text of another member begins, once it is known in which order sections lie. */
+static struct crateld_error *count_text(struct counting *c)
+{
+    uint32_t member = CRATE_NONE;
+    for (size_t i = 0; i < c->link->outputs.count; i++)
+        for (size_t k = 0; k < c->link->outputs.at[i]->sections.count; k++) {
+            const struct link_section *section = c->link->outputs.at[i]->sections.at[k];
+            struct crate_member_text text = {0, section->object->member};
+            if (!is_text(c->link->outputs.at[i], section) || text.member == member)
+                continue;
+            member = text.member;
+            if (!VEC_PUSH(&c->tables->member_text, text))
+                return error_memory();
+        }
+    return NULL;
+}
+
+static void fill_text(const struct link *link, struct crate_tables *tables)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < link->outputs.count; i++)
+        for (size_t k = 0; k < link->outputs.at[i]->sections.count; k++) {
+            const struct link_section *section = link->outputs.at[i]->sections.at[k];
+            bool is_next = is_text(link->outputs.at[i], section) && count < tables->member_text.count &&
+                           section->object->member == tables->member_text.at[count].member;
+            if (is_next && (!count || section->object->member != tables->member_text.at[count - 1].member))
+                tables->member_text.at[count++].rva = (uint32_t)link_section_rva(section, 0);
+        }
+}
+
 static struct crateld_error *count_all(struct counting *c)
 {
     struct link_bundle *bundle = c->link->bundle;
@@ -121,6 +157,7 @@ static struct crateld_error *count_all(struct counting *c)
         bundle->members.at[i]->is_visited = false;
         TRY(count_member(c, bundle->members.at[i]));
     }
+    TRY(count_text(c));
     TRY(list_starts(c->link, bundle->members.at[0], c->tables));
     size_t size = c->strings.strings.count;
     if (!VEC_RESERVE(&c->tables->member_strings, size + 1))
@@ -161,6 +198,7 @@ struct crateld_error *link_bundle_fill(struct link *link, struct crate_tables *t
             link_tables_fill_export(link, member->symbols[from->symbol], export);
         }
     }
+    fill_text(link, tables);
     const struct bundle_member *first = link->bundle->members.at[0];
     header->flags |= CRATE_FLAG_BUNDLE;
     header->preinit_array = array_of(link, first, ".preinit_array");

@@ -222,7 +222,7 @@ static struct crateld_error *read_fde(const struct reading *r, uint64_t off, str
     const struct link_section *section = bundle_section_at(r->member, start);
     if (!section)
         return NULL;
-    struct bundle_unwind *unwind = &r->unwinds[section->object->module];
+    struct bundle_unwind *unwind = &r->unwinds[section->object->record - r->member->modules];
     TRY(need_cie(r, unwind, cie_off, cie_entry, &cie));
     TRY(append(unwind, entry, &to));
     back = to + 4 - unwind->cie_to;

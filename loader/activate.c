@@ -39,6 +39,7 @@ uint32_t activate_first_import(const struct loaded_crate *crate, enum crate_impo
 /* Adds the crate unless it is active or on its way. */
 static struct crateld_error *add(struct activation *activation, struct loaded_crate *crate)
 {
+    crate = loaded_image(crate);
     uint32_t state = atomic_load_explicit(&crate->state, memory_order_relaxed);
     if (state == LOADED_FAILED)
         return error_create(CRATELD_ERROR_FORMAT, "%s: could not be activated before", crate->path);

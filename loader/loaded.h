@@ -83,6 +83,10 @@ struct loaded_crate {
     bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
+    struct loaded_crate *bundle;    /* borrowed; of a member: the bundle that it is in; NULL: it is no member */
+    uint32_t member;                /* then: its number there */
+    struct loaded_crate **members;  /* owned by the process's arena; of a bundle: its members' records, NULL where none
+                                       was made yet; NULL: no member was asked for */
     bool is_protected;              /* its segments have the protection that they are to have */
     bool is_meta_checked;           /* headers and tables are as they were written */
     bool is_indexed;                /* in the address index */
@@ -98,9 +102,16 @@ static inline bool loaded_is_active(const struct loaded_crate *crate)
     return atomic_load_explicit(&((struct loaded_crate *)crate)->state, memory_order_acquire) == LOADED_ACTIVE;
 }
 
+/* The crate whose image the crate is in: its bundle, or itself. */
+static inline struct loaded_crate *loaded_image(struct loaded_crate *crate)
+{
+    return crate->bundle ? crate->bundle : crate;
+}
+
 /* Where the list of those that use the crate begins. */
 static inline uint64_t *loaded_users(struct loaded_crate *crate)
 {
+    crate = loaded_image(crate);
     return crate->has_toc ? &crate->toc->users : &crate->early_users;
 }
 

@@ -267,7 +267,7 @@ static struct crateld_error *imported_place(const struct loaded_crate *user, con
                                             const struct loaded_crate *base, uint32_t *ret)
 {
     *ret = CRATE_NONE;
-    if (import->needed == CRATE_NONE || user->needed[import->needed].crate != base ||
+    if (import->needed == CRATE_NONE || !user->needed[import->needed].crate || loaded_image(user->needed[import->needed].crate) != base ||
         import->kind > CRATE_IMPORT_ADDRESS || import->flags & CRATE_IMPORT_FLAG_VAGUE)
         return NULL;
     if (import->flags & CRATE_IMPORT_FLAG_FRESH) {

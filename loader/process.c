@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "loader/activate.h"
+#include "loader/bundle.h"
 #include "loader/current.h"
 #include "loader/heap.h"
 #include "loader/image.h"
@@ -219,7 +220,9 @@ static struct crateld_error *check_name(struct process *process, struct loaded_c
         crate->name = arena_printf(&process->arena, "%s~%u", crate->name, ++process->patch_count);
     if (!crate->name)
         return error_memory();
-    const struct loaded_crate *other = process_find(process, crate->name);
+    struct loaded_crate *other = process_find(process, crate->name);
+    if (!other)
+        TRY(bundle_find(process, crate->name, false, &other));
     if (wanted && strcmp(crate->name, wanted) != 0)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", crate->path, crate->name,
                             wanted);
@@ -395,6 +398,8 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
     struct loaded_needed *needed = &user->needed[index];
     const char *name = needed->name, *path = needed->path;
     struct loaded_crate *crate = process_find(process, name);
+    if (!crate)
+        TRY(bundle_find(process, name, false, &crate));
     if (!crate)
         TRY(add_alias(process, name, &crate));
     if (!crate) {

@@ -61,6 +61,7 @@ enum crate_table_kind {
     CRATE_TABLE_MEMBER_NEEDS,   /* uint32_t: enum crate_need, with an index into the members or the needed table */
     CRATE_TABLE_MEMBER_EXPORTS, /* struct crate_export, sorted by hash within each member */
     CRATE_TABLE_MEMBER_BUCKETS, /* uint32_t, of each member: as CRATE_TABLE_BUCKETS, from its first export on */
+    CRATE_TABLE_MEMBER_TEXT,    /* struct crate_member_text, sorted by rva */
     CRATE_TABLE_MEMBER_STRINGS, /* bytes; the first and the last are NUL: the names of members and of their exports */
     CRATE_TABLE_COUNT,
 };
@@ -162,6 +163,12 @@ struct crate_member {
     struct crate_slice needs;   /* of MEMBER_NEEDS */
     struct crate_slice modules; /* of the relink section */
     struct crate_array init_array, fini_array;
+};
+
+/* From here to the next one's place the text is of that member. */
+struct crate_member_text {
+    uint32_t rva;
+    uint32_t member;
 };
 
 /* In an element of CRATE_TABLE_MEMBER_NEEDS: what the rest of it is an index of. */

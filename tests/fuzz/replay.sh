@@ -74,8 +74,10 @@ crate)
     objects
     echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
     "$TOOL" link --name shapes -o full.crate f.o m.o
+    "$TOOL" link --name other -o other.crate f.o
+    "$TOOL" bundle --interpreter /x -o bundle.crate full.crate other.crate
     "$TOOL" strip -o small.crate full.crate > strip.txt
-    set -- full.crate small.crate
+    set -- full.crate small.crate bundle.crate
     ;;
 relink)
     "$SEED_RELINK" > x.relink
