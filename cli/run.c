@@ -8,6 +8,7 @@
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/start.h"
+#include "loader/trace.h"
 
 enum {
     EXIT_STATUS_FAILED = 1,
@@ -17,7 +18,7 @@ enum {
 
 static const char usage[] =
     "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--watch] [--bind-now]\n"
-    "                   [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
+    "                   [--aslr] [--argv0 NAME] [--trace FILE] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -32,6 +33,7 @@ struct run_options {
     const char **aliases; /* likewise */
     const char **patches; /* likewise */
     const char *argv0;    /* NULL: the crate's path */
+    const char *trace;    /* path of the trace to be written; NULL: none is */
     int crate;            /* index of the crate in argv */
 };
 
@@ -80,6 +82,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no file follows", "--patch");
             ret->patches[ret->process.patch_count++] = value;
+        } else if ((value = option_value(argc, argv, &i, "--trace"))) {
+            if (!*value)
+                return usage_error("no file follows", "--trace");
+            ret->trace = value;
         } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
             ret->argv0 = value;
         } else {
@@ -120,6 +126,11 @@ int run_command(int argc, char **argv, int index, char **envp)
         free(options.patches);
         return status;
     }
+    if (options.trace && options.process.is_watched)
+        return usage_error("a traced program can not be reloaded: leave out", "--watch");
+    struct crateld_error *error = options.trace ? trace_fork(options.trace, &options.process.trace) : NULL;
+    if (error)
+        return report(error);
     log_init();
     options.process.env_path = secure_getenv("CRATELD_PATH");
     options.process.env_library_path = secure_getenv("LD_LIBRARY_PATH");

@@ -86,6 +86,7 @@ struct bundle_unwind {
 enum { BUNDLE_UNWIND_SYMBOL = 1 << 30 };
 
 /* Takes the crate's unwind tables apart, into the elements of `ret`, one for each module. Errors: FORMAT, MEMORY. */
-MUST_CHECK struct crateld_error *bundle_read_unwind(const struct bundle_member *member, struct bundle_unwind *ret);
+MUST_CHECK struct crateld_error *bundle_read_unwind(const struct reloc_machine *machine,
+                                                   const struct bundle_member *member, struct bundle_unwind *ret);
 
 #endif

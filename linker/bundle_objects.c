@@ -198,7 +198,7 @@ static struct crateld_error *make_all(struct making *m, struct bundle_unwind *un
 {
     if (!m->numbers || !m->section_numbers || !unwinds)
         return error_memory();
-    TRY(bundle_read_unwind(m->member, unwinds));
+    TRY(bundle_read_unwind(m->link->machine, m->member, unwinds));
     for (uint32_t i = 0; i < m->member->relink.module_count; i++)
         TRY(make_object(m, i, &unwinds[i]));
     return NULL;

@@ -23,6 +23,7 @@ struct cie {
 };
 
 struct reading {
+    const struct reloc_machine *machine;
     const struct bundle_member *member;
     struct bundle_unwind *unwinds;
     uint64_t rva;     /* of the table */
@@ -141,10 +142,11 @@ static struct crateld_error *add_pointer(const struct reading *r, struct bundle_
     uint64_t target = (uint64_t)value + (is_relative ? place : -r->member->view.header.preferred_base);
     const struct link_section *section = bundle_section_at(r->member, target);
     Elf64_Rela reloc = {.r_offset = to + at};
-    uint32_t type = is_relative ? (size == 8 ? R_X86_64_PC64 : R_X86_64_PC32)
-                                : (size == 8   ? R_X86_64_64
-                                   : is_signed ? R_X86_64_32S
-                                               : R_X86_64_32);
+    const struct reloc_machine *machine = r->machine;
+    uint32_t type = is_relative ? (size == 8 ? machine->type_relative64 : machine->type_relative)
+                                : (size == 8   ? machine->type_word
+                                   : is_signed ? machine->type_word32s
+                                               : machine->type_word32);
     if (section) {
         const struct relink_module *module = section->object->record;
         uint32_t number = module->first_section + section->index - 1;
@@ -247,11 +249,12 @@ static struct crateld_error *read_all(const struct reading *r)
     }
 }
 
-struct crateld_error *bundle_read_unwind(const struct bundle_member *member, struct bundle_unwind *ret)
+struct crateld_error *bundle_read_unwind(const struct reloc_machine *machine, const struct bundle_member *member,
+                                         struct bundle_unwind *ret)
 {
     const struct crate_header *header = &member->view.header;
     const struct crate_segment *rodata = &header->segments[CRATE_SEGMENT_RODATA];
-    struct reading reading = {.member = member, .unwinds = ret};
+    struct reading reading = {.machine = machine, .member = member, .unwinds = ret};
     struct span segment, hdr;
     int32_t distance;
     if (!header->eh_frame_hdr_rva)

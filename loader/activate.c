@@ -14,6 +14,7 @@
 #include "loader/relocate.h"
 #include "loader/resolve.h"
 #include "loader/tls.h"
+#include "loader/trace.h"
 
 /* Crates that become active together, because they need each other's addresses. */
 struct activation {
@@ -80,6 +81,8 @@ static struct crateld_error *prepare(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
     TRY(image_protect(crate));
+    if (crate->process->opts.trace)
+        TRY(trace_arm(crate->process->opts.trace, crate));
     TRY(image_provide(crate));
     TRY(activate_check_meta(crate));
     TRY(relocate_relr(crate));

@@ -17,6 +17,7 @@
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
+struct trace;
 struct version_set;
 
 /* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
@@ -30,6 +31,7 @@ struct process_opts {
     size_t patch_count;
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
+    struct trace *trace;          /* --trace: borrowed; NULL: functions' first calls are not noted */
     bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
     bool is_watched;              /* `crateld watch` is started for it */
     bool binds_now;               /* all imports are bound at start */

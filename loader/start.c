@@ -325,7 +325,8 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
-    agent_init(process);
+    if (!process->opts.trace) /* text with traps can not be changed */
+        agent_init(process);
     if (process->opts.is_watched)
         TRY(agent_watch());
     program_args.argv[0] = (char *)args->name;
