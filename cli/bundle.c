@@ -10,7 +10,8 @@
 static const char usage[] =
     "usage: crateld bundle [options] -o FILE CRATE...\n"
     "\n"
-    "Makes one crate of many, laid out anew. The first one is what the bundle is for those who run it or need it; the order\n"
+    "Makes one crate of many, laid out anew. The first one is what the bundle is for those who run it or need it; the "
+    "order\n"
     "of the others does not matter, and crates that are not named are looked for when the bundle is run.\n"
     "\n"
     "  -o, --output FILE     the bundle to be written (required)\n"
@@ -23,10 +24,14 @@ static const char usage[] =
     "  -h, --help            show this\n";
 
 static const struct option options[] = {
-    {"output", required_argument, NULL, 'o'},   {"order", required_argument, NULL, 'O'},
-    {"interpreter", required_argument, NULL, 'I'}, {"map", required_argument, NULL, 'M'},
-    {"fatal-warnings", no_argument, NULL, 'F'}, {"time-passes", no_argument, NULL, 'T'},
-    {"help", no_argument, NULL, 'h'},           {0},
+    {"output", required_argument, NULL, 'o'},
+    {"order", required_argument, NULL, 'O'},
+    {"interpreter", required_argument, NULL, 'I'},
+    {"map", required_argument, NULL, 'M'},
+    {"fatal-warnings", no_argument, NULL, 'F'},
+    {"time-passes", no_argument, NULL, 'T'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
 };
 
 /* 0, or the exit status + 1. */

@@ -18,21 +18,11 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
-    {"bundle", cmd_bundle, false},
-    {"cc", cmd_cc, true},
-    {"c++", cmd_cxx, true},
-    {"check", cmd_reload, false},
-    {"diff", cmd_diff, false},
-    {"export", cmd_export, false},
-    {"inspect", cmd_inspect, false},
-    {"ld", cmd_ld, false},
-    {"link", cmd_link, false},
-    {"ps", cmd_ps, false},
-    {"reload", cmd_reload, false},
-    {"rollback", cmd_rollback, false},
-    {"strip", cmd_strip, false},
-    {"stub", cmd_stub, false},
-    {"watch", cmd_watch, false},
+    {"bundle", cmd_bundle, false},   {"cc", cmd_cc, true},          {"c++", cmd_cxx, true},
+    {"check", cmd_reload, false},    {"diff", cmd_diff, false},     {"export", cmd_export, false},
+    {"inspect", cmd_inspect, false}, {"ld", cmd_ld, false},         {"link", cmd_link, false},
+    {"ps", cmd_ps, false},           {"reload", cmd_reload, false}, {"rollback", cmd_rollback, false},
+    {"strip", cmd_strip, false},     {"stub", cmd_stub, false},     {"watch", cmd_watch, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.

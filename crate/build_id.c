@@ -15,8 +15,8 @@ static void add_bytes(hash_update *update, XXH3_state_t *state, struct span file
     update(state, file.data + begin, (size_t)(end - begin));
 }
 
-/* Adds the meta segment up to `end` with `masked` for its crate header, and the ELF header as it is when all that stripping changes
- * is zero. */
+/* Adds the meta segment up to `end` with `masked` for its crate header, and the ELF header as it is when all that
+ * stripping changes is zero. */
 static void add_meta(hash_update *update, XXH3_state_t *state, struct span meta, uint64_t header_off,
                      const struct crate_header *masked, uint64_t end)
 {

@@ -52,9 +52,8 @@ struct crateld_error *crate_view_member(const struct crate_view *bundle, uint32_
         !is_within(member.needs, crate_view_count(bundle, CRATE_TABLE_MEMBER_NEEDS)))
         return FAULT(bundle, "members", i, "its exports or needs are not within their table");
     uint32_t bucket_count = i ? (UINT32_C(1) << (member.bucket_bits & 31)) + 1 : 0;
-    if (member.bucket_bits > MAX_BUCKET_BITS ||
-        !is_within((struct crate_slice){member.first_bucket, bucket_count},
-                   crate_view_count(bundle, CRATE_TABLE_MEMBER_BUCKETS)))
+    if (member.bucket_bits > MAX_BUCKET_BITS || !is_within((struct crate_slice){member.first_bucket, bucket_count},
+                                                           crate_view_count(bundle, CRATE_TABLE_MEMBER_BUCKETS)))
         return FAULT(bundle, "members", i, "its buckets are not within their table");
     TRY(check_array(bundle, i, member.init_array));
     TRY(check_array(bundle, i, member.fini_array));
@@ -93,9 +92,9 @@ struct crateld_error *crate_view_of_member(const struct crate_view *bundle, uint
     uint32_t exports_rva = header->tables[CRATE_TABLE_MEMBER_EXPORTS].rva;
     header->tables[CRATE_TABLE_EXPORTS] = (struct crate_table){
         exports_rva + member.exports.first * (uint32_t)sizeof(struct crate_export), member.exports.count};
-    header->tables[CRATE_TABLE_BUCKETS] =
-        (struct crate_table){header->tables[CRATE_TABLE_MEMBER_BUCKETS].rva + member.first_bucket * (uint32_t)sizeof(uint32_t),
-                             (UINT32_C(1) << member.bucket_bits) + 1};
+    header->tables[CRATE_TABLE_BUCKETS] = (struct crate_table){header->tables[CRATE_TABLE_MEMBER_BUCKETS].rva +
+                                                                   member.first_bucket * (uint32_t)sizeof(uint32_t),
+                                                               (UINT32_C(1) << member.bucket_bits) + 1};
     header->tables[CRATE_TABLE_STRINGS] = header->tables[CRATE_TABLE_MEMBER_STRINGS];
     view.exports = (const struct crate_export *)table_of(bundle, CRATE_TABLE_MEMBER_EXPORTS) + member.exports.first;
     view.buckets = (const uint32_t *)table_of(bundle, CRATE_TABLE_MEMBER_BUCKETS) + member.first_bucket;
@@ -111,8 +110,7 @@ struct crateld_error *crate_member_need(const struct crate_view *bundle, const s
         return FAULT(bundle, "members' needs", k, "there are only %u", member->needs.count);
     uint32_t need;
     memcpy(&need, (const uint32_t *)table_of(bundle, CRATE_TABLE_MEMBER_NEEDS) + member->needs.first + k, sizeof need);
-    uint32_t count =
-        crate_view_count(bundle, need & CRATE_NEED_MEMBER ? CRATE_TABLE_MEMBERS : CRATE_TABLE_NEEDED);
+    uint32_t count = crate_view_count(bundle, need & CRATE_NEED_MEMBER ? CRATE_TABLE_MEMBERS : CRATE_TABLE_NEEDED);
     if ((need & CRATE_NEED_INDEX) >= count)
         return FAULT(bundle, "members' needs", k, "0x%x: there are only %u", need, count);
     *ret = need;

@@ -31,10 +31,11 @@ static struct crateld_error *check_kind(const struct bundle_member *member)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a bundle: name the crates that it was made of",
                             member->path);
     if (!(flags & CRATE_FLAG_HAS_RELINK) && !member->is_stub)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: has no relink section (it was stripped, or linked with --no-relink), and so can not be "
-                            "laid out anew: link it again",
-                            member->path);
+        return error_create(
+            CRATELD_ERROR_UNSUPPORTED,
+            "%s: has no relink section (it was stripped, or linked with --no-relink), and so can not be "
+            "laid out anew: link it again",
+            member->path);
     return NULL;
 }
 
@@ -148,8 +149,8 @@ static struct crateld_error *find_needs(struct link *link, struct bundle_member 
     return NULL;
 }
 
-/* Puts the members into the order in which they would be loaded: breadth first from the first one; then, for each that is
- * not reached, it and what it needs; stubs last. */
+/* Puts the members into the order in which they would be loaded: breadth first from the first one; then, for each that
+ * is not reached, it and what it needs; stubs last. */
 static struct crateld_error *order_members(struct link *link)
 {
     struct link_bundle *bundle = link->bundle;
@@ -170,10 +171,9 @@ static struct crateld_error *order_members(struct link *link)
             for (uint32_t k = 0; k < crate_view_count(&member->view, CRATE_TABLE_NEEDED); k++) {
                 struct crate_needed needed;
                 TRY(crate_view_needed(&member->view, k, &needed));
-                struct bundle_member *other =
-                    needed.kind == CRATE_NEEDED_CRATE
-                        ? find_member(bundle, crate_view_string(&member->view, needed.name))
-                        : NULL;
+                struct bundle_member *other = needed.kind == CRATE_NEEDED_CRATE
+                                                  ? find_member(bundle, crate_view_string(&member->view, needed.name))
+                                                  : NULL;
                 if (!other || other->is_visited)
                     continue;
                 other->is_visited = true;

@@ -1,5 +1,5 @@
-/* What symbols mean in a bundle: of variables of which there is one in a process the first member's copy, of imports the
- * export that they name. */
+/* What symbols mean in a bundle: of variables of which there is one in a process the first member's copy, of imports
+ * the export that they name. */
 #include <elf.h>
 #include <string.h>
 
@@ -168,8 +168,7 @@ static struct crateld_error *bind_imports(struct link *link, struct bundle_membe
     for (uint32_t i = 0; i < member->relink.module_count; i++)
         for (uint32_t k = 0; k < member->modules[i].symbol_count; k++) {
             struct link_symbol **symbol = &member->symbols[member->modules[i].first_symbol + k];
-            struct crateld_error *error =
-                *symbol ? NULL : bind_import(link, member, &member->records[i][k], symbol);
+            struct crateld_error *error = *symbol ? NULL : bind_import(link, member, &member->records[i][k], symbol);
             if (error && crateld_error_code(error) != CRATELD_ERROR_UNDEFINED)
                 return error;
             link_report(link, error);

@@ -28,23 +28,23 @@ struct bundle_member {
     struct span bytes;
     struct crate_view view;
     struct relink_view relink;
-    uint32_t number;  /* in the bundle, in which the order is that of loading */
-    bool is_stub;     /* stands for an ELF library; is not in the bundle, for who imports from it imports from that */
-    bool is_late;     /* the first one does not need it */
-    bool is_visited;  /* by the search that is going on */
+    uint32_t number; /* in the bundle, in which the order is that of loading */
+    bool is_stub;    /* stands for an ELF library; is not in the bundle, for who imports from it imports from that */
+    bool is_late;    /* the first one does not need it */
+    bool is_visited; /* by the search that is going on */
     struct bundle_need *needs;
 
     /* By the numbers of the relink section; in the link's arena. */
     struct relink_module *modules;
-    struct link_object **objects;           /* of each module */
-    struct relink_symbol **records;         /* of each module: its symbols, decoded */
-    struct link_section **sections;         /* of each section; in its object */
-    struct link_symbol **section_symbols;   /* that stand for them; made on demand */
-    struct link_symbol **symbols;           /* of each symbol */
-    struct link_section **placed;           /* those that have a place in the crate, by their addresses */
+    struct link_object **objects;         /* of each module */
+    struct relink_symbol **records;       /* of each module: its symbols, decoded */
+    struct link_section **sections;       /* of each section; in its object */
+    struct link_symbol **section_symbols; /* that stand for them; made on demand */
+    struct link_symbol **symbols;         /* of each symbol */
+    struct link_section **placed;         /* those that have a place in the crate, by their addresses */
     uint32_t placed_count;
-    struct hash_index import_index;         /* owned; of the crate's imports by the hashes of their names */
-    VEC(struct bundle_export) exports;      /* owned */
+    struct hash_index import_index;    /* owned; of the crate's imports by the hashes of their names */
+    VEC(struct bundle_export) exports; /* owned */
 };
 
 struct bundle_vague {
@@ -55,7 +55,7 @@ struct bundle_vague {
 struct link_bundle {
     VEC(struct bundle_member *) members; /* of the arena; in the order of loading; stubs come last */
     size_t count;                        /* of members that are no stubs */
-    VEC(struct bundle_member *) named; /* as they were named; `names` are theirs */
+    VEC(struct bundle_member *) named;   /* as they were named; `names` are theirs */
     struct hash_index names;
     struct hash_index vague_index;
     VEC(struct bundle_vague) vague; /* variables of which there is one in a process, and the first member's copy */
@@ -78,15 +78,16 @@ MUST_CHECK struct crateld_error *bundle_make_objects(struct link *link, struct b
 
 /* What goes into the section of unwind tables of one module's object. */
 struct bundle_unwind {
-    VEC(uint8_t) bytes;     /* owned */
-    VEC(Elf64_Rela) relocs; /* owned; their symbols are numbers of the crate's sections, or of its symbols with
-                               BUNDLE_UNWIND_SYMBOL */
+    VEC(uint8_t) bytes; /* owned */
+    VEC(Elf64_Rela)
+    relocs;                    /* owned; their symbols are numbers of the crate's sections, or of its symbols with
+                                  BUNDLE_UNWIND_SYMBOL */
     uint32_t cie_from, cie_to; /* the CIE that was copied last, in the crate's table + 1, and in `bytes` */
 };
 enum { BUNDLE_UNWIND_SYMBOL = 1 << 30 };
 
 /* Takes the crate's unwind tables apart, into the elements of `ret`, one for each module. Errors: FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *bundle_read_unwind(const struct reloc_machine *machine,
-                                                   const struct bundle_member *member, struct bundle_unwind *ret);
+                                                    const struct bundle_member *member, struct bundle_unwind *ret);
 
 #endif

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "linker/bundle_member.h"
-#include "linker/own.h"
 #include "linker/output.h"
+#include "linker/own.h"
 
 static struct crateld_error *section_error(const struct bundle_member *member, const struct relink_section *section,
                                            const char *what)
@@ -46,9 +46,9 @@ static uint32_t section_type(const struct relink_section *record)
     if (record->flags & RELINK_SECTION_BSS)
         return SHT_NOBITS;
     if (record->flags & RELINK_SECTION_INIT)
-        return !strncmp(record->name, ".preinit", 8)                                           ? SHT_PREINIT_ARRAY
+        return !strncmp(record->name, ".preinit", 8)                                       ? SHT_PREINIT_ARRAY
                : !strncmp(record->name, ".fini", 5) || !strncmp(record->name, ".dtors", 6) ? SHT_FINI_ARRAY
-                                                                                               : SHT_INIT_ARRAY;
+                                                                                           : SHT_INIT_ARRAY;
     return !strncmp(record->name, ".note", 5) ? SHT_NOTE : SHT_PROGBITS;
 }
 
@@ -109,7 +109,7 @@ static struct crateld_error *make_object(struct link *link, struct bundle_member
     struct relink_section *records = arena_alloc_array(&link->arena, module->section_count, sizeof *records);
     if (!object || !sections || !records || !VEC_PUSH(&link->objects, object))
         return error_memory();
-    object->path = !*module->path     ? member->path
+    object->path = !*module->path    ? member->path
                    : *module->member ? arena_printf(&link->arena, "%s(%s)", module->path, module->member)
                                      : module->path;
     if (!object->path)
@@ -165,9 +165,10 @@ static struct crateld_error *use_own_place(struct link *link, const struct bundl
         return *ret ? NULL : error_memory();
     }
     if (!is_start && !is_stop)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: '%s' was defined (--defsym) as a place of the linker's own, which a bundle does not have",
-                            member->path, name);
+        return error_create(
+            CRATELD_ERROR_UNSUPPORTED,
+            "%s: '%s' was defined (--defsym) as a place of the linker's own, which a bundle does not have",
+            member->path, name);
     const char *set = name + (is_start ? 8 : 7);
     bool is_shared = !member->number || !strcmp(set, LINK_TYPES_SECTION);
     set = is_shared ? set : arena_printf(&link->arena, "%s:%s", set, member->name);
@@ -214,7 +215,8 @@ static struct crateld_error *read_symbol(struct link *link, struct bundle_member
             symbol->is_exported = symbol->is_vague = false;
         if (symbol->state == LINK_SYMBOL_DEFINED && symbol->type == STT_SECTION && !symbol->value)
             member->section_symbols[known->section] = symbol;
-        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->type != STT_SECTION && symbol->value > symbol->section->size)
+        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->type != STT_SECTION &&
+            symbol->value > symbol->section->size)
             return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: symbol %u (%s) lies outside its section",
                                 member->path, number, known->name);
     }

@@ -12,8 +12,8 @@ struct making {
     VEC(struct link_symbol *) symbols;
     VEC(Elf64_Sym) elf_symbols;
     VEC(Elf32_Word) shndx;
-    uint32_t *numbers; /* owned; by the crate's symbols: number in the object, 0: none yet */
-    uint32_t *section_numbers; /* owned; by the crate's sections: likewise, of what stands for them */
+    uint32_t *numbers;                 /* owned; by the crate's symbols: number in the object, 0: none yet */
+    uint32_t *section_numbers;         /* owned; by the crate's sections: likewise, of what stands for them */
     VEC(uint32_t) used, used_sections; /* those that have one */
 };
 
@@ -218,8 +218,8 @@ struct crateld_error *bundle_make_objects(struct link *link, struct bundle_membe
         free(unwinds[i].bytes.at);
         free(unwinds[i].relocs.at);
     }
-    void *owned[] = {unwinds,          making.symbols.at, making.elf_symbols.at,  making.shndx.at,
-                     making.numbers,   making.section_numbers, making.used.at, making.used_sections.at};
+    void *owned[] = {unwinds,        making.symbols.at,      making.elf_symbols.at, making.shndx.at,
+                     making.numbers, making.section_numbers, making.used.at,        making.used_sections.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     return error;

@@ -1,6 +1,6 @@
-/* Where functions go in a bundle. What runs first lies together: the functions that a trace names, in its order; then those
- * that the entry and the initialisers lead to, near ones first; and the data that they refer to, in the same order. All else
- * stays as it stood in its crate. */
+/* Where functions go in a bundle. What runs first lies together: the functions that a trace names, in its order; then
+ * those that the entry and the initialisers lead to, near ones first; and the data that they refer to, in the same
+ * order. All else stays as it stood in its crate. */
 #include <string.h>
 
 #include "base/hash.h"

@@ -88,8 +88,8 @@ static struct crateld_error *count_needs(struct counting *c, const struct bundle
 
 static struct crateld_error *count_member(struct counting *c, const struct bundle_member *member)
 {
-    struct crate_member entry = {
-        .flags = (has_array(member) ? CRATE_MEMBER_FLAG_EAGER : 0) | (member->is_late ? CRATE_MEMBER_FLAG_LATE : 0)};
+    struct crate_member entry = {.flags = (has_array(member) ? CRATE_MEMBER_FLAG_EAGER : 0) |
+                                          (member->is_late ? CRATE_MEMBER_FLAG_LATE : 0)};
     memcpy(entry.build_id, member->view.header.build_id, sizeof entry.build_id);
     TRY(crate_tables_string(&c->strings, member->name, &entry.name));
     TRY(crate_tables_string(&c->strings, member->file, &entry.file));

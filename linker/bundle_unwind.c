@@ -1,5 +1,5 @@
-/* A crate's unwind tables, taken apart for its modules (LSB Core 5.0, "Exception Frames"; DWARF 5 §6.4.1). The addresses in
- * them have no relocations any more: the encodings say where they are. */
+/* A crate's unwind tables, taken apart for its modules (LSB Core 5.0, "Exception Frames"; DWARF 5 §6.4.1). The
+ * addresses in them have no relocations any more: the encodings say where they are. */
 #include <elf.h>
 #include <string.h>
 
@@ -125,8 +125,8 @@ static uint32_t stub_symbol(const struct bundle_member *member, uint64_t rva)
 
 /* Makes a relocation of the pointer at `at` of the entry, which is at `off` of the table and goes to `to` of what the
  * module has. Null pointers need none. */
-static struct crateld_error *add_pointer(const struct reading *r, struct bundle_unwind *unwind, uint64_t off, uint64_t to,
-                                         struct span entry, uint64_t at, uint8_t encoding)
+static struct crateld_error *add_pointer(const struct reading *r, struct bundle_unwind *unwind, uint64_t off,
+                                         uint64_t to, struct span entry, uint64_t at, uint8_t encoding)
 {
     uint32_t size = pointer_size(encoding);
     bool is_relative = (encoding & ENCODING_BASE) == ENCODING_PCREL;

@@ -52,9 +52,9 @@ struct link_provider {
     const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
     struct crate_view crate;       /* CRATE; borrows from one of the link's files */
-    uint64_t *filter;     /* CRATE; owned by the arena: two bits for each export's hash, in a word that the hash
-                             chooses too: where they are not both set there is no such export */
-    uint32_t filter_mask; /* words of it - 1 */
+    uint64_t *filter;             /* CRATE; owned by the arena: two bits for each export's hash, in a word that the hash
+                                     chooses too: where they are not both set there is no such export */
+    uint32_t filter_mask;         /* words of it - 1 */
     struct link_kept_needed kept; /* KEPT */
     bool is_as_needed;
     bool is_used;

@@ -98,11 +98,11 @@ struct link_object {
     uint32_t function_count;
     struct link_group *groups;
     uint32_t group_count;
-    uint32_t priority; /* position in the order of resolution: lower wins */
-    uint32_t module;   /* index in the relink section */
+    uint32_t priority;                  /* position in the order of resolution: lower wins */
+    uint32_t module;                    /* index in the relink section */
     uint32_t member;                    /* of a bundle: the number of the crate that it is from */
     const struct relink_module *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
-    bool is_lto;       /* GCC's intermediate code, to be compiled first */
+    bool is_lto;                        /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };
 

@@ -328,7 +328,8 @@ static struct crateld_error *open_sources(struct link *link)
     return NULL;
 }
 
-static struct crateld_error *bind_symbol(struct link *link, const struct link_object *object, struct link_symbol *symbol)
+static struct crateld_error *bind_symbol(struct link *link, const struct link_object *object,
+                                         struct link_symbol *symbol)
 {
     const struct relink_view *relink = &link->patch->base->relink;
     struct relink_symbol known;

@@ -75,7 +75,7 @@ struct link_patch {
     VEC(struct patch_grown) grown;
     VEC(struct patch_fresh) fresh;
     VEC(struct crate_site) sites;
-    uint32_t scope;   /* has_scope; the base is a bundle: the member that the objects are of */
+    uint32_t scope; /* has_scope; the base is a bundle: the member that the objects are of */
     bool has_scope;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };

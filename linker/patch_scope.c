@@ -1,5 +1,5 @@
-/* Which of the base's symbols a name means. A base has one of a name; a bundle may have several, each in a crate of its own,
- * and what a module means by a name is its own crate's, or that of the first crate that its own needs. */
+/* Which of the base's symbols a name means. A base has one of a name; a bundle may have several, each in a crate of its
+ * own, and what a module means by a name is its own crate's, or that of the first crate that its own needs. */
 #include "crate/members.h"
 #include "linker/patch_base.h"
 
@@ -33,18 +33,19 @@ static struct crateld_error *find_scope(struct link *link, const struct link_obj
         TRY(relink_view_symbol(&base->relink, module->first_symbol, &symbol));
         TRY(member_of_module(&base->view, symbol.module, &number, &member));
         if (patch->has_scope && patch->scope != number)
-            return error_create(CRATELD_ERROR_UNSUPPORTED,
-                                "%s: is of another crate of the bundle %s than the objects before it: patch one crate at "
-                                "a time",
-                                object->path, patch_base_name(link));
+            return error_create(
+                CRATELD_ERROR_UNSUPPORTED,
+                "%s: is of another crate of the bundle %s than the objects before it: patch one crate at "
+                "a time",
+                object->path, patch_base_name(link));
         patch->has_scope = true;
         patch->scope = number;
     }
     return NULL;
 }
 
-/* How near a symbol is to the member `scope`: 0 its own, else 1 + the number of its need, or of all if it has no such need.
- * CRATE_NONE: it is another crate's, and nothing to it. */
+/* How near a symbol is to the member `scope`: 0 its own, else 1 + the number of its need, or of all if it has no such
+ * need. CRATE_NONE: it is another crate's, and nothing to it. */
 static struct crateld_error *distance_of(const struct link_base *base, uint32_t scope, uint32_t number, uint32_t *ret)
 {
     struct relink_symbol symbol;

@@ -157,8 +157,9 @@ static struct crateld_error *add_export(struct link *link, struct crate_tables *
 
 static bool is_export(const struct link *link, const struct link_symbol *symbol)
 {
-    return symbol->is_exported && (!link->bundle || link_bundle_exports(link, symbol)) && (symbol->state == LINK_SYMBOL_ABSOLUTE ||
-                                   (symbol->state == LINK_SYMBOL_DEFINED && symbol->section->is_live));
+    return symbol->is_exported && (!link->bundle || link_bundle_exports(link, symbol)) &&
+           (symbol->state == LINK_SYMBOL_ABSOLUTE ||
+            (symbol->state == LINK_SYMBOL_DEFINED && symbol->section->is_live));
 }
 
 struct crateld_error *link_tables_count(struct link *link, struct link_image *image)

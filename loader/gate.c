@@ -69,8 +69,7 @@ static bool is_fit(const struct loaded_crate *crate)
 {
     static const uint32_t unfit = CRATE_FLAG_EAGER | CRATE_FLAG_TEXT_FIXUPS | CRATE_FLAG_PATCH | CRATE_FLAG_BUNDLE;
     return !(crate->view.header.flags & unfit) && !crate->process->opts.binds_now && !crate->process->opts.trace &&
-           !valgrind_is_running() &&
-           !debugger_is_watching() &&
+           !valgrind_is_running() && !debugger_is_watching() &&
            activate_first_import(crate, CRATE_IMPORT_IFUNC) == activate_first_import(crate, CRATE_IMPORT_ADDRESS);
 }
 

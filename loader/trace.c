@@ -113,7 +113,8 @@ static struct crateld_error *put_traps(struct loaded_crate *crate, const struct 
     for (size_t i = 0; i < list->items.count; i++)
         copy[list->items.at[i].address - loaded_address(crate, (uint32_t)text->rva)] = trace_trap;
     for (uint64_t done = 0; done < text->file_size;) {
-        ssize_t written = pwrite(fd, copy + done, text->file_size - done, (off_t)(loaded_address(crate, (uint32_t)text->rva) + done));
+        ssize_t written =
+            pwrite(fd, copy + done, text->file_size - done, (off_t)(loaded_address(crate, (uint32_t)text->rva) + done));
         if (written <= 0)
             return error_errno(written ? errno : EIO, "%s: cannot write to its text", crate->path);
         done += (uint64_t)written;

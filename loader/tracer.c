@@ -183,7 +183,8 @@ static struct crateld_error *write_lines(const char *path, char *const *lines, u
         return error_memory();
     for (uint32_t i = 0; i < count; i++)
         fputs(lines[i] ? lines[i] : "", stream);
-    struct crateld_error *error = memory_stream_close(stream, &text) ? file_write(path, text, size, 0666) : error_memory();
+    struct crateld_error *error =
+        memory_stream_close(stream, &text) ? file_write(path, text, size, 0666) : error_memory();
     free(text);
     return error;
 }

@@ -137,7 +137,8 @@ struct crate_header {
     uint64_t relink_off; /* file offset of .crate.relink, outside all segments */
     uint64_t relink_size;
 
-    uint64_t members_hash; /* of a bundle: XXH3-64 over CRATE_SEGMENT_META's part of the file from CRATE_TABLE_MEMBERS on */
+    uint64_t
+        members_hash; /* of a bundle: XXH3-64 over CRATE_SEGMENT_META's part of the file from CRATE_TABLE_MEMBERS on */
 };
 
 /* Elements of a table that belong to something. */
