@@ -66,6 +66,7 @@ struct loaded_crate {
     uint64_t early_users;           /* toc->users before the TOC is filled */
     bool has_toc;                   /* the TOC is filled */
     size_t reserve_used;            /* bytes at the end of the reserve that patches have */
+    struct loaded_crate *host;      /* in whose reserve it lies; NULL: in none */
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
     struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */

@@ -19,7 +19,7 @@ with open("main.c", "w") as out:
     out.write("int main(int c, char **v) { (void)v; printf(\"%d\\n\", c > 1 ? l7_f50(0) + l30_f3(0) : l1_f1(0));\n"
               "fflush(stdout); if (c > 2) pause(); return 0; }\n")
 P
-ls ./*.c | xargs -P2 -I{} $CC -O1 -fPIC -ffunction-sections -fdata-sections -c {}
+printf '%s\n' ./*.c | xargs -P2 -I{} $CC -O1 -fPIC -ffunction-sections -fdata-sections -c {}
 for i in $(seq 0 39); do
     declared=$(for k in $(seq 0 59); do n=$(((i + 1 + k % 5) % 40)); echo "--declare l$n.crate:l${n}_f$k"; done)
     # shellcheck disable=SC2086 # words

@@ -169,7 +169,6 @@ build() {
     for name in low mid plug main; do
         "$@" -std=c++17 -c $name.cc -o "$folder/$name.o" || fail "$*: $name.cc"
     done
-    mangled=_Z12mid_functioni
     (
         cd "$folder"
         crateld link -o low.crate low.o --declare mid.crate:mid_function -lstdc++ -lm || exit 1
