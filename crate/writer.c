@@ -149,8 +149,14 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_MEMBER_TEXT] = {tables->member_text.count, sizeof(struct crate_member_text)},
         [CRATE_TABLE_MEMBER_STRINGS] = {tables->member_strings.count, 1},
     };
+    /* What the loader reads of a crate that may never be used comes first. */
+    static const enum crate_table_kind first[] = {CRATE_TABLE_NEEDED, CRATE_TABLE_STRINGS};
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
-    for (int i = 0; i < CRATE_TABLE_COUNT; i++) {
+    for (int k = 0; k < (int)(sizeof first / sizeof *first) + CRATE_TABLE_COUNT; k++) {
+        bool is_first = k < (int)(sizeof first / sizeof *first);
+        int i = is_first ? (int)first[k] : k - (int)(sizeof first / sizeof *first);
+        if (!is_first && (i == CRATE_TABLE_NEEDED || i == CRATE_TABLE_STRINGS))
+            continue;
         end = (end + 7) & ~UINT64_C(7);
         header->tables[i] = (struct crate_table){(uint32_t)end, (uint32_t)sizes[i].count};
         end += sizes[i].count * sizes[i].size;

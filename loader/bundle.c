@@ -66,7 +66,7 @@ struct crateld_error *bundle_member(struct loaded_crate *bundle, uint32_t i, str
 struct crateld_error *bundle_find(struct process *process, const char *name, bool by_file, struct loaded_crate **ret)
 {
     *ret = NULL;
-    for (size_t i = 0; i < process->crates.count; i++) {
+    for (size_t i = 0; process->bundle_count && i < process->crates.count; i++) {
         struct loaded_crate *bundle = process->crates.at[i];
         if (!crate_is_bundle(&bundle->view.header))
             continue;

@@ -54,6 +54,7 @@ struct process {
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
     VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
+    uint32_t bundle_count;             /* of the crates, those that are bundles */
     uint32_t patch_count;              /* that were loaded so far: each gets a name of its own */
 };
 

@@ -218,11 +218,16 @@ static struct crateld_error *activate_items(const struct start_item *items, size
 static struct crateld_error *bind_items(const struct start_item *items, size_t count)
 {
     struct crateld_error *errors = NULL;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
+        if (items[i].crate)
+            errors = error_join(errors, activate_crate(items[i].crate));
+    if (errors)
+        return errors;
+    for (size_t i = 0; i < count; i++) { /* from here on what others provide is there */
         struct crateld_error *error = NULL;
         if (items[i].library)
             error = items[i].library->is_resident ? NULL : elf_library_open(items[i].library);
-        else if (!(error = activate_crate(items[i].crate)) && !items[i].crate->bundle)
+        else if (!items[i].crate->bundle)
             error = bind_all_functions(items[i].crate);
         errors = error_join(errors, error);
     }
