@@ -112,6 +112,9 @@ static struct crateld_error *bind_import(struct link *link, const struct bundle_
                                          const struct relink_symbol *known, struct link_symbol **ret)
 {
     uint32_t i = import_of(member, known);
+    if (!*known->name)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: something without a name is imported",
+                            member->path);
     struct crate_import import = {.flags = CRATE_IMPORT_FLAG_WEAK, .needed = CRATE_NONE};
     if (i != CRATE_NONE)
         TRY(crate_view_import(&member->view, i, &import));

@@ -178,12 +178,40 @@ static struct crateld_error *use_own_place(struct link *link, const struct bundl
     return (*ret)->state == LINK_SYMBOL_UNDEFINED ? link_own_bound(link, *ret, set, is_start) : NULL;
 }
 
+static struct crateld_error *symbol_error(const struct bundle_member *member, uint32_t number, const char *name,
+                                          const char *what)
+{
+    return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: symbol %u (%s) %s", member->path, number, name, what);
+}
+
+/* Whether the symbol is what its type says, where it is. */
+static struct crateld_error *check_symbol(const struct bundle_member *member, uint32_t number,
+                                          const struct link_symbol *symbol)
+{
+    bool is_function = symbol->type == STT_FUNC || symbol->type == STT_GNU_IFUNC;
+    if (symbol->type > STT_TLS && symbol->type != STT_GNU_IFUNC)
+        return symbol_error(member, number, symbol->name, "is of an unknown type");
+    if (symbol->state != LINK_SYMBOL_DEFINED)
+        return NULL;
+    if (symbol->type != STT_SECTION && (symbol->type == STT_TLS) != ((symbol->section->flags & SHF_TLS) != 0))
+        return symbol_error(member, number, symbol->name, "is a thread-local, or its section is one, but not both");
+    if (is_function && !(symbol->section->flags & SHF_EXECINSTR))
+        return symbol_error(member, number, symbol->name, "is a function that is no code");
+    if (symbol->type != STT_SECTION && symbol->value > symbol->section->size)
+        return symbol_error(member, number, symbol->name, "lies outside its section");
+    if (symbol->is_vague && (symbol->section->flags & SHF_EXECINSTR || is_function))
+        return symbol_error(member, number, symbol->name, "is vague, and code");
+    return NULL;
+}
+
 /* A symbol that is defined by the crate, or nowhere; those that are imported come later: *ret NULL. */
 static struct crateld_error *read_symbol(struct link *link, struct bundle_member *member, uint32_t number,
                                          const struct relink_symbol *known, struct link_symbol *local,
                                          struct link_symbol **ret)
 {
     *ret = NULL;
+    if (known->binding != STB_LOCAL && !*known->name)
+        return symbol_error(member, number, "", "is not local, and has no name");
     if (known->where == RELINK_IMPORTED || (known->where == RELINK_UNDEFINED && known->binding != STB_LOCAL))
         return NULL;
     if (known->where == RELINK_ABSOLUTE && !*member->modules[known->module].path)
@@ -215,11 +243,8 @@ static struct crateld_error *read_symbol(struct link *link, struct bundle_member
             symbol->is_exported = symbol->is_vague = false;
         if (symbol->state == LINK_SYMBOL_DEFINED && symbol->type == STT_SECTION && !symbol->value)
             member->section_symbols[known->section] = symbol;
-        if (symbol->state == LINK_SYMBOL_DEFINED && symbol->type != STT_SECTION &&
-            symbol->value > symbol->section->size)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: symbol %u (%s) lies outside its section",
-                                member->path, number, known->name);
     }
+    TRY(check_symbol(member, number, symbol));
     *ret = symbol;
     return NULL;
 }
@@ -270,11 +295,16 @@ static struct crateld_error *read_member(struct link *link, struct bundle_member
     member->placed = arena_alloc_array(arena, relink->section_count, sizeof *member->placed);
     member->section_symbols = arena_alloc_array(arena, relink->section_count, sizeof *member->section_symbols);
     member->symbols = arena_alloc_array(arena, relink->header.symbol_count, sizeof *member->symbols);
+    if (!relink->module_count)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: it has no modules", member->path);
     if (!member->modules || !member->objects || !member->records || !member->sections || !member->placed ||
         !member->section_symbols || !member->symbols)
         return error_memory();
     for (uint32_t i = 0; i < relink->module_count; i++) {
         TRY(relink_view_module(relink, i, &member->modules[i]));
+        if (!i && (member->modules[i].first_section || member->modules[i].first_symbol))
+            return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: its first sections or symbols are no module's",
+                                member->path);
         TRY(make_object(link, member, i));
     }
     qsort(member->placed, member->placed_count, sizeof(struct link_section *), compare_placed);

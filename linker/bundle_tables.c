@@ -12,7 +12,9 @@ static struct crate_array array_of(const struct link *link, const struct bundle_
 {
     const struct link_output *output = link_find_output(link, name);
     uint64_t start = UINT64_MAX, end = 0;
-    for (size_t i = 0; output && i < output->sections.count; i++) {
+    if (!output || output->segment != CRATE_SEGMENT_DATA || output->type == SHT_NOBITS || output->flags & SHF_TLS)
+        return (struct crate_array){0};
+    for (size_t i = 0; i < output->sections.count; i++) {
         const struct link_section *section = output->sections.at[i];
         if (section->object->member != member->number || !section->size)
             continue;

@@ -372,7 +372,8 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
     }
     image->header.image_size = start;
     image->loaded_size = segments[CRATE_SEGMENT_DATA].rva + segments[CRATE_SEGMENT_DATA].file_size;
-    if (start > CRATE_MAX_SIZE)
+    uint64_t limit = link->flags & CRATE_FLAG_LOW ? CRATE_MAX_SIZE - link->preferred_base : CRATE_MAX_SIZE;
+    if (start > limit)
         return error_create(CRATELD_ERROR_RANGE,
                             "%s: the crate would take %llu bytes, more than pc-relative code reaches",
                             link->options->output, (unsigned long long)start);

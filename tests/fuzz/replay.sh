@@ -79,6 +79,31 @@ crate)
     "$TOOL" strip -o small.crate full.crate > strip.txt
     set -- full.crate small.crate bundle.crate
     ;;
+bundle)
+    objects
+    cat >m.cc <<'C'
+#include <stdexcept>
+#include <string>
+extern "C" int f(void);
+inline int once = 3;
+thread_local int t;
+static const char *const names[] __attribute__((section("names"), used)) = {"a", "b"};
+extern const char *const first[] __asm__("__start_names") __attribute__((visibility("hidden")));
+int g(int x) { if (x > 2) throw std::runtime_error(first[0]); return x; }
+int (*p)(int) = g;
+__attribute__((constructor)) static void start() { t = 2; }
+int main() { try { return p(t) + once + f(); } catch (const std::exception &e) { return std::string(e.what()).size(); } }
+C
+    g++ -O1 -fPIC -ffunction-sections -c m.cc
+    g++ -O1 -fno-pie -c m.cc -o low.o
+    "$TOOL" link --name shapes -o full.crate f.o m.o -lstdc++
+    "$TOOL" link --name low -o low.crate f.o low.o -lstdc++
+    if [ -n "${CRATELD_TEST_LONG:-}" ]; then
+        set -- -m 20000 -- full.crate low.crate
+    else
+        set -- -e 397 -m 600 -s "${CRATELD_TEST_SEED:-1}" -- full.crate low.crate
+    fi
+    ;;
 relink)
     "$SEED_RELINK" > x.relink
     set -- x.relink
