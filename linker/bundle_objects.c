@@ -107,7 +107,7 @@ static struct crateld_error *make_relocs(struct making *m, uint32_t number)
     TRY(relink_view_relocs_in(&m->member->relink, number, 0, UINT32_MAX, &cursor));
     for (uint32_t i = 0; i < count; i++) {
         struct relink_reloc reloc;
-        uint32_t symbol;
+        uint32_t symbol = 0;
         bool is_end;
         TRY(relink_cursor_next(&cursor, &reloc, &is_end));
         if (is_end)
@@ -135,7 +135,7 @@ static struct crateld_error *make_unwind(struct making *m, const struct bundle_u
         return error_memory();
     memcpy(bytes, unwind->bytes.at, unwind->bytes.count);
     for (size_t i = 0; i < unwind->relocs.count; i++) {
-        uint32_t target = (uint32_t)ELF64_R_SYM(unwind->relocs.at[i].r_info), symbol;
+        uint32_t target = (uint32_t)ELF64_R_SYM(unwind->relocs.at[i].r_info), symbol = 0;
         relocs[i] = unwind->relocs.at[i];
         TRY(target & BUNDLE_UNWIND_SYMBOL ? use_symbol(m, target & ~(uint32_t)BUNDLE_UNWIND_SYMBOL, &symbol)
                                           : use_section(m, target, &symbol));

@@ -206,6 +206,15 @@ build toc crateld c++ -O2
 same toc
 same toc --aslr
 
+# Debuggers see functions of all members by name, and who called them.
+if command -v gdb >/dev/null; then
+    gdb -batch -ex 'set breakpoint pending on' -ex 'break low_throw' -ex run -ex bt \
+        --args "$(command -v crateld)" run plain.one/app.crate >out 2>&1 </dev/null || :
+    has out 'low_throw'
+    has out 'in mid_work'
+    has out 'in main'
+fi
+
 # Executed as a file, stripped, and without what is opened.
 status 0 plain.one/app.crate
 has out 'low ends'
