@@ -130,16 +130,13 @@ static void sleep_ms(long milliseconds)
     nanosleep(&time, NULL);
 }
 
-/* Connects; asks the process for its socket first, until it is there. */
-static struct crateld_error *connect_to(struct client *client)
+/* Connects client->fd; asks the process for its socket first, until it is there. */
+static struct crateld_error *find_socket(const struct client *client)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval timeout = {.tv_sec = ANSWER_S};
     pid_t id = client->id;
+    int fd = client->fd;
     memcpy(address.sun_path, client->socket, sizeof address.sun_path);
-    int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_errno(errno, "cannot make a socket");
     for (int waited = 0; connect(fd, (const struct sockaddr *)&address, sizeof address) != 0; waited += ASK_MS) {
         if (errno != ENOENT && errno != ECONNREFUSED)
             return error_errno(errno, "%s: cannot connect", address.sun_path);
@@ -153,10 +150,21 @@ static struct crateld_error *connect_to(struct client *client)
             return error_errno(errno, "process %d: cannot ask for its socket", (int)id);
         sleep_ms(ASK_MS);
     }
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    client->fd = fd;
-    fd = -1;
     return NULL;
+}
+
+static struct crateld_error *connect_to(struct client *client)
+{
+    struct timeval timeout = {.tv_sec = ANSWER_S};
+    client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (client->fd < 0)
+        return error_errno(errno, "cannot make a socket");
+    struct crateld_error *error = find_socket(client);
+    if (error)
+        client_close(client);
+    else
+        (void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    return error;
 }
 
 /* One packet of the answer. */

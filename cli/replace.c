@@ -45,6 +45,7 @@ void replace_close(struct replace_target *target)
         close(target->spare_fd);
     }
     free(target->spare_path);
+    on_change_deinit(&target->changes);
 }
 
 struct crateld_error *replace_prepare(struct replace_target *target)
@@ -105,12 +106,11 @@ static struct crateld_error *make_patch(struct replacement *replacement, size_t 
                                         const struct diff_module *modules, size_t count)
 {
     struct replace_target *target = replacement->target;
-    if (!VEC_RESERVE(&replacement->patches, 1))
-        return error_memory();
     TRY(replace_prepare(target));
+    if (!VEC_PUSH(&replacement->patches, target->spare_path))
+        return error_memory();
     int fd AUTO_CLOSE = target->spare_fd;
-    char *path = STEAL_PTR(target->spare_path);
-    replacement->patches.at[replacement->patches.count++] = path;
+    const char *path = STEAL_PTR(target->spare_path);
     struct link_options link = {
         .collect_garbage = true,
         .opened_base = &target->bases[index],
@@ -118,6 +118,7 @@ static struct crateld_error *make_patch(struct replacement *replacement, size_t 
         .output_fd = fd,
         .name = target->crates.list.at[index].name,
     };
+    on_change_apply(&target->changes, &link);
     return diff_modules(&link, modules, count);
 }
 
@@ -167,7 +168,10 @@ struct crateld_error *replace_modules(struct replace_target *target, const struc
                                       bool is_trial, struct control_report *ret)
 {
     struct replacement replacement = {.target = target};
+    *target->changes.note.text = 0;
     struct crateld_error *error = make_patches(&replacement, modules, count);
+    if (!error)
+        error = on_change_check(&target->changes);
     if (!error)
         error = hand_over(&replacement, is_trial, ret);
     for (size_t i = 0; i < replacement.patches.count; i++) {

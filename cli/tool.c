@@ -23,6 +23,7 @@ static const struct {
     {"inspect", cmd_inspect, false}, {"ld", cmd_ld, false},         {"link", cmd_link, false},
     {"ps", cmd_ps, false},           {"reload", cmd_reload, false}, {"rollback", cmd_rollback, false},
     {"strip", cmd_strip, false},     {"stub", cmd_stub, false},     {"watch", cmd_watch, false},
+    {"where", cmd_where, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.

@@ -39,6 +39,9 @@ static const struct {
     [CRATE_TABLE_FRESH] = {"new variables", sizeof(struct crate_fresh)},
     [CRATE_TABLE_SITES] = {"sites", sizeof(struct crate_site)},
     [CRATE_TABLE_STARTS] = {"starts", sizeof(uint32_t)},
+    [CRATE_TABLE_FRESH_TLS] = {"new thread-locals", sizeof(struct crate_fresh)},
+    [CRATE_TABLE_VANISHED] = {"vanished exports", sizeof(struct crate_vanished)},
+    [CRATE_TABLE_STARTERS] = {"initialisers", sizeof(struct crate_starter)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
     [CRATE_TABLE_MEMBERS] = {"members", sizeof(struct crate_member)},
     [CRATE_TABLE_MEMBER_NEEDS] = {"members' needs", sizeof(uint32_t)},
@@ -366,6 +369,9 @@ struct crateld_error *crate_view_place(const char *path, struct span image, cons
         .grown = table_at(image, header, CRATE_TABLE_GROWN),
         .fresh = table_at(image, header, CRATE_TABLE_FRESH),
         .sites = table_at(image, header, CRATE_TABLE_SITES),
+        .fresh_tls = table_at(image, header, CRATE_TABLE_FRESH_TLS),
+        .vanished = table_at(image, header, CRATE_TABLE_VANISHED),
+        .starters = table_at(image, header, CRATE_TABLE_STARTERS),
         .strings = table_at(image, header, CRATE_TABLE_STRINGS),
     };
     TRY(crate_toc_shape(header, &view.toc));

@@ -26,6 +26,9 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->inits.at);
     free(tables->grown.at);
     free(tables->fresh.at);
+    free(tables->fresh_tls.at);
+    free(tables->starters.at);
+    free(tables->vanished.at);
     free(tables->sites.at);
     free(tables->starts.at);
     free(tables->members.at);
@@ -141,6 +144,9 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_FRESH] = {tables->fresh.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_SITES] = {tables->sites.count, sizeof(struct crate_site)},
         [CRATE_TABLE_STARTS] = {tables->starts.count, sizeof(uint32_t)},
+        [CRATE_TABLE_FRESH_TLS] = {tables->fresh_tls.count, sizeof(struct crate_fresh)},
+        [CRATE_TABLE_VANISHED] = {tables->vanished.count, sizeof(struct crate_vanished)},
+        [CRATE_TABLE_STARTERS] = {tables->starters.count, sizeof(struct crate_starter)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
         [CRATE_TABLE_MEMBERS] = {tables->members.count, sizeof(struct crate_member)},
         [CRATE_TABLE_MEMBER_NEEDS] = {tables->member_needs.count, sizeof(uint32_t)},
@@ -188,6 +194,9 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_FRESH, tables->fresh);
     WRITE_TABLE(CRATE_TABLE_SITES, tables->sites);
     WRITE_TABLE(CRATE_TABLE_STARTS, tables->starts);
+    WRITE_TABLE(CRATE_TABLE_FRESH_TLS, tables->fresh_tls);
+    WRITE_TABLE(CRATE_TABLE_VANISHED, tables->vanished);
+    WRITE_TABLE(CRATE_TABLE_STARTERS, tables->starters);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
     WRITE_TABLE(CRATE_TABLE_MEMBERS, tables->members);
     WRITE_TABLE(CRATE_TABLE_MEMBER_NEEDS, tables->member_needs);

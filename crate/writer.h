@@ -27,6 +27,7 @@ struct crate_tables {
     VEC(struct crate_init) inits;
     VEC(struct crate_grown) grown;
     VEC(struct crate_fresh) fresh;
+    VEC(struct crate_fresh) fresh_tls;
     VEC(struct crate_site) sites;
     VEC(uint32_t) starts;
     VEC(struct crate_member) members;
@@ -35,6 +36,8 @@ struct crate_tables {
     VEC(uint32_t) member_buckets;
     VEC(struct crate_member_text) member_text;
     VEC(char) member_strings;
+    VEC(struct crate_starter) starters;
+    VEC(struct crate_vanished) vanished;
     VEC(char) strings;
     struct hash_index string_index;
     VEC(uint32_t) string_offs;

@@ -17,54 +17,28 @@
 #include "base/hash.h"
 #include "base/runtime_folder.h"
 #include "base/vec.h"
+#include "crateld/reload.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
+#include "loader/guard.h"
+#include "loader/hooks.h"
+#include "loader/kept_socket.h"
 #include "loader/log.h"
 #include "loader/patch.h"
+#include "loader/starters.h"
+#include "loader/trial.h"
 #include "loader/versions.h"
 
 enum {
-    TICK_MS = 1000,    /* how often it is looked whether the program has ended without its process */
-    TIMEOUT_S = 5,     /* for a client to take an answer */
-    KEPT_FD_MIN = 200, /* above what programs use by number */
+    TICK_MS = 1000, /* how often it is looked whether the program has ended without its process */
+    TIMEOUT_S = 5,  /* for a client to take an answer */
     BACKLOG = 16,
     CLIENTS_MAX = 8,
 };
 
-/* A descriptor of ours, among those of a program that may close any and open others in their places. */
-struct control_socket {
-    int fd;      /* -1: none */
-    ino_t inode; /* what it is then */
-};
-
-static struct control_socket listener = {.fd = -1};
-static struct control_socket clients[CLIENTS_MAX]; /* connected ones, the latest last */
+static struct kept_socket listener = {.fd = -1};
+static struct kept_socket clients[CLIENTS_MAX]; /* connected ones, the latest last */
 static size_t client_count;
-
-/* Puts the descriptor, which is taken over, above those of the program. */
-static bool keep_socket(int fd, struct control_socket *ret)
-{
-    struct stat status;
-    int kept = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
-    close(fd);
-    if (kept < 0 || fstat(kept, &status) != 0)
-        return false;
-    *ret = (struct control_socket){kept, status.st_ino};
-    return true;
-}
-
-static bool is_ours(const struct control_socket *socket)
-{
-    struct stat status;
-    return fstat(socket->fd, &status) == 0 && S_ISSOCK(status.st_mode) && status.st_ino == socket->inode;
-}
-
-static void close_socket(struct control_socket *socket)
-{
-    if (socket->fd >= 0 && is_ours(socket))
-        close(socket->fd);
-    socket->fd = -1;
-}
 
 /* Makes the folder for sockets, or sees to it that nobody else can do anything there. */
 static struct crateld_error *make_folder(const char *path)
@@ -99,20 +73,23 @@ static struct crateld_error *open_listener(void)
     address.sun_path[length] = 0;
     TRY(make_folder(address.sun_path));
     address.sun_path[length] = '/';
-    int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_errno(errno, "%s: cannot make a socket", address.sun_path);
-    TRY(bind_listener(fd, &address));
-    bool is_kept = keep_socket(fd, &listener);
-    fd = -1;
-    return is_kept ? NULL : error_errno(errno, "%s: cannot listen", address.sun_path);
+    struct crateld_error *error = bind_listener(fd, &address);
+    if (error)
+        close(fd);
+    else if (!kept_socket_take(fd, &listener))
+        error = error_errno(errno, "%s: cannot listen", address.sun_path);
+    return error;
 }
 
 void control_forget(void)
 {
-    close_socket(&listener);
+    kept_socket_close(&listener);
     while (client_count)
-        close_socket(&clients[--client_count]);
+        kept_socket_close(&clients[--client_count]);
+    trial_forget();
 }
 
 /* Answers. */
@@ -201,17 +178,37 @@ static struct crateld_error *load_patches(struct process *process, const char *t
     return NULL;
 }
 
-/* What a crate of which modules were replaced wants to be called then, by its own code's name. */
-static void call_hooks(struct loaded_crate *const *bases, size_t count)
+static void run_starters(void *patch)
 {
-    static const char name[] = "crate_reloaded";
+    starters_run(patch);
+}
+
+static void run_hook(void *address)
+{
+    ((crateld_reloaded_function *)(uintptr_t) * (const uint64_t *)address)();
+}
+
+/* Calls code of the program's; if it faults, it is given up, and the program is told. */
+static void call(const struct loaded_crate *base, const char *what, void (*function)(void *), void *argument)
+{
+    int signal_number;
+    if (!guard_call(function, argument, &signal_number))
+        log_print("%s: %s: %s", base->path, what, strsignal(signal_number));
+}
+
+/* What is to be run of the program's own when modules were replaced: first initialisers, then what the crates want to
+ * be called then, by name. */
+static void run_code(struct process *process, struct loaded_crate *const *patches, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (crate_view_count(&patches[i]->view, CRATE_TABLE_STARTERS))
+            call(patches[i]->needed[0].crate, "initialisers", run_starters, patches[i]);
     for (size_t i = 0; i < count; i++) {
-        struct crate_export export;
-        uint32_t index = crate_view_find_export(&bases[i]->view, hash_string(name), name);
-        struct crateld_error *error = index == CRATE_NONE ? NULL : crate_view_export(&bases[i]->view, index, &export);
-        if (!error && index != CRATE_NONE && export.kind == CRATE_EXPORT_FUNCTION_PLAIN)
-            ((void (*)(void))(uintptr_t)loaded_address(bases[i], export.canonical_rva))();
-        crateld_error_destroy(error);
+        process_lock(process);
+        uint64_t hook = hooks_find(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK);
+        process_unlock(process);
+        if (hook)
+            call(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK "()", run_hook, &hook);
     }
 }
 
@@ -231,6 +228,8 @@ static struct crateld_error *reload(struct process *process, const char *text, s
                                     struct patch_list *list, struct patch_report *report)
 {
     struct crateld_error *error = load_patches(process, text, size, list);
+    if (!error && !is_trial)
+        trial_begin(list->patches.at, list->patches.count);
     if (!error)
         error = patch_commit(list->patches.at, list->patches.count, is_trial, report);
     for (size_t i = list->patches.count; error && i > 0; i--)
@@ -253,10 +252,8 @@ static struct crateld_error *serve_reload(struct process *process, int client, c
     process_unlock(process);
     if (!error) {
         send_report(client, &report, nanoseconds() - start);
-        for (size_t i = 0; i < list.patches.count; i++)
-            list.patches.at[i] = list.patches.at[i]->needed[0].crate;
         if (!is_trial)
-            call_hooks(list.patches.at, list.patches.count);
+            run_code(process, list.patches.at, list.patches.count);
     }
     free(list.patches.at);
     return error;
@@ -333,7 +330,7 @@ static bool serve_client(struct process *process, int client)
 
 static void drop_client(size_t index)
 {
-    close_socket(&clients[index]);
+    kept_socket_close(&clients[index]);
     memmove(&clients[index], &clients[index + 1], (--client_count - index) * sizeof *clients);
 }
 
@@ -351,7 +348,7 @@ static void accept_client(void)
     if (client_count == CLIENTS_MAX)
         drop_client(0);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    client_count += keep_socket(fd, &clients[client_count]);
+    client_count += kept_socket_take(fd, &clients[client_count]);
 }
 
 /* A program that ends its threads one by one, the first included, ends with its last. */
@@ -378,18 +375,21 @@ void control_serve(struct process *process)
             crateld_error_destroy(error);
             return;
         }
-        struct pollfd wanted[1 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
+        struct pollfd wanted[2 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
         for (size_t i = 0; i < client_count; i++)
             wanted[1 + i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
-        int ready = poll(wanted, 1 + client_count, TICK_MS);
+        wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
+        int ready = poll(wanted, 2 + client_count, TICK_MS);
+        trial_serve(process);
         if (!ready)
             end_with_program();
         if (ready <= 0)
             continue;
         for (size_t i = client_count; i > 0; i--)
-            if (wanted[i].revents && (!is_ours(&clients[i - 1]) || !serve_client(process, clients[i - 1].fd)))
+            if (wanted[i].revents &&
+                (!kept_socket_is_ours(&clients[i - 1]) || !serve_client(process, clients[i - 1].fd)))
                 drop_client(i - 1);
-        if (!is_ours(&listener))
+        if (!kept_socket_is_ours(&listener))
             listener.fd = -1; /* the program has closed what it did not open */
         else if (wanted[0].revents)
             accept_client();
