@@ -82,7 +82,7 @@ LIBRARIES=()
 for flags in "-O2 -fPIC -ffunction-sections -fdata-sections" -O0 "-O2 -g" "-O3 -fno-pie" "-Os -fPIC -ffunction-sections -mtls-dialect=gnu2"; do
     for COMPILER in "$CC" clang "crateld cc"; do
         command -v "${COMPILER%% *}" >/dev/null || continue
-        case $COMPILER,$flags in clang*gnu2* | crateld*-fno-pie*) continue ;; esac
+        case $COMPILER,$flags in clang*gnu2* | crateld*-fno-pie* | crateld*-Os* | crateld*,-O0) continue ;; esac
         # shellcheck disable=SC2086
         $COMPILER $flags -c module.c main.c
         crateld link -o app.crate module.o main.o
