@@ -181,7 +181,8 @@ static struct crateld_error *use_own_place(struct link *link, const struct bundl
 static struct crateld_error *symbol_error(const struct bundle_member *member, uint32_t number, const char *name,
                                           const char *what)
 {
-    return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: symbol %u (%s) %s", member->path, number, name, what);
+    return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: symbol %u (%s) %s", member->path, number, name,
+                        what);
 }
 
 /* Whether the symbol is what its type says, where it is. */
@@ -303,8 +304,8 @@ static struct crateld_error *read_member(struct link *link, struct bundle_member
     for (uint32_t i = 0; i < relink->module_count; i++) {
         TRY(relink_view_module(relink, i, &member->modules[i]));
         if (!i && (member->modules[i].first_section || member->modules[i].first_symbol))
-            return error_create(CRATELD_ERROR_FORMAT, "%s: relink section: its first sections or symbols are no module's",
-                                member->path);
+            return error_create(CRATELD_ERROR_FORMAT,
+                                "%s: relink section: its first sections or symbols are no module's", member->path);
         TRY(make_object(link, member, i));
     }
     qsort(member->placed, member->placed_count, sizeof(struct link_section *), compare_placed);

@@ -1,5 +1,5 @@
-/* Crates that are bundled: the whole link of one, from its relink section. Whatever becomes a bundle must be one that the
- * readers accept. Files are made in the current folder. */
+/* Crates that are bundled: the whole link of one, from its relink section. Whatever becomes a bundle must be one that
+ * the readers accept. Files are made in the current folder. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
