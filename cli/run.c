@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/first_calls.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/start.h"
-#include "loader/trace.h"
 
 enum {
     EXIT_STATUS_FAILED = 1,
@@ -17,8 +17,9 @@ enum {
 };
 
 static const char usage[] =
-    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--watch] [--bind-now]\n"
-    "                   [--aslr] [--argv0 NAME] [--trace FILE] CRATE [ARGUMENT]...\n";
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh]\n"
+    "                   [--watch [--compile COMPILE_COMMANDS.json [--tiered]]] [--bind-now] [--aslr] "
+    "[--argv0 NAME] [--trace FILE] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -63,6 +64,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
         }
         if (strcmp(argv[i], "--bind-now") == 0) {
             ret->process.binds_now = true;
+        } else if (strcmp(argv[i], "--fresh") == 0) {
+            ret->process.is_fresh = true;
         } else if (strcmp(argv[i], "--watch") == 0) {
             ret->process.is_watched = true;
         } else if (strcmp(argv[i], "--aslr") == 0) {
@@ -86,6 +89,12 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no file follows", "--trace");
             ret->trace = value;
+        } else if (strcmp(argv[i], "--tiered") == 0) {
+            ret->process.is_tiered = true;
+        } else if ((value = option_value(argc, argv, &i, "--compile"))) {
+            if (!*value)
+                return usage_error("no file follows", "--compile");
+            ret->process.compile_commands = value;
         } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
             ret->argv0 = value;
         } else {
@@ -94,6 +103,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
     }
     if (i >= argc)
         return usage_error("no crate is named behind", argv[argc - 1]);
+    if (ret->process.compile_commands && !ret->process.is_watched)
+        return usage_error("only with --watch:", "--compile");
+    if (ret->process.is_tiered && !ret->process.compile_commands)
+        return usage_error("only with --compile:", "--tiered");
     ret->crate = i;
     ret->process.paths = ret->paths;
     ret->process.aliases = ret->aliases;
@@ -128,7 +141,7 @@ int run_command(int argc, char **argv, int index, char **envp)
     }
     if (options.trace && options.process.is_watched)
         return usage_error("a traced program can not be reloaded: leave out", "--watch");
-    struct crateld_error *error = options.trace ? trace_fork(options.trace, &options.process.trace) : NULL;
+    struct crateld_error *error = options.trace ? first_calls_fork(options.trace, &options.process.trace) : NULL;
     if (error)
         return report(error);
     log_init();

@@ -27,6 +27,11 @@ static struct crateld_error *check_kind(const struct bundle_member *member)
     uint32_t flags = member->view.header.flags;
     if (flags & CRATE_FLAG_PATCH)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a patch: a bundle is made of crates", member->path);
+    if (member->view.header.carried_count)
+        return error_create(
+            CRATELD_ERROR_UNSUPPORTED,
+            "%s: carries patches, which a bundle does not: link it again from the modules as they are now",
+            member->path);
     if (flags & CRATE_FLAG_BUNDLE)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: is a bundle: name the crates that it was made of",
                             member->path);

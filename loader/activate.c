@@ -5,6 +5,7 @@
 #include "crate/build_id.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/first_calls.h"
 #include "loader/frames.h"
 #include "loader/gate.h"
 #include "loader/heap.h"
@@ -14,7 +15,6 @@
 #include "loader/relocate.h"
 #include "loader/resolve.h"
 #include "loader/tls.h"
-#include "loader/trace.h"
 #include "loader/trial.h"
 
 /* Crates that become active together, because they need each other's addresses. */
@@ -86,7 +86,7 @@ static struct crateld_error *prepare(struct loaded_crate *crate)
     const struct crate_header *header = &crate->view.header;
     TRY(image_protect(crate));
     if (crate->process->opts.trace)
-        TRY(trace_arm(crate->process->opts.trace, crate));
+        TRY(first_calls_arm(crate->process->opts.trace, crate));
     TRY(image_provide(crate));
     TRY(activate_check_meta(crate));
     TRY(relocate_relr(crate));

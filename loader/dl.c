@@ -16,6 +16,7 @@
 #include "loader/address_index.h"
 #include "loader/bind.h"
 #include "loader/bundle.h"
+#include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
 #include "loader/export_object.h"
@@ -146,7 +147,7 @@ static struct crateld_error *open_crate(const char *path, int mode, struct loade
     if (member)
         ; /* it is there */
     else if (!(mode & RTLD_NOLOAD))
-        error = process_load(process, path, &crate);
+        error = carried_load(process, path, &crate);
     else if (!(crate = process_find_file(process, path)))
         error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
     if (!error)

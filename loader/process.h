@@ -17,7 +17,7 @@
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
-struct trace;
+struct first_calls;
 struct version_set;
 
 /* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
@@ -31,9 +31,12 @@ struct process_opts {
     size_t patch_count;
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
-    struct trace *trace;          /* --trace: borrowed; NULL: functions' first calls are not noted */
+    struct first_calls *trace;    /* --trace: borrowed; NULL: functions' first calls are not noted */
     bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool is_fresh;                /* what changed since the crates were linked is in effect from the start */
     bool is_watched;              /* `crateld watch` is started for it */
+    const char *compile_commands; /* with this file, to compile what is edited; NULL: only to take what is compiled */
+    bool is_tiered;               /* what tcc makes of it comes first */
     bool binds_now;               /* all imports are bound at start */
 };
 

@@ -1,145 +1,211 @@
 #define _GNU_SOURCE
 #include "loader/trace.h"
 
-#include <elf.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/vec.h"
-#include "loader/image.h"
-#include "loader/trace_area.h"
-#include "reloc/relink_reader.h"
+enum { LINE_SIZE = 1024 };
 
-struct function_list {
-    VEC(struct trace_function) items;
+/* What was seen of a crate. */
+struct seen {
+    const struct loaded_crate *crate; /* borrowed while it is in the process */
+    char *path;                       /* owned */
+    uint64_t device, inode;           /* a record may become another crate's */
+    uint8_t *base;
+    bool is_active, is_there;
+    bool *is_bound;          /* owned; for each import */
+    bool *is_active_version; /* owned; of a patch, for each module */
+    uint32_t import_count, module_count;
 };
 
-static int compare_functions(const void *a, const void *b)
+struct trace {
+    VEC(struct seen) crates;
+};
+
+/* Where to say what happens. */
+struct listener {
+    void (*tell)(void *context, const char *line); /* NULL: nothing is said */
+    void *context;
+};
+
+static void say(const struct listener *listener, const char *what, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void say(const struct listener *listener, const char *what, const char *format, ...)
 {
-    const struct trace_function *x = a, *y = b;
-    if (x->address != y->address)
-        return x->address < y->address ? -1 : 1;
-    return (x->symbol > y->symbol) - (x->symbol < y->symbol);
+    char line[LINE_SIZE];
+    va_list arguments;
+    int length = snprintf(line, sizeof line, "%-11s ", what);
+    if (!listener->tell)
+        return;
+    va_start(arguments, format);
+    vsnprintf(line + length, sizeof line - (size_t)length, format, arguments);
+    va_end(arguments);
+    listener->tell(listener->context, line);
 }
 
-/* Adds the functions of one module that have a place in the text. */
-static struct crateld_error *list_module(const struct loaded_crate *crate, const struct relink_view *relink, uint32_t i,
-                                         struct function_list *list)
+static void release(struct seen *seen)
 {
-    struct relink_module module;
-    TRY(relink_view_module(relink, i, &module));
-    if (!*module.path) /* the linker's own code */
-        return NULL;
-    for (uint32_t k = 0; k < module.symbol_count; k++) {
-        struct relink_symbol symbol;
-        struct relink_section section;
-        TRY(relink_view_symbol(relink, module.first_symbol + k, &symbol));
-        if (symbol.where != RELINK_IN_SECTION || (symbol.type != STT_FUNC && symbol.type != STT_GNU_IFUNC))
-            continue;
-        TRY(relink_view_section(relink, symbol.section, &section));
-        uint64_t rva = section.rva + symbol.value;
-        if (section.flags & RELINK_SECTION_DROPPED || symbol.value >= section.size || rva > UINT32_MAX ||
-            !crate_segment_has(&crate->view.header, CRATE_SEGMENT_TEXT, rva, 1, true))
-            continue;
-        struct trace_function function = {.address = loaded_address(crate, (uint32_t)rva),
-                                          .symbol = module.first_symbol + k,
-                                          .original = crate->base[rva]};
-        if (!VEC_PUSH(&list->items, function))
-            return error_memory();
-    }
-    return NULL;
+    free(seen->path);
+    free(seen->is_bound);
+    free(seen->is_active_version);
 }
 
-static struct crateld_error *list_functions(const struct loaded_crate *crate, struct span file,
-                                            struct function_list *list)
+void trace_destroy(struct trace *trace)
 {
-    struct span section;
-    struct relink_view relink;
-    TRY(crate_view_relink(&crate->view, file, &section));
-    TRY(relink_view_open(crate->path, section, &relink));
-    for (uint32_t i = 0; i < relink.module_count; i++)
-        TRY(list_module(crate, &relink, i, list));
-    size_t count = 0;
-    if (list->items.count)
-        qsort(list->items.at, list->items.count, sizeof *list->items.at, compare_functions);
-    for (size_t i = 0; i < list->items.count; i++)
-        if (!count || list->items.at[i].address != list->items.at[count - 1].address)
-            list->items.at[count++] = list->items.at[i];
-    list->items.count = count;
-    return NULL;
+    if (!trace)
+        return;
+    for (size_t i = 0; i < trace->crates.count; i++)
+        release(&trace->crates.at[i]);
+    free(trace->crates.at);
+    free(trace);
 }
 
-/* Gives the crate and its functions a place in what is shared. */
-static struct crateld_error *publish(struct trace *trace, const struct loaded_crate *crate,
-                                     const struct function_list *list)
+static bool is_patch(const struct loaded_crate *crate)
 {
-    uint32_t count = (uint32_t)list->items.count;
-    uint32_t i = atomic_fetch_add(&trace->crate_count, 1), first = atomic_fetch_add(&trace->function_count, count);
-    char link[64];
-    if (i >= TRACE_MAX_CRATES || count > TRACE_MAX_FUNCTIONS || first > TRACE_MAX_FUNCTIONS - count)
-        return error_create(CRATELD_ERROR_RANGE, "%s: more functions than a trace has room for", crate->path);
-    struct trace_crate *shared = &trace->crates[i];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", crate->fd);
-    ssize_t length = readlink(link, shared->path, sizeof shared->path - 1);
-    if (length < 0)
-        return error_errno(errno, "%s: cannot find out its path", crate->path);
-    shared->path[length] = '\0';
-    snprintf(shared->name, sizeof shared->name, "%s", crate->name);
-    shared->first = first;
-    shared->count = count;
-    memcpy(&trace->functions[first], list->items.at, count * sizeof *list->items.at);
-    atomic_store_explicit(&shared->is_published, true, memory_order_release);
-    return NULL;
+    return crate->view.header.flags & CRATE_FLAG_PATCH;
 }
 
-/* Writes the traps into the text, which is not writable: by /proc/self/mem, as debuggers do. */
-static struct crateld_error *put_traps(struct loaded_crate *crate, const struct function_list *list)
+static bool is_seen(const struct seen *seen, const struct loaded_crate *crate)
 {
-    const struct crate_segment *text = &crate->view.header.segments[CRATE_SEGMENT_TEXT];
-    uint8_t *copy AUTO_FREE = malloc(text->file_size);
-    int fd AUTO_CLOSE = open("/proc/self/mem", O_WRONLY | O_CLOEXEC);
-    if (!copy)
+    return seen->crate == crate && seen->device == crate->device && seen->inode == crate->inode &&
+           seen->base == crate->base;
+}
+
+static struct crateld_error *add(struct trace *trace, const struct loaded_crate *crate, struct seen **ret)
+{
+    struct seen seen = {
+        .crate = crate,
+        .path = strdup(crate->path),
+        .device = crate->device,
+        .inode = crate->inode,
+        .base = crate->base,
+        .import_count = crate_view_count(&crate->view, CRATE_TABLE_IMPORTS),
+        .module_count = is_patch(crate) ? crate_view_count(&crate->view, CRATE_TABLE_MODULES) : 0,
+    };
+    seen.is_bound = calloc(seen.import_count + UINT64_C(1), sizeof *seen.is_bound);
+    seen.is_active_version = calloc(seen.module_count + UINT64_C(1), sizeof *seen.is_active_version);
+    if (!seen.path || !seen.is_bound || !seen.is_active_version || !VEC_PUSH(&trace->crates, seen)) {
+        release(&seen);
         return error_memory();
-    if (fd < 0)
-        return error_errno(errno, "/proc/self/mem: cannot open");
-    memcpy(copy, crate->base + text->rva, text->file_size);
-    for (size_t i = 0; i < list->items.count; i++)
-        copy[list->items.at[i].address - loaded_address(crate, (uint32_t)text->rva)] = trace_trap;
-    for (uint64_t done = 0; done < text->file_size;) {
-        ssize_t written =
-            pwrite(fd, copy + done, text->file_size - done, (off_t)(loaded_address(crate, (uint32_t)text->rva) + done));
-        if (written <= 0)
-            return error_errno(written ? errno : EIO, "%s: cannot write to its text", crate->path);
-        done += (uint64_t)written;
+    }
+    *ret = &trace->crates.at[trace->crates.count - 1];
+    return NULL;
+}
+
+/* Crates. */
+
+static struct crateld_error *find(struct trace *trace, const struct loaded_crate *crate,
+                                  const struct listener *listener, struct seen **ret)
+{
+    for (size_t i = 0; i < trace->crates.count; i++)
+        if (is_seen(&trace->crates.at[i], crate)) {
+            *ret = &trace->crates.at[i];
+            return NULL;
+        }
+    TRY(add(trace, crate, ret));
+    if (!is_patch(crate))
+        say(listener, "loaded", "%s", crate->path);
+    return NULL;
+}
+
+static void forget_gone(struct trace *trace, const struct listener *listener)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < trace->crates.count; i++) {
+        struct seen *seen = &trace->crates.at[i];
+        if (seen->is_there) {
+            trace->crates.at[kept++] = *seen;
+            continue;
+        }
+        if (!seen->module_count)
+            say(listener, "unloaded", "%s", seen->path);
+        release(seen);
+    }
+    trace->crates.count = kept;
+}
+
+/* Bindings. */
+
+/* Whether the slot leads to something else than a stub of its own crate that is to bind it. */
+static bool is_bound(const struct loaded_crate *crate, uint32_t slot)
+{
+    uint64_t entry = __atomic_load_n(&loaded_function_slots(crate)[slot].entry, __ATOMIC_RELAXED);
+    return entry - loaded_address(crate, 0) >= crate->view.header.image_size;
+}
+
+static struct crateld_error *look_at_imports(struct seen *seen, const struct loaded_crate *crate,
+                                             const struct listener *listener)
+{
+    for (uint32_t i = 0; i < seen->import_count; i++) {
+        struct crate_import import;
+        TRY(crate_view_import(&crate->view, i, &import));
+        if (import.kind > CRATE_IMPORT_CALL_TOC)
+            break; /* those that are called come first */
+        if (seen->is_bound[i] || !is_bound(crate, i))
+            continue;
+        seen->is_bound[i] = true;
+        say(listener, "bound", "%s: %s of %s", crate->path, crate_view_string(&crate->view, import.name),
+            import.needed == CRATE_NONE ? "whoever has it" : crate->needed[import.needed].name);
     }
     return NULL;
 }
 
-struct crateld_error *trace_arm(struct trace *trace, struct loaded_crate *crate)
+/* Versions. */
+
+static void look_at_versions(struct seen *seen, const struct loaded_crate *patch, const struct listener *listener)
 {
-    struct function_list list = {0};
-    struct stat status;
-    if (!(crate->view.header.flags & CRATE_FLAG_HAS_RELINK) || crate->view.header.flags & CRATE_FLAG_PATCH)
-        return NULL;
-    if (!image_reopen_file(crate) || fstat(crate->fd, &status) != 0)
-        return error_create(CRATELD_ERROR_IO, "%s: was replaced, and can not be traced", crate->path);
-    size_t size = (size_t)status.st_size;
-    void *file = mmap(NULL, size, PROT_READ, MAP_PRIVATE, crate->fd, 0);
-    if (file == MAP_FAILED)
-        return error_errno(errno, "%s: cannot map", crate->path);
-    struct crateld_error *error = list_functions(crate, (struct span){file, size}, &list);
-    munmap(file, size);
-    if (!error && list.items.count) /* known before anything can run into it */
-        error = publish(trace, crate, &list);
-    if (!error && list.items.count)
-        error = put_traps(crate, &list);
-    free(list.items.at);
+    for (uint32_t i = 0; i < seen->module_count && patch->is_active_module; i++) {
+        const struct crate_module *module = &patch->view.modules[i];
+        const char *member = crate_view_string(&patch->view, module->member);
+        if (seen->is_active_version[i] == patch->is_active_module[i])
+            continue;
+        seen->is_active_version[i] = patch->is_active_module[i];
+        say(listener, seen->is_active_version[i] ? "in effect" : "superseded", "%s: %s%s%s%s (%s)",
+            patch->needed[0].crate->path, crate_view_string(&patch->view, module->path), *member ? "(" : "", member,
+            *member ? ")" : "", patch->name);
+    }
+}
+
+static struct crateld_error *look(struct trace *trace, struct process *process, const struct listener *listener)
+{
+    for (size_t i = 0; i < trace->crates.count; i++)
+        trace->crates.at[i].is_there = false;
+    for (size_t i = 0; i < process->crates.count; i++) {
+        const struct loaded_crate *crate = process->crates.at[i];
+        struct seen *seen = NULL;
+        TRY(find(trace, crate, listener, &seen));
+        seen->is_there = true;
+        if (is_patch(crate))
+            look_at_versions(seen, crate, listener);
+        if (!loaded_is_active(crate))
+            continue;
+        if (!seen->is_active && !is_patch(crate))
+            say(listener, "active", "%s", crate->path);
+        seen->is_active = true;
+        TRY(look_at_imports(seen, crate, listener));
+    }
+    forget_gone(trace, listener);
+    return NULL;
+}
+
+struct crateld_error *trace_create(struct process *process, struct trace **ret)
+{
+    struct trace *trace = calloc(1, sizeof *trace);
+    if (!trace)
+        return error_memory();
+    struct crateld_error *error = look(trace, process, &(struct listener){0});
+    if (error)
+        trace_destroy(trace);
+    else
+        *ret = trace;
     return error;
+}
+
+struct crateld_error *trace_step(struct trace *trace, struct process *process,
+                                 void (*tell)(void *context, const char *line), void *context)
+{
+    return look(trace, process, &(struct listener){tell, context});
 }

@@ -1,25 +1,22 @@
-/* Traces: which functions of crates a program calls first, in which order.
- *
- * The program runs as a child of this process, which watches it (ptrace(2)). When a crate is activated the loader puts
- * a trap at the start of each function that the crate's relink section knows; the first call runs into it, the watcher
- * notes the function and takes the trap away. What both know is in memory that they share. Crates without a relink
- * section are not traced. A program that is traced can not be reloaded. */
+/* What happens to a process's crates, found by looking again and again at what there is: it costs the program nothing.
+ */
 #ifndef LOADER_TRACE_H
 #define LOADER_TRACE_H
 
-#include <stdbool.h>
+#include "loader/process.h"
 
-#include "base/error.h"
-#include "loader/loaded.h"
+struct trace;
 
-struct trace; /* what is shared */
+/* Notes what there is. Called under the process's lock. Error: MEMORY. */
+MUST_CHECK struct crateld_error *trace_create(struct process *process, struct trace **ret);
 
-/* Forks. In the child, which is to be the program, *ret is what it hands to process_init(), for as long as it runs. The
- * parent watches it until it and what it starts have ended, writes the functions to the file at `path`, and does not
- * return but with an error: it ends as the child did. Errors: IO, MEMORY. */
-MUST_CHECK struct crateld_error *trace_fork(const char *path, struct trace **ret);
+/* NULL is allowed. */
+void trace_destroy(struct trace *trace);
 
-/* Puts traps into a crate that is being activated, whose text is in place. Errors: IO, FORMAT, MEMORY. */
-MUST_CHECK struct crateld_error *trace_arm(struct trace *trace, struct loaded_crate *crate);
+/* Calls `tell` with a line for each thing that has happened since: crates that were loaded, became active or were
+ * unloaded; imported functions that were bound, which is on their first call; versions of modules that came into effect
+ * or no longer are. Called under the process's lock. Error: MEMORY. */
+MUST_CHECK struct crateld_error *trace_step(struct trace *trace, struct process *process,
+                                            void (*tell)(void *context, const char *line), void *context);
 
 #endif

@@ -142,6 +142,15 @@ struct crate_header {
 
     uint64_t
         members_hash; /* of a bundle: XXH3-64 over CRATE_SEGMENT_META's part of the file from CRATE_TABLE_MEMBERS on */
+    uint64_t carried_off;   /* file offset, 8-aligned, of struct crate_carried[carried_count], behind all else */
+    uint32_t carried_count; /* patches that the file carries, in the order in which they come into effect; 0 in those */
+    uint32_t reserved;
+};
+
+/* A patch that a crate's file carries: a file of its own within it. */
+struct crate_carried {
+    uint64_t off; /* from the start of the crate's file; 8-aligned */
+    uint64_t size;
 };
 
 /* Elements of a table that belong to something. */

@@ -20,6 +20,8 @@ crateld link -o good.crate app.o -lm
 sed 's/^int main/static int more = 1;\nint main/; s/"41")/"40") + more++/' app.c >new.c
 $CC -O2 -c new.c
 crateld diff -o good.patch good.crate app.o=new.o
+crateld apply -o carrying.crate good.patch good.crate >out
+cp good.crate stale.crate
 echo 'int far(int x) { return x; }' | $CC -O2 -c -x c - -o far.o
 echo 'extern int far(int); int (*pointer)(int) = far; int main(void) { return pointer(0); }' | $CC -O2 -fPIC -c -x c - -o gate.o
 crateld link -o far.crate far.o
@@ -27,6 +29,7 @@ crateld link -o gate.crate gate.o far.crate
 echo '__attribute__((constructor)) static void start(void) {} int far(int x) { return x; }' | $CC -O2 -c -x c - -o far2.o
 crateld link -o far2.crate --name far far2.o
 crateld bundle -o bundle.crate gate.crate far2.crate
+[ "$1" != changed ] || cp new.o app.o
 mkdir work temp
 export TMPDIR=$tmp/temp
 
@@ -40,6 +43,9 @@ diff) set -- diff crateld-tool diff -o work/out.patch good.crate app.o=new.o ;;
 bundle) set -- bundle crateld-tool bundle -o work/out.crate gate.crate far.crate ;;
 run-bundle) set -- run-bundle crateld run bundle.crate ;;
 run-gate) set -- run-gate crateld run gate.crate ;;
+apply) set -- apply crateld-tool apply -o work/out.crate good.patch carrying.crate ;;
+changed) set -- changed crateld-tool diff --changed -o work/out.patch stale.crate ;;
+run-carrying) set -- run-carrying crateld run carrying.crate ;;
 run-patch) set -- run-patch crateld run --patch good.patch good.crate ;;
 esac
 command=$1

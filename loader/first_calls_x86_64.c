@@ -3,11 +3,11 @@
 #include <sys/ptrace.h>
 #include <sys/user.h>
 
-#include "loader/trace_area.h"
+#include "loader/first_calls_area.h"
 
-const uint8_t trace_trap = 0xcc;
+const uint8_t first_calls_trap = 0xcc;
 
-bool trace_trap_address(pid_t thread, uint64_t *ret)
+bool first_calls_trap_address(pid_t thread, uint64_t *ret)
 {
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETREGS, thread, NULL, &registers) != 0)
@@ -16,7 +16,7 @@ bool trace_trap_address(pid_t thread, uint64_t *ret)
     return true;
 }
 
-bool trace_resume_at(pid_t thread, uint64_t address)
+bool first_calls_resume_at(pid_t thread, uint64_t address)
 {
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETREGS, thread, NULL, &registers) != 0)

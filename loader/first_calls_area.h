@@ -1,6 +1,6 @@
-/* What a traced program and its watcher share. For loader/trace*.c only. */
-#ifndef LOADER_TRACE_AREA_H
-#define LOADER_TRACE_AREA_H
+/* What a traced program and its watcher share. For loader/first_calls*.c only. */
+#ifndef LOADER_FIRST_CALLS_AREA_H
+#define LOADER_FIRST_CALLS_AREA_H
 
 #include <limits.h>
 #include <stdatomic.h>
@@ -30,19 +30,19 @@ struct trace_crate {
     atomic_bool is_published; /* all else is set */
 };
 
-struct trace {
+struct first_calls {
     _Atomic uint32_t crate_count, function_count; /* of those that were given a place */
     struct trace_crate crates[TRACE_MAX_CRATES];
     struct trace_function functions[TRACE_MAX_FUNCTIONS];
 };
 
 /* The trap: one byte. */
-extern const uint8_t trace_trap;
+extern const uint8_t first_calls_trap;
 
 /* Sets *ret to where the trap is that a stopped thread has run into. False: its registers are not to be had. */
-bool trace_trap_address(pid_t thread, uint64_t *ret);
+bool first_calls_trap_address(pid_t thread, uint64_t *ret);
 
 /* Lets the thread, when it goes on, begin at `address`. */
-bool trace_resume_at(pid_t thread, uint64_t address);
+bool first_calls_resume_at(pid_t thread, uint64_t address);
 
 #endif

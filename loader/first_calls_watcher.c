@@ -17,12 +17,12 @@
 #include "base/memory_stream.h"
 #include "base/vec.h"
 #include "crate/members.h"
-#include "loader/trace.h"
-#include "loader/trace_area.h"
+#include "loader/first_calls.h"
+#include "loader/first_calls_area.h"
 #include "reloc/relink_reader.h"
 
 struct watching {
-    struct trace *trace;
+    struct first_calls *trace;
     pid_t program;
     int status;      /* of the program, as wait(2) gives it */
     uint32_t called; /* functions */
@@ -32,7 +32,7 @@ struct watching {
 /* Waiting. */
 
 /* The function whose trap is at `address`; NULL if none is. */
-static struct trace_function *function_at(struct trace *trace, uint64_t address)
+static struct trace_function *function_at(struct first_calls *trace, uint64_t address)
 {
     uint32_t crates = atomic_load(&trace->crate_count);
     for (uint32_t i = 0; i < crates && i < TRACE_MAX_CRATES; i++) {
@@ -66,14 +66,14 @@ static bool remove_trap(pid_t thread, const struct trace_function *function)
 static bool enter_function(struct watching *w, pid_t thread)
 {
     uint64_t address;
-    if (!trace_trap_address(thread, &address))
+    if (!first_calls_trap_address(thread, &address))
         return false;
     struct trace_function *function = function_at(w->trace, address);
     if (!function || !remove_trap(thread, function))
         return false;
     if (!function->order)
         function->order = ++w->called;
-    return trace_resume_at(thread, address);
+    return first_calls_resume_at(thread, address);
 }
 
 /* Lets a thread that has stopped go on. */
@@ -141,7 +141,8 @@ static const char *crate_of(const struct trace_crate *crate, const struct crate_
 }
 
 /* A line for each of its functions that were called, in the place that is the order of its call. */
-static struct crateld_error *name_functions(const struct trace *trace, const struct trace_crate *crate, char **lines)
+static struct crateld_error *name_functions(const struct first_calls *trace, const struct trace_crate *crate,
+                                            char **lines)
 {
     struct traced_file file = {0};
     struct crateld_error *error = open_traced(crate, &file);
@@ -249,7 +250,7 @@ static struct crateld_error *seize(pid_t program)
 }
 
 /* The parent's part, from here on. */
-static struct crateld_error *watch_program(const char *path, struct trace *trace, pid_t program, int go)
+static struct crateld_error *watch_program(const char *path, struct first_calls *trace, pid_t program, int go)
 {
     struct watching watching = {.trace = trace, .program = program};
     prepare_signals(program);
@@ -261,10 +262,10 @@ static struct crateld_error *watch_program(const char *path, struct trace *trace
     end_like(watching.status);
 }
 
-struct crateld_error *trace_fork(const char *path, struct trace **ret)
+struct crateld_error *first_calls_fork(const char *path, struct first_calls **ret)
 {
     int go[2];
-    struct trace *trace =
+    struct first_calls *trace =
         mmap(NULL, sizeof *trace, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (trace == MAP_FAILED)
         return error_errno(errno, "cannot map 0x%zx bytes for a trace", sizeof *trace);
