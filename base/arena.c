@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "base/arena.h"
 
 #include <stdarg.h>
@@ -13,6 +14,7 @@ enum {
     ARENA_FIRST_SIZE = 8 << 10, /* most arenas stay small; each further block is twice as big */
     ARENA_BLOCK_SIZE = 256 << 10,
     ARENA_HUGE_SIZE = 2 << 20, /* blocks of large arenas: a huge page of x86-64 and of aarch64 */
+    PAGE_MASK = 4095,
 };
 
 struct arena_block {
@@ -37,6 +39,24 @@ void arena_deinit(struct arena *arena)
         block = older;
     }
     *arena = (struct arena){0};
+}
+
+void arena_reserve(struct arena *arena, size_t size)
+{
+    struct arena_block *block = size > arena->left ? malloc(sizeof *block + size) : NULL;
+    if (!block)
+        return;
+    block->mapped_size = 0;
+    block->older = arena->blocks;
+    arena->blocks = block;
+    arena->next = block->bytes;
+    arena->left = size;
+    arena->is_zeroed = false;
+    /* One call in place of a page fault for each page. It may fail (before Linux 5.14). */
+    uintptr_t start = ((uintptr_t)block->bytes + PAGE_MASK) & ~(uintptr_t)PAGE_MASK;
+    uintptr_t end = ((uintptr_t)block->bytes + size) & ~(uintptr_t)PAGE_MASK;
+    if (start < end)
+        (void)madvise((void *)start, end - start, MADV_POPULATE_WRITE);
 }
 
 /* Maps a block of ARENA_HUGE_SIZE, aligned to that: the kernel may provide it as a whole. NULL without memory. */

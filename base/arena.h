@@ -22,6 +22,10 @@ void arena_init(struct arena *arena);
 /* Releases everything that was allocated from `arena`. */
 void arena_deinit(struct arena *arena);
 
+/* Makes room for `size` bytes in one go, of memory that is there: for a caller that is about to need it. Without memory
+ * nothing happens. */
+void arena_reserve(struct arena *arena, size_t size);
+
 /* `size` zeroed bytes aligned for any type (16); NULL without memory. Size 0 gives a valid pointer. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((malloc, warn_unused_result));
 

@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from build import compile_all, crate, executable, folder, kept, shared
+from build import compile_all, crate, executable, folder, kept, run, shared
 from measure import alternate, row, wall_ms
 
 HELLO_RUNS = 300
@@ -85,7 +85,9 @@ def make_crates(at):
         crate([f"library{i}.o"], f"library{i}.crate", *declared, cwd=at)
 
     in_parallel(make)
-    crate(["main.o"], "main.crate", *[f"library{i}.crate" for i in range(LIBRARIES)], cwd=at)
+    libraries = [f"library{i}.crate" for i in range(LIBRARIES)]
+    crate(["main.o"], "main.crate", *libraries, cwd=at)
+    run("crateld", "bundle", "-o", "bundle.crate", "main.crate", *libraries, cwd=at)
 
 
 made = set()
@@ -106,9 +108,19 @@ def against_lazy(at, command, *arguments):
     return min(ours), min(peer)
 
 
+@row("load", "bundle-few", "ms", "500 .so files, lazy; 6 are used", 0.05)
+def bundle_few():
+    return against_lazy(application(), ["crateld", "run", "bundle.crate"])
+
+
 @row("load", "files-few", "ms", "500 .so files, lazy; 6 are used", 0.10)
 def files_few():
     return against_lazy(application(), ["crateld", "run", "main.crate"])
+
+
+@row("load", "bundle-all", "ms", "500 .so files, lazy; each is called", 0.12)
+def bundle_all():
+    return against_lazy(application(), ["crateld", "run", "bundle.crate"], "all")
 
 
 @row("load", "files-all", "ms", "500 .so files, lazy; each is called", 0.50)

@@ -27,6 +27,7 @@ int cmd_where(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_stub(int argc, char **argv);
+int cmd_bundle(int argc, char **argv);
 int cmd_strip(int argc, char **argv);
 
 #endif

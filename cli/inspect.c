@@ -14,7 +14,7 @@
 static const char usage[] = "usage: crateld inspect [options] FILE.crate... | PID\n"
                             "Shows what is in crate files, or in the crates of a running process.\n"
                             "  --header --segments --needed --imports --exports --toc --stubs --modules --fixups\n"
-                            "  --functions --patch\n"
+                            "  --functions --members --patch\n"
                             "                 show only this; several may be given\n"
                             "  --all          show everything\n"
                             "  --json         write JSON, of everything unless less was asked for\n"
@@ -39,6 +39,7 @@ static const struct option options[] = {
     {"modules", no_argument, NULL, INSPECT_MODULES},
     {"fixups", no_argument, NULL, INSPECT_FIXUPS},
     {"functions", no_argument, NULL, INSPECT_FUNCTIONS},
+    {"members", no_argument, NULL, INSPECT_MEMBERS},
     {"patch", no_argument, NULL, INSPECT_PATCH},
     {"all", no_argument, NULL, INSPECT_ALL},
     {"check", no_argument, NULL, OPTION_CHECK},

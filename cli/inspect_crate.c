@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "cli/frame_size.h"
+#include "cli/inspect_members.h"
 #include "crate/carried.h"
 #include "crate/machine.h"
 
@@ -20,7 +21,7 @@ static const char *const export_kinds[] = {"function", "function (TOC)", "data",
 static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
 static const char *const crate_flag_names[] = {"relink",   "low",   "near",  "text-fixups", "static-tls",
-                                               "toc-code", "eager", "patch", "soname"};
+                                               "toc-code", "eager", "patch", "soname",      "bundle"};
 static const char *const needed_flag_names[] = {"eager", "uses-exports"};
 static const char *const import_flag_names[] = {"weak", "vague", "self", "base"};
 static const char *const export_flag_names[] = {"weak", "vague", "forward"};
@@ -629,16 +630,21 @@ static struct crateld_error *report_carried(struct report *report, const struct 
 
 struct crateld_error *inspect_crate(struct report *report, const struct inspected_crate *crate, unsigned parts)
 {
+    bool is_bundle = crate->view.header.flags & CRATE_FLAG_BUNDLE;
     if (parts & INSPECT_HEADER)
         TRY(report_header(report, crate));
     if (parts & INSPECT_SEGMENTS)
         report_segments(report, crate);
+    if (is_bundle && parts & INSPECT_MEMBERS)
+        TRY(inspect_members(report, crate));
     if (parts & INSPECT_NEEDED)
         TRY(report_needed(report, crate));
     if (parts & INSPECT_IMPORTS)
         TRY(report_imports(report, crate));
     if (parts & INSPECT_EXPORTS)
         TRY(report_exports(report, crate));
+    if (is_bundle && parts & INSPECT_EXPORTS)
+        TRY(inspect_member_exports(report, crate));
     if (parts & INSPECT_TOC)
         TRY(report_toc(report, crate));
     if (parts & INSPECT_STUBS)

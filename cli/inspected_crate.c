@@ -109,6 +109,7 @@ static struct crateld_error *open_file(struct inspected_crate *crate)
     TRY(crate_view_open(crate->path, crate->file.data, &crate->view));
     TRY(crate_view_check_all(&crate->view));
     TRY(crate_check_meta(crate->path, crate->file.data, &crate->view.header));
+    TRY(crate_check_members(crate->path, crate->file.data, &crate->view.header));
     crate->base = crate->view.header.preferred_base;
     crate->toc = (struct span){crate->file.data.data + crate->view.header.toc_rva, crate->view.toc.size};
     return read_symbols(crate);

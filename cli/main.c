@@ -15,6 +15,7 @@
 static const struct {
     const char *name, *summary;
 } tool_commands[] = {
+    {"bundle", "make one crate of many"},
     {"cc", "compile C: gcc, making TOC code; use it as CC"},
     {"c++", "compile C++: g++, making TOC code; use it as CXX"},
     {"ld", "link with the command line of ld; compilers and build systems use it"},

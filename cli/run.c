@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/first_calls.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/start.h"
@@ -18,7 +19,7 @@ enum {
 static const char usage[] =
     "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh]\n"
     "                   [--watch [--compile COMPILE_COMMANDS.json [--tiered]]] [--bind-now] [--aslr] "
-    "[--argv0 NAME] CRATE [ARGUMENT]...\n";
+    "[--argv0 NAME] [--trace FILE] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -33,6 +34,7 @@ struct run_options {
     const char **aliases; /* likewise */
     const char **patches; /* likewise */
     const char *argv0;    /* NULL: the crate's path */
+    const char *trace;    /* path of the trace to be written; NULL: none is */
     int crate;            /* index of the crate in argv */
 };
 
@@ -83,6 +85,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no file follows", "--patch");
             ret->patches[ret->process.patch_count++] = value;
+        } else if ((value = option_value(argc, argv, &i, "--trace"))) {
+            if (!*value)
+                return usage_error("no file follows", "--trace");
+            ret->trace = value;
         } else if (strcmp(argv[i], "--tiered") == 0) {
             ret->process.is_tiered = true;
         } else if ((value = option_value(argc, argv, &i, "--compile"))) {
@@ -133,6 +139,11 @@ int run_command(int argc, char **argv, int index, char **envp)
         free(options.patches);
         return status;
     }
+    if (options.trace && options.process.is_watched)
+        return usage_error("a traced program can not be reloaded: leave out", "--watch");
+    struct crateld_error *error = options.trace ? first_calls_fork(options.trace, &options.process.trace) : NULL;
+    if (error)
+        return report(error);
     log_init();
     options.process.env_path = secure_getenv("CRATELD_PATH");
     options.process.env_library_path = secure_getenv("LD_LIBRARY_PATH");

@@ -15,10 +15,10 @@ static void add_bytes(hash_update *update, XXH3_state_t *state, struct span file
     update(state, file.data + begin, (size_t)(end - begin));
 }
 
-/* Adds the meta segment with `masked` for its crate header, and the ELF header as it is when all that stripping changes
- * is zero. */
+/* Adds the meta segment up to `end` with `masked` for its crate header, and the ELF header as it is when all that
+ * stripping changes is zero. */
 static void add_meta(hash_update *update, XXH3_state_t *state, struct span meta, uint64_t header_off,
-                     const struct crate_header *masked)
+                     const struct crate_header *masked, uint64_t end)
 {
     Elf64_Ehdr ehdr;
     memcpy(&ehdr, meta.data, sizeof ehdr);
@@ -28,7 +28,7 @@ static void add_meta(hash_update *update, XXH3_state_t *state, struct span meta,
     update(state, &ehdr, sizeof ehdr);
     add_bytes(update, state, meta, sizeof ehdr, header_off);
     update(state, masked, sizeof *masked);
-    add_bytes(update, state, meta, header_off + sizeof *masked, masked->segments[CRATE_SEGMENT_META].file_size);
+    add_bytes(update, state, meta, header_off + sizeof *masked, end);
 }
 
 /* The crate header as it counts for the hash of the meta segment: what stripping and carried patches change is zero. */
@@ -54,7 +54,7 @@ void crate_build_id(struct span file, uint64_t header_off, const struct crate_he
     XXH3_state_t state;
     XXH3_INITSTATE(&state);
     XXH3_128bits_reset(&state);
-    add_meta(XXH3_128bits_update, &state, file, header_off, &masked);
+    add_meta(XXH3_128bits_update, &state, file, header_off, &masked, header->segments[CRATE_SEGMENT_META].file_size);
     for (int kind = CRATE_SEGMENT_META + 1; kind < CRATE_SEGMENT_COUNT; kind++) {
         const struct crate_segment *segment = &header->segments[kind];
         if (segment->file_size)
@@ -65,18 +65,33 @@ void crate_build_id(struct span file, uint64_t header_off, const struct crate_he
     memcpy(ret, canonical.digest, CRATE_BUILD_ID_SIZE);
 }
 
+/* Where the tables of members begin, which have a hash of their own; without them, the end of the meta segment. */
+static uint64_t members_start(const struct crate_header *header)
+{
+    return header->flags & CRATE_FLAG_BUNDLE ? header->tables[CRATE_TABLE_MEMBERS].rva
+                                             : header->segments[CRATE_SEGMENT_META].file_size;
+}
+
+/* Of a bundle; 0 of others. */
+static uint64_t members_hash(struct span meta, const struct crate_header *header)
+{
+    uint64_t start = members_start(header), end = header->segments[CRATE_SEGMENT_META].file_size;
+    return start < end ? hash_bytes(meta.data + start, (size_t)(end - start)) : 0;
+}
+
 static uint64_t meta_hash(struct span meta, uint64_t header_off, const struct crate_header *header)
 {
     struct crate_header masked = mask(header, header_off);
     XXH3_state_t state;
     XXH3_INITSTATE(&state);
     XXH3_64bits_reset(&state);
-    add_meta(XXH3_64bits_update, &state, meta, header_off, &masked);
+    add_meta(XXH3_64bits_update, &state, meta, header_off, &masked, members_start(header));
     return XXH3_64bits_digest(&state);
 }
 
 void crate_seal(struct span file, uint64_t header_off, struct crate_header *header)
 {
+    header->members_hash = members_hash(file, header);
     crate_build_id(file, header_off, header, header->build_id);
     header->meta_hash = meta_hash(file, header_off, header);
 }
@@ -90,5 +105,15 @@ struct crateld_error *crate_check_meta(const char *path, struct span meta, const
         return error_create(CRATELD_ERROR_FORMAT,
                             "%s: damaged: headers and tables have the hash 0x%016" PRIx64 ", wanted 0x%016" PRIx64,
                             path, hash, header->meta_hash);
+    return NULL;
+}
+
+struct crateld_error *crate_check_members(const char *path, struct span meta, const struct crate_header *header)
+{
+    uint64_t hash = members_hash(meta, header);
+    if (hash != header->members_hash)
+        return error_create(CRATELD_ERROR_FORMAT,
+                            "%s: damaged: the tables of members have the hash 0x%016" PRIx64 ", wanted 0x%016" PRIx64,
+                            path, hash, header->members_hash);
     return NULL;
 }

@@ -18,13 +18,18 @@ enum { CRATE_BUILD_ID_SIZE = 16 };
 void crate_build_id(struct span file, uint64_t header_off, const struct crate_header *header,
                     uint8_t ret[CRATE_BUILD_ID_SIZE]);
 
-/* Sets header->build_id and header->meta_hash, which are the last that a writer of `file` sets. The header is yet to be
- * copied to `header_off` of the file. */
+/* Sets header->members_hash, header->build_id and header->meta_hash, which are the last that a writer of `file` sets.
+ * The header is yet to be copied to `header_off` of the file. */
 void crate_seal(struct span file, uint64_t header_off, struct crate_header *header);
 
-/* Checks that the crate's headers and tables have their hash. `meta` starts with the meta segment's part of the file,
- * of which `header` is the checked crate header. Linear in the segment's size. Error: FORMAT. */
+/* Checks that the crate's headers and tables, less those of members, have their hash. `meta` starts with the meta
+ * segment's part of the file, of which `header` is the checked crate header. Linear in the segment's size. Error:
+ * FORMAT. */
 MUST_CHECK struct crateld_error *crate_check_meta(const char *path, struct span meta,
                                                   const struct crate_header *header);
+
+/* The same for a bundle's tables of members, which are not needed to start it. */
+MUST_CHECK struct crateld_error *crate_check_members(const char *path, struct span meta,
+                                                     const struct crate_header *header);
 
 #endif

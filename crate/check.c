@@ -1,6 +1,7 @@
 #include "crate/check.h"
 
 #include "base/hash.h"
+#include "crate/members.h"
 
 /* A FORMAT error about entry `i` of the table called `table`. */
 #define ENTRY_FAULT(view, table, i, ...)                                                                               \
@@ -152,6 +153,28 @@ static struct crateld_error *check_patch_places(const struct crate_view *view)
     return NULL;
 }
 
+/* Each member, with what it exports and needs, and the order in which they are started. */
+static struct crateld_error *check_members(const struct crate_view *view)
+{
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_MEMBERS); i++) {
+        struct crate_member member;
+        struct crate_view own;
+        uint32_t need;
+        TRY(crate_view_member(view, i, &member));
+        for (uint32_t k = 0; k < member.needs.count; k++)
+            TRY(crate_member_need(view, &member, k, &need));
+        if (!i)
+            continue;
+        TRY(crate_view_of_member(view, i, &own));
+        TRY(crate_view_check(&own));
+        TRY(check_buckets(&own));
+        TRY(check_exports(&own));
+    }
+    for (uint32_t i = 0, start; i < crate_view_count(view, CRATE_TABLE_STARTS); i++)
+        TRY(crate_view_start(view, i, &start));
+    return NULL;
+}
+
 struct crateld_error *crate_view_check_all(const struct crate_view *view)
 {
     TRY(check_needed(view));
@@ -160,5 +183,6 @@ struct crateld_error *crate_view_check_all(const struct crate_view *view)
     TRY(check_exports(view));
     TRY(check_relocs(view));
     TRY(check_patch(view));
+    TRY(check_members(view));
     return check_patch_places(view);
 }

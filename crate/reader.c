@@ -9,7 +9,8 @@
 enum {
     MAX_PHNUM = 64, /* program headers that fit into the file's start anyway */
     KNOWN_FLAGS = CRATE_FLAG_HAS_RELINK | CRATE_FLAG_LOW | CRATE_FLAG_NEAR | CRATE_FLAG_TEXT_FIXUPS |
-                  CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER | CRATE_FLAG_PATCH | CRATE_FLAG_SONAME,
+                  CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER | CRATE_FLAG_PATCH |
+                  CRATE_FLAG_SONAME | CRATE_FLAG_BUNDLE,
 };
 
 static const char *const segment_names[CRATE_SEGMENT_COUNT] = {
@@ -37,10 +38,17 @@ static const struct {
     [CRATE_TABLE_GROWN] = {"grown variables", sizeof(struct crate_grown)},
     [CRATE_TABLE_FRESH] = {"new variables", sizeof(struct crate_fresh)},
     [CRATE_TABLE_SITES] = {"sites", sizeof(struct crate_site)},
+    [CRATE_TABLE_STARTS] = {"starts", sizeof(uint32_t)},
     [CRATE_TABLE_FRESH_TLS] = {"new thread-locals", sizeof(struct crate_fresh)},
     [CRATE_TABLE_VANISHED] = {"vanished exports", sizeof(struct crate_vanished)},
     [CRATE_TABLE_STARTERS] = {"initialisers", sizeof(struct crate_starter)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
+    [CRATE_TABLE_MEMBERS] = {"members", sizeof(struct crate_member)},
+    [CRATE_TABLE_MEMBER_NEEDS] = {"members' needs", sizeof(uint32_t)},
+    [CRATE_TABLE_MEMBER_EXPORTS] = {"members' exports", sizeof(struct crate_export)},
+    [CRATE_TABLE_MEMBER_BUCKETS] = {"members' buckets", sizeof(uint32_t)},
+    [CRATE_TABLE_MEMBER_TEXT] = {"members' text", sizeof(struct crate_member_text)},
+    [CRATE_TABLE_MEMBER_STRINGS] = {"members' strings", 1},
 };
 
 /* A FORMAT error in the file `path`, about its part `what`. */
@@ -191,6 +199,30 @@ static struct crateld_error *check_tables(const char *path, const struct crate_h
     return NULL;
 }
 
+/* A bundle's tables of members lie behind all else in the meta segment. */
+static struct crateld_error *check_bundle(const char *path, const struct crate_header *header, uint64_t header_end)
+{
+    bool is_bundle = header->flags & CRATE_FLAG_BUNDLE;
+    if (is_bundle != (header->tables[CRATE_TABLE_MEMBERS].count != 0))
+        return FAULT(path, "tables", "%u members, but the flags say that it is %s bundle",
+                     header->tables[CRATE_TABLE_MEMBERS].count, is_bundle ? "a" : "no");
+    if (!is_bundle)
+        return NULL;
+    uint32_t start = header->tables[CRATE_TABLE_MEMBERS].rva;
+    if (!header->tables[CRATE_TABLE_MEMBER_STRINGS].count)
+        return FAULT(path, "tables", "no strings of members");
+    if (start < header_end)
+        return FAULT(path, "tables", "members at 0x%x, within the crate header", start);
+    for (int kind = 0; kind < CRATE_TABLE_COUNT; kind++) {
+        struct crate_table table = header->tables[kind];
+        uint64_t end = table.rva + (uint64_t)table.count * tables[kind].size;
+        if (table.count && (kind < CRATE_TABLE_MEMBERS ? end > start : table.rva < start))
+            return FAULT(path, "tables", "%s at 0x%x are not on their side of the members at 0x%x", tables[kind].name,
+                         table.rva, start);
+    }
+    return NULL;
+}
+
 /* The entry, the TOC and the lazy stubs. */
 static struct crateld_error *check_code(const char *path, const struct crate_header *header)
 {
@@ -304,6 +336,7 @@ struct crateld_error *crate_header_read(const char *path, struct span start, uin
         return FAULT(path, "segments", "the crate header is not within meta");
     TRY(check_placement(path, &header));
     TRY(check_tables(path, &header));
+    TRY(check_bundle(path, &header, off + sizeof header));
     TRY(check_code(path, &header));
     TRY(check_array(path, &header, header.preinit_array, "preinit_array"));
     TRY(check_array(path, &header, header.init_array, "init_array"));

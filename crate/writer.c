@@ -32,6 +32,13 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->starters.at);
     free(tables->vanished.at);
     free(tables->sites.at);
+    free(tables->starts.at);
+    free(tables->members.at);
+    free(tables->member_needs.at);
+    free(tables->member_exports.at);
+    free(tables->member_buckets.at);
+    free(tables->member_text.at);
+    free(tables->member_strings.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
     hash_index_deinit(&tables->string_index);
@@ -153,13 +160,26 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_GROWN] = {tables->grown.count, sizeof(struct crate_grown)},
         [CRATE_TABLE_FRESH] = {tables->fresh.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_SITES] = {tables->sites.count, sizeof(struct crate_site)},
+        [CRATE_TABLE_STARTS] = {tables->starts.count, sizeof(uint32_t)},
         [CRATE_TABLE_FRESH_TLS] = {tables->fresh_tls.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_VANISHED] = {tables->vanished.count, sizeof(struct crate_vanished)},
         [CRATE_TABLE_STARTERS] = {tables->starters.count, sizeof(struct crate_starter)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
+        [CRATE_TABLE_MEMBERS] = {tables->members.count, sizeof(struct crate_member)},
+        [CRATE_TABLE_MEMBER_NEEDS] = {tables->member_needs.count, sizeof(uint32_t)},
+        [CRATE_TABLE_MEMBER_EXPORTS] = {tables->member_exports.count, sizeof(struct crate_export)},
+        [CRATE_TABLE_MEMBER_BUCKETS] = {tables->member_buckets.count, sizeof(uint32_t)},
+        [CRATE_TABLE_MEMBER_TEXT] = {tables->member_text.count, sizeof(struct crate_member_text)},
+        [CRATE_TABLE_MEMBER_STRINGS] = {tables->member_strings.count, 1},
     };
+    /* What the loader reads of a crate that may never be used comes first. */
+    static const enum crate_table_kind first[] = {CRATE_TABLE_NEEDED, CRATE_TABLE_STRINGS};
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
-    for (int i = 0; i < CRATE_TABLE_COUNT; i++) {
+    for (int k = 0; k < (int)(sizeof first / sizeof *first) + CRATE_TABLE_COUNT; k++) {
+        bool is_first = k < (int)(sizeof first / sizeof *first);
+        int i = is_first ? (int)first[k] : k - (int)(sizeof first / sizeof *first);
+        if (!is_first && (i == CRATE_TABLE_NEEDED || i == CRATE_TABLE_STRINGS))
+            continue;
         end = (end + 7) & ~UINT64_C(7);
         header->tables[i] = (struct crate_table){(uint32_t)end, (uint32_t)sizes[i].count};
         end += sizes[i].count * sizes[i].size;
@@ -190,8 +210,15 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_GROWN, tables->grown);
     WRITE_TABLE(CRATE_TABLE_FRESH, tables->fresh);
     WRITE_TABLE(CRATE_TABLE_SITES, tables->sites);
+    WRITE_TABLE(CRATE_TABLE_STARTS, tables->starts);
     WRITE_TABLE(CRATE_TABLE_FRESH_TLS, tables->fresh_tls);
     WRITE_TABLE(CRATE_TABLE_VANISHED, tables->vanished);
     WRITE_TABLE(CRATE_TABLE_STARTERS, tables->starters);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
+    WRITE_TABLE(CRATE_TABLE_MEMBERS, tables->members);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_NEEDS, tables->member_needs);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_EXPORTS, tables->member_exports);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_BUCKETS, tables->member_buckets);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_TEXT, tables->member_text);
+    WRITE_TABLE(CRATE_TABLE_MEMBER_STRINGS, tables->member_strings);
 }

@@ -29,6 +29,13 @@ struct crate_tables {
     VEC(struct crate_fresh) fresh;
     VEC(struct crate_fresh) fresh_tls;
     VEC(struct crate_site) sites;
+    VEC(uint32_t) starts;
+    VEC(struct crate_member) members;
+    VEC(uint32_t) member_needs;
+    VEC(struct crate_export) member_exports;
+    VEC(uint32_t) member_buckets;
+    VEC(struct crate_member_text) member_text;
+    VEC(char) member_strings;
     VEC(struct crate_starter) starters;
     VEC(struct crate_vanished) vanished;
     VEC(char) strings;

@@ -128,22 +128,35 @@ static struct crateld_error *sort_sections(struct link_output *output,
     return NULL;
 }
 
+/* In a bundle: as it was decided when its crates were taken apart. */
+static uint64_t bundled_order(const struct link_section *section)
+{
+    bool is_last = section->is_toc && section->output->rank == LINK_RANK_TEXT;
+    return section->order | (is_last ? UINT64_C(1) << 63 : 0);
+}
+
 bool link_is_init_text(const struct link_output *output)
 {
     return output->rank == LINK_RANK_TEXT_OTHER && (!strcmp(output->name, ".init") || !strcmp(output->name, ".fini"));
 }
 
-/* Places the input sections within their output. */
-static struct crateld_error *place_sections(struct link_output *output)
+static struct crateld_error *order_sections(const struct link *link, struct link_output *output)
 {
+    if (link->bundle)
+        return sort_sections(output, bundled_order);
     if (output->rank == LINK_RANK_TEXT)
         TRY(sort_sections(output, text_order));
     if (output->rank == LINK_RANK_ARRAYS)
         TRY(sort_sections(output, init_order));
     if (link_is_init_text(output))
         TRY(sort_sections(output, init_part_order));
-    if (output->has_link_order)
-        TRY(sort_sections(output, linked_order));
+    return output->has_link_order ? sort_sections(output, linked_order) : NULL;
+}
+
+/* Places the input sections within their output. */
+static struct crateld_error *place_sections(const struct link *link, struct link_output *output)
+{
+    TRY(order_sections(link, output));
     for (size_t i = 0; i < output->sections.count; i++) {
         struct link_section *section = output->sections.at[i];
         uint8_t align_log2 = section->align_log2;
@@ -359,7 +372,8 @@ static struct crateld_error *place_segments(struct link *link, struct link_image
     }
     image->header.image_size = start;
     image->loaded_size = segments[CRATE_SEGMENT_DATA].rva + segments[CRATE_SEGMENT_DATA].file_size;
-    if (start > CRATE_MAX_SIZE)
+    uint64_t limit = link->flags & CRATE_FLAG_LOW ? CRATE_MAX_SIZE - link->preferred_base : CRATE_MAX_SIZE;
+    if (start > limit)
         return error_create(CRATELD_ERROR_RANGE,
                             "%s: the crate would take %llu bytes, more than pc-relative code reaches",
                             link->options->output, (unsigned long long)start);
@@ -426,7 +440,7 @@ struct crateld_error *link_layout(struct link *link, struct link_image *image)
     sort_outputs(link);
     for (size_t i = 0; i < link->outputs.count; i++)
         if (link->outputs.at[i]->sections.count)
-            TRY(place_sections(link->outputs.at[i]));
+            TRY(place_sections(link, link->outputs.at[i]));
     align_tls(link);
     link_own_place(link);
     TRY(link_tables_count(link, image)); /* after this the tables' sizes are known, but for RELR's */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "linker/bundle.h"
 #include "linker/eh_frame.h"
 #include "linker/elf_file.h"
 #include "linker/function.h"
@@ -151,6 +152,7 @@ static void deinit(struct link *link)
     link_eh_frame_destroy(link->eh_frame);
     link_merge_table_destroy(link->merges);
     link_patch_destroy(link->patch);
+    link_bundle_destroy(link->bundle);
     void *owned[] = {link->objects.at,
                      link->files.at,
                      link->providers.at,
@@ -312,6 +314,20 @@ static const struct pass passes[] = {
     {"write", write_crate, IF_FAULTLESS},
 };
 
+/* A bundle's: what it consists of, and what its symbols mean, is known from its crates. */
+static const struct pass bundle_passes[] = {
+    {"open crates", link_bundle_open, IF_COMPLETE},
+    {"read modules", link_bundle_read_modules, GO_ON},
+    {"bind imports", link_bundle_bind, IF_COMPLETE},
+    {"order functions", link_bundle_order, GO_ON},
+    {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
+    {"find leaked addresses", link_find_leaked, GO_ON},
+    {"scan", link_scan, GO_ON},
+    {"report undefined", link_report_undefined, IF_FAULTLESS},
+    {"hash contents", link_relink_hash_all, IF_FAULTLESS},
+    {"write", write_crate, IF_FAULTLESS},
+};
+
 static bool must_end(const struct link *link, enum barrier barrier)
 {
     return link->errors && (barrier == IF_FAULTLESS || (barrier == IF_COMPLETE && link->is_incomplete));
@@ -326,14 +342,17 @@ static double seconds(void)
 
 static struct crateld_error *run_passes(struct link *link, bool *is_again)
 {
-    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+    bool is_bundle = link->options->bundled_count;
+    const struct pass *list = is_bundle ? bundle_passes : passes;
+    size_t count = is_bundle ? sizeof bundle_passes / sizeof *list : sizeof passes / sizeof *list;
+    for (size_t i = 0; i < count; i++) {
         double start = seconds();
-        struct crateld_error *error = passes[i].run(link);
+        struct crateld_error *error = list[i].run(link);
         if (link->options->show_times)
-            fprintf(stderr, "%-26s %8.3f ms\n", passes[i].name, (seconds() - start) * 1e3);
-        if (error || link->is_updated || must_end(link, passes[i].barrier))
+            fprintf(stderr, "%-26s %8.3f ms\n", list[i].name, (seconds() - start) * 1e3);
+        if (error || link->is_updated || must_end(link, list[i].barrier))
             return error_join(link_take_errors(link), error);
-        if (passes[i].run == resolve) {
+        if (list[i].run == resolve) {
             TRY(link_compile_lto(link, is_again));
             if (*is_again)
                 return NULL;

@@ -31,12 +31,20 @@ struct marking; /* linker/gc.c */
 struct link_merge_table;
 struct link_lto;
 struct link_patch;
+struct link_bundle;
 
 enum link_provider_kind {
     LINK_PROVIDER_CRATE,
     LINK_PROVIDER_DECLARED, /* --declare: a crate whose file does not exist yet */
     LINK_PROVIDER_ELF,
     LINK_PROVIDER_BASE, /* the crate that a patch is for, and what that imports from */
+    LINK_PROVIDER_KEPT, /* what crates of a bundle need that is not in it */
+};
+
+/* An entry of a crate's needed table. */
+struct link_kept_needed {
+    struct crate_needed entry;
+    const char *path, *runpath; /* its strings; borrowed */
 };
 
 /* A crate or ELF library that symbols can be imported from. */
@@ -46,6 +54,7 @@ struct link_provider {
     const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
     struct crate_source crate;     /* CRATE; owned */
+    struct link_kept_needed kept;  /* KEPT */
     bool is_as_needed;
     bool is_used;
     uint32_t needed; /* index + 1 in the needed table */
@@ -203,6 +212,7 @@ struct link {
     VEC(struct link_object *) lto_objects; /* with intermediate code, still to be compiled */
     struct link_lto *lto;                  /* borrowed */
     struct link_patch *patch;              /* owned; NULL: a crate is linked, not a patch */
+    struct link_bundle *bundle;            /* owned; NULL: no bundle is made */
 
     /* Resolution. */
     struct link_symbol_table symbols;

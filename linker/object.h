@@ -21,6 +21,8 @@ struct link_function;
 struct link_symbol;
 struct link_output;
 struct link_merge;
+struct relink_section;
+struct relink_module;
 
 enum link_section_kind {
     LINK_SECTION_DROPPED,     /* not part of the output: tables, notes for linkers, losers of COMDAT groups */
@@ -57,22 +59,24 @@ struct link_section {
     bool is_toc;  /* holds TOC code */
     bool in_group;
     bool is_relocs_sorted;
-    bool is_reversed;               /* .ctors, .dtors: its words are put down from the last to the first */
-    bool is_relocated_at_load;      /* read-only data with addresses in it: goes to .data.rel.ro */
-    uint8_t init_part;              /* enum link_init_part; sections .init and .fini */
-    uint32_t entry_size;            /* sh_entsize of merge sections */
-    struct link_output *output;     /* borrowed; where it goes, from layout on */
-    uint64_t out_off;               /* offset within `output` */
-    struct link_function *function; /* borrowed; that starts with it, if that has been entered */
-    struct link_merge *merge;       /* borrowed; its pieces, for MERGE */
-    uint32_t first_fde;             /* index + 1 of its first frame description entry; 0: none */
-    uint32_t first_linked;          /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */
-    uint32_t next_linked;           /* the next one that goes with the same section */
-    struct link_group *group;       /* borrowed; NULL: in none */
-    uint64_t content_hash;          /* link_relink_hash(); set before the relink section is made */
-    uint32_t capacity;              /* bytes to the next section of its output, likewise */
-    uint32_t relink;                /* index in the relink section */
-    uint32_t relink_symbol;         /* index + 1 of the symbol that stands for it; sections of the linker's own */
+    bool is_reversed;                    /* .ctors, .dtors: its words are put down from the last to the first */
+    bool is_relocated_at_load;           /* read-only data with addresses in it: goes to .data.rel.ro */
+    uint8_t init_part;                   /* enum link_init_part; sections .init and .fini */
+    uint32_t entry_size;                 /* sh_entsize of merge sections */
+    struct link_output *output;          /* borrowed; where it goes, from layout on */
+    uint64_t out_off;                    /* offset within `output` */
+    struct link_function *function;      /* borrowed; that starts with it, if that has been entered */
+    struct link_merge *merge;            /* borrowed; its pieces, for MERGE */
+    uint32_t first_fde;                  /* index + 1 of its first frame description entry; 0: none */
+    uint32_t first_linked;               /* index of the first section of SHF_LINK_ORDER that goes with it; 0: none */
+    uint32_t next_linked;                /* the next one that goes with the same section */
+    struct link_group *group;            /* borrowed; NULL: in none */
+    uint64_t content_hash;               /* link_relink_hash(); set before the relink section is made */
+    uint32_t capacity;                   /* bytes to the next section of its output, likewise */
+    uint32_t relink;                     /* index in the relink section */
+    uint32_t relink_symbol;              /* index + 1 of the symbol that stands for it; sections of the linker's own */
+    const struct relink_section *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
+    uint64_t order;                      /* of a bundle: where it goes within its output, lowest first */
 };
 
 /* A COMDAT group: of groups with one signature the first is kept. */
@@ -101,13 +105,15 @@ struct link_object {
     uint32_t function_count;
     struct link_group *groups;
     uint32_t group_count;
-    uint32_t priority;       /* position in the order of resolution: lower wins */
-    uint32_t module;         /* index in the relink section */
-    uint64_t hash;           /* of its bytes; set before the relink section is made */
-    struct file_stamp stamp; /* of the file that it is; zero: it is none, or part of one */
-    uint64_t shape;          /* linker/shape.h; 0: it was not asked for, or there is none */
-    uint32_t first_listed;   /* index of its first symbol in the crate's symbol table */
-    bool is_lto;             /* GCC's intermediate code, to be compiled first */
+    uint32_t priority;                  /* position in the order of resolution: lower wins */
+    uint32_t module;                    /* index in the relink section */
+    uint32_t member;                    /* of a bundle: the number of the crate that it is from */
+    const struct relink_module *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
+    uint64_t hash;                      /* of its bytes; set before the relink section is made */
+    struct file_stamp stamp;            /* of the file that it is; zero: it is none, or part of one */
+    uint64_t shape;                     /* linker/shape.h; 0: it was not asked for, or there is none */
+    uint32_t first_listed;              /* index of its first symbol in the crate's symbol table */
+    bool is_lto;                        /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };
 

@@ -231,13 +231,18 @@ struct crateld_error *link_own_bounds(struct link *link)
         TRY(link_patch_has_place(link, symbol->name, &is_base));
         if (is_base) /* the set is what the crate has of it */
             continue;
-        struct link_marker marker = {
-            .place = is_start ? LINK_PLACE_SECTION_START : LINK_PLACE_SECTION_END,
-            .bounds_name = name,
-        };
-        TRY(define_marker(link, symbol, &marker));
+        TRY(link_own_bound(link, symbol, name, is_start));
     }
     return NULL;
+}
+
+struct crateld_error *link_own_bound(struct link *link, struct link_symbol *symbol, const char *name, bool is_start)
+{
+    struct link_marker marker = {
+        .place = is_start ? LINK_PLACE_SECTION_START : LINK_PLACE_SECTION_END,
+        .bounds_name = name,
+    };
+    return define_marker(link, symbol, &marker);
 }
 
 static bool has_live_pieces(const struct link *link, const char *name)

@@ -23,6 +23,10 @@ MUST_CHECK struct crateld_error *link_own_symbols(struct link *link);
 /* Defines __start_x and __stop_x for input sections called x. Call when no object will be added any more. */
 MUST_CHECK struct crateld_error *link_own_bounds(struct link *link);
 
+/* Defines the symbol as the start or the end of the output section called `name` (borrowed). Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_own_bound(struct link *link, struct link_symbol *symbol, const char *name,
+                                                bool is_start);
+
 /* Whether a symbol of that name is one of the linker's own (_end, __ehdr_start): no library defines it for the link. */
 bool link_own_is_name(const char *name);
 

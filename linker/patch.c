@@ -318,7 +318,7 @@ struct crateld_error *link_patch_has_place(struct link *link, const char *name, 
     struct relink_symbol known;
     uint32_t number = RELINK_NONE;
     if (link->patch)
-        TRY(relink_view_find(&link->patch->base->relink, name, &number));
+        TRY(relink_view_find(&link->patch->base->relink, name, 0, &number));
     *ret = number != RELINK_NONE;
     if (*ret) {
         TRY(relink_view_symbol(&link->patch->base->relink, number, &known));
@@ -383,13 +383,14 @@ static struct crateld_error *open_sources(struct link *link)
     return NULL;
 }
 
-static struct crateld_error *bind_symbol(struct link *link, struct link_symbol *symbol)
+static struct crateld_error *bind_symbol(struct link *link, const struct link_object *object,
+                                         struct link_symbol *symbol)
 {
     const struct relink_view *relink = &link->patch->base->relink;
     struct relink_symbol known;
     uint32_t number;
     bool is_bound = false;
-    TRY(relink_view_find(relink, symbol->name, &number));
+    TRY(patch_find(link, object, symbol->name, &number));
     if (number != RELINK_NONE) {
         TRY(relink_view_symbol(relink, number, &known));
         TRY(bind_known(link, symbol, &known, &is_bound));
@@ -407,7 +408,7 @@ static void bind_section(struct link *link, const struct link_section *section)
         struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(section->relocs[i].r_info)];
         if (symbol->state == LINK_SYMBOL_UNDEFINED && !symbol->is_local && symbol->is_referenced &&
             !symbol->is_looked_up)
-            link_report(link, bind_symbol(link, symbol));
+            link_report(link, bind_symbol(link, section->object, symbol));
         symbol->is_looked_up = true;
     }
 }
@@ -415,6 +416,7 @@ static void bind_section(struct link *link, const struct link_section *section)
 /* Of sections that are the base's nothing is in the patch. */
 struct crateld_error *patch_bind_undefined(struct link *link)
 {
+    TRY(patch_check_scope(link));
     for (size_t i = 0; i < link->patch->objects.count; i++) {
         const struct patch_object *object = &link->patch->objects.at[i];
         for (uint32_t k = 1; k < object->object->section_count; k++) {

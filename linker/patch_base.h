@@ -92,6 +92,8 @@ struct link_patch {
     VEC(struct patch_grown) grown;
     VEC(struct patch_fresh) fresh;
     VEC(struct crate_site) sites;
+    uint32_t scope; /* has_scope; the base is a bundle: the member that the objects are of */
+    bool has_scope;
     VEC(struct patch_vanished) vanished;
     VEC(struct patch_starter) starters;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
@@ -116,6 +118,14 @@ MUST_CHECK struct crateld_error *patch_index_modules(struct link_base *base);
 /* The symbols of a module of the base, decoded once; in the link's arena. Errors: FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
                                                       const struct relink_symbol **ret);
+
+/* Sets *ret to the number of the base's symbol, not local, that the object means by `name`; RELINK_NONE: there is none.
+ * Errors: FORMAT; UNSUPPORTED (of a bundle: objects of several of its crates). */
+MUST_CHECK struct crateld_error *patch_find(struct link *link, const struct link_object *object, const char *name,
+                                            uint32_t *ret);
+
+/* Checks that all objects are of one crate, if the base is a bundle. Errors: FORMAT, UNSUPPORTED. */
+MUST_CHECK struct crateld_error *patch_check_scope(struct link *link);
 
 /* Makes the symbol the base's: what it names is at `rva` there. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva);

@@ -165,7 +165,7 @@ static struct crateld_error *find_kept_copy(struct matching *m, const struct lin
         struct relink_symbol known;
         struct relink_section found;
         uint32_t number;
-        TRY(relink_view_find(relink, symbol->name, &number));
+        TRY(patch_find(m->link, object, symbol->name, &number));
         if (number == RELINK_NONE)
             continue;
         TRY(relink_view_symbol(relink, number, &known));
@@ -358,7 +358,7 @@ static struct crateld_error *find_global(struct matching *m, const struct link_s
         *ret = m->symbols[i];
         return NULL;
     }
-    TRY(relink_view_find(&m->link->patch->base->relink, symbol->name, &number));
+    TRY(patch_find(m->link, m->object->object, symbol->name, &number));
     return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->base->relink, number, ret);
 }
 

@@ -105,8 +105,12 @@ static struct crateld_error *add_section(struct relink_builder *builder, struct 
         .capacity = (uint32_t)section->size,
         .flags = flags,
         .align_log2 = section->align_log2,
-        .hash = section->content_hash,
+        .hash = section->record ? section->record->hash : section->content_hash,
     };
+    if (section->record) { /* of a bundle: as it was in its crate */
+        record.name = section->record->name;
+        record.flags = section->record->flags;
+    }
     if (is_placed(section)) {
         record.rva = (uint32_t)link_section_rva(section, 0);
         record.capacity = section->capacity;
@@ -270,7 +274,7 @@ static void find_debug_info(const struct link_object *object, struct relink_modu
 
 static struct crateld_error *add_module(struct link *link, struct relink_builder *builder, struct link_object *object)
 {
-    struct relink_module module = {.hash = object->hash};
+    struct relink_module module = {.hash = object->record ? object->record->hash : object->hash};
     find_debug_info(object, &module);
     TRY(split_path(link, object, &module));
     TRY(relink_builder_add_module(builder, &module, &object->module));
@@ -376,6 +380,8 @@ static struct crateld_error *hash_object(void *context, uint32_t worker, size_t 
         return NULL;
     }
     struct link_object *object = link->objects.at[i];
+    if (object->record) /* of a bundle, as all its sections */
+        return NULL;
     object->hash = hash_bytes(object->image.data, object->image.size);
     for (uint32_t k = 1; k < object->section_count; k++)
         if (link_relink_records(&object->sections[k]))

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "linker/address.h"
+#include "linker/bundle.h"
 #include "linker/function.h"
 #include "linker/output.h"
 #include "linker/patch.h"
@@ -59,6 +60,12 @@ static struct crateld_error *add_needed(struct link *link, struct crate_tables *
     } else if (provider->kind == LINK_PROVIDER_ELF) {
         TRY(fill_elf_needed(link, provider, &needed));
         path = provider->path;
+    } else if (provider->kind == LINK_PROVIDER_KEPT) {
+        uint32_t name = needed.name;
+        needed = provider->kept.entry;
+        needed.name = name;
+        path = provider->kept.path;
+        TRY(crate_tables_string(tables, provider->kept.runpath, &needed.runpath));
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
         memcpy(needed.build_id, provider->crate.header.build_id, sizeof needed.build_id);
         bool has_soname = provider->crate.header.flags & CRATE_FLAG_SONAME;
@@ -129,27 +136,30 @@ static uint8_t export_kind(const struct link_symbol *symbol)
     return symbol->section->flags & SHF_EXECINSTR ? CRATE_EXPORT_FUNCTION_PLAIN : CRATE_EXPORT_DATA;
 }
 
+void link_tables_describe_export(const struct link_symbol *symbol, struct crate_export *ret)
+{
+    ret->size = symbol->size > UINT32_MAX ? UINT32_MAX : (uint32_t)symbol->size;
+    ret->kind = export_kind(symbol);
+    ret->flags = (uint16_t)((symbol->binding == STB_WEAK ? CRATE_EXPORT_FLAG_WEAK : 0) |
+                            (symbol->is_vague ? CRATE_EXPORT_FLAG_VAGUE : 0));
+    ret->import = CRATE_NONE;
+}
+
 /* Enters the export of symbol number `number`, which stands in its rva until link_tables_fill(). */
 static struct crateld_error *add_export(struct link *link, struct crate_tables *tables, uint32_t number)
 {
     const struct link_symbol *symbol = link->symbols.at[number];
-    struct crate_export entry = {
-        .hash = symbol->hash,
-        .rva = number,
-        .size = symbol->size > UINT32_MAX ? UINT32_MAX : (uint32_t)symbol->size,
-        .kind = export_kind(symbol),
-        .flags = (uint16_t)((symbol->binding == STB_WEAK ? CRATE_EXPORT_FLAG_WEAK : 0) |
-                            (symbol->is_vague ? CRATE_EXPORT_FLAG_VAGUE : 0)),
-        .import = CRATE_NONE,
-    };
+    struct crate_export entry = {.hash = symbol->hash, .rva = number};
+    link_tables_describe_export(symbol, &entry);
     TRY(crate_tables_string(tables, symbol->name, &entry.name));
     return VEC_PUSH(&tables->exports, entry) ? NULL : error_memory();
 }
 
-static bool is_export(const struct link_symbol *symbol)
+static bool is_export(const struct link *link, const struct link_symbol *symbol)
 {
-    return symbol->is_exported && (symbol->state == LINK_SYMBOL_ABSOLUTE ||
-                                   (symbol->state == LINK_SYMBOL_DEFINED && symbol->section->is_live));
+    return symbol->is_exported && (!link->bundle || link_bundle_exports(link, symbol)) &&
+           (symbol->state == LINK_SYMBOL_ABSOLUTE ||
+            (symbol->state == LINK_SYMBOL_DEFINED && symbol->section->is_live));
 }
 
 struct crateld_error *link_tables_count(struct link *link, struct link_image *image)
@@ -172,10 +182,12 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
             symbol->address_import = (uint32_t)tables->imports.count;
     }
     for (size_t i = 0; i < link->symbols.count; i++)
-        if (is_export(link->symbols.at[i]))
+        if (is_export(link, link->symbols.at[i]))
             TRY(add_export(link, tables, (uint32_t)i));
     if (link->options->is_stub)
         TRY(link_stub_tables(link, tables));
+    if (link->bundle)
+        TRY(link_bundle_count(link, tables));
     if (!VEC_PUSH(&tables->strings, '\0'))
         return error_memory();
     return crate_tables_seal(tables, &image->header);
@@ -249,9 +261,8 @@ uint64_t link_canonical_rva(const struct link *link, const struct link_symbol *s
     return link_symbol_rva(symbol, 0);
 }
 
-static void fill_export(const struct link *link, struct crate_export *entry)
+void link_tables_fill_export(const struct link *link, const struct link_symbol *symbol, struct crate_export *entry)
 {
-    const struct link_symbol *symbol = link->symbols.at[entry->rva];
     if (symbol->state == LINK_SYMBOL_ABSOLUTE) {
         entry->rva = (uint32_t)symbol->value;
         entry->canonical_rva = (uint32_t)(symbol->value >> 32);
@@ -364,10 +375,12 @@ struct crateld_error *link_tables_fill(struct link *link, struct link_image *ima
                     &tables->imports.at[i]);
     for (size_t i = 0; i < tables->exports.count; i++)
         if (!(tables->exports.at[i].flags & CRATE_EXPORT_FLAG_FORWARD))
-            fill_export(link, &tables->exports.at[i]);
+            link_tables_fill_export(link, link->symbols.at[tables->exports.at[i].rva], &tables->exports.at[i]);
     if (link->patch)
         link_patch_fill(link, tables);
     fill_header(link, &image->header);
+    if (link->bundle)
+        TRY(link_bundle_fill(link, tables, &image->header));
     return NULL;
 }
 

@@ -20,4 +20,8 @@ MUST_CHECK struct crateld_error *link_tables_places(struct link *link, struct li
  * with a canonical stub. */
 uint64_t link_canonical_rva(const struct link *link, const struct link_symbol *symbol);
 
+/* What an export of the symbol says of it, but its name and its place; and, once all is laid out, that place. */
+void link_tables_describe_export(const struct link_symbol *symbol, struct crate_export *ret);
+void link_tables_fill_export(const struct link *link, const struct link_symbol *symbol, struct crate_export *entry);
+
 #endif

@@ -5,6 +5,7 @@
 #include "crate/build_id.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/first_calls.h"
 #include "loader/frames.h"
 #include "loader/gate.h"
 #include "loader/heap.h"
@@ -40,6 +41,7 @@ uint32_t activate_first_import(const struct loaded_crate *crate, enum crate_impo
 /* Adds the crate unless it is active or on its way. */
 static struct crateld_error *add(struct activation *activation, struct loaded_crate *crate)
 {
+    crate = loaded_image(crate);
     uint32_t state = atomic_load_explicit(&crate->state, memory_order_relaxed);
     if (state == LOADED_FAILED)
         return error_create(CRATELD_ERROR_FORMAT, "%s: could not be activated before", crate->path);
@@ -83,6 +85,8 @@ static struct crateld_error *prepare(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
     TRY(image_protect(crate));
+    if (crate->process->opts.trace)
+        TRY(first_calls_arm(crate->process->opts.trace, crate));
     TRY(image_provide(crate));
     TRY(activate_check_meta(crate));
     TRY(relocate_relr(crate));

@@ -76,7 +76,9 @@ struct crateld_error *bind_all_functions(struct loaded_crate *crate)
     struct crateld_error *errors = NULL;
     uint32_t count = activate_first_import(crate, CRATE_IMPORT_IFUNC);
     for (uint32_t i = 0; i < count; i++) {
-        struct crateld_function value;
+        struct crateld_function value = bind_fast(crate->toc, &loaded_function_slots(crate)[i], 0);
+        if (value.entry)
+            continue;
         const struct crate_import *import = crate_view_peek_import(&crate->view, i);
         /* A weak function that nobody defines may well never be called. */
         struct crateld_error *error = bind_function(crate, i, &value);

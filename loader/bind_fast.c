@@ -33,7 +33,8 @@ struct crateld_function bind_fast(struct crateld_toc *toc, struct crateld_functi
         import.needed >= crate_view_count(&crate->view, CRATE_TABLE_NEEDED))
         return none;
     struct loaded_needed *needed = &crate->needed[import.needed];
-    if (!needed->crate || !loaded_is_active(needed->crate) || needed->crate->versions || log_state.topics & LOG_BIND)
+    if (!needed->crate || needed->crate->bundle || !loaded_is_active(needed->crate) || needed->crate->versions ||
+        log_state.topics & LOG_BIND)
         return none;
     uint32_t found = crate_view_find_imported(&needed->crate->view, &crate->view, &import);
     if (found == CRATE_NONE || needed->crate->view.exports[found].flags & CRATE_EXPORT_FLAG_FORWARD)

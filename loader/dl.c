@@ -15,6 +15,7 @@
 #include "loader/activate.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/bundle.h"
 #include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
@@ -64,8 +65,8 @@ static struct loaded_crate *crate_of_handle(void *handle)
     struct loaded_crate *found = NULL;
     process_lock(process);
     for (size_t i = 0; i < process->crates.count && !found; i++) {
-        if (process->crates.at[i] == handle)
-            found = process->crates.at[i];
+        if (process->crates.at[i] == handle || bundle_has_record(process->crates.at[i], handle))
+            found = handle;
     }
     process_unlock(process);
     return found;
@@ -124,13 +125,28 @@ static struct crateld_error *path_of_crate(const void *caller, const char *file,
     return NULL;
 }
 
-static struct crateld_error *open_crate(const char *path, int mode, struct loaded_crate **ret)
+/* The member of a bundle that stands for the file at `path`; *ret NULL: there is none. */
+static struct crateld_error *find_member(const char *path, struct loaded_crate **ret)
 {
     struct process *process = current_process();
-    struct loaded_crate *crate = NULL;
+    const char *slash = strrchr(path, '/');
+    process_lock(process);
+    struct crateld_error *error = bundle_find(process, slash ? slash + 1 : path, true, ret);
+    process_unlock(process);
+    return error;
+}
+
+/* Opens the crate at `path`, or the member, if that is not NULL. */
+static struct crateld_error *open_crate(const char *path, int mode, struct loaded_crate *member,
+                                        struct loaded_crate **ret)
+{
+    struct process *process = current_process();
+    struct loaded_crate *crate = member;
     process_lock(process);
     struct crateld_error *error = NULL;
-    if (!(mode & RTLD_NOLOAD))
+    if (member)
+        ; /* it is there */
+    else if (!(mode & RTLD_NOLOAD))
         error = carried_load(process, path, &crate);
     else if (!(crate = process_find_file(process, path)))
         error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
@@ -151,16 +167,18 @@ static struct crateld_error *open_crate(const char *path, int mode, struct loade
 
 static void *open_for(const void *caller, long name_space, const char *file, int mode)
 {
-    struct loaded_crate *crate = NULL;
+    struct loaded_crate *crate = NULL, *member = NULL;
     char *path AUTO_FREE = NULL;
-    if (file && set_error(path_of_crate(caller, file, &path)))
+    if (file && set_error(find_member(file, &member)))
         return NULL;
-    if (path) {
+    if (file && !member && set_error(path_of_crate(caller, file, &path)))
+        return NULL;
+    if (path || member) {
         if (name_space != LM_ID_BASE) {
             set_message("crates live in the base namespace");
             return NULL;
         }
-        return set_error(open_crate(path, mode, &crate)) ? NULL : crate;
+        return set_error(open_crate(path, mode, member, &crate)) ? NULL : crate;
     }
     /* Whatever is opened may import from the program, which ld.so does only from ELF objects. */
     if (file && name_space == LM_ID_BASE && set_error(export_object_open()))
@@ -205,6 +223,7 @@ static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t 
     if (i == CRATE_NONE)
         return NULL;
     TRY(crate_view_export(&crate->view, i, &export));
+    crate = loaded_image(crate);
     if (export.flags & CRATE_EXPORT_FLAG_FORWARD && export.kind == CRATE_EXPORT_TLS)
         return NULL; /* found in the library itself */
     TRY(activate_crate(crate));
@@ -218,13 +237,27 @@ static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t 
     return NULL;
 }
 
+/* In the members of a bundle from number `first` on, if the crate is one. */
+static struct crateld_error *find_in_members(struct loaded_crate *bundle, uint32_t first, uint64_t hash,
+                                             const char *name, void **ret)
+{
+    struct loaded_crate *member;
+    uint32_t export;
+    *ret = NULL;
+    TRY(bundle_find_export(bundle, first, hash, name, &member, &export));
+    return member ? find_in_crate(member, hash, name, ret) : NULL;
+}
+
 /* In the crates of the process from index `first` on. */
 static struct crateld_error *find_in_crates(struct process *process, size_t first, const char *name, void **ret)
 {
     uint64_t hash = hash_string(name);
     *ret = NULL;
-    for (size_t i = first; i < process->crates.count && !*ret; i++)
+    for (size_t i = first; i < process->crates.count && !*ret; i++) {
         TRY(find_in_crate(process->crates.at[i], hash, name, ret));
+        if (!*ret)
+            TRY(find_in_members(process->crates.at[i], 1, hash, name, ret));
+    }
     return NULL;
 }
 
@@ -242,35 +275,74 @@ static struct crateld_error *find_in_libraries(struct process *process, const ch
     return NULL;
 }
 
-/* In the crate and what it needs, breadth first. */
-static struct crateld_error *find_in_closure(struct process *process, struct loaded_crate *root, const char *name,
-                                             void **ret)
+/* What the crate needs as number `i`; *is_end: it needs no more. */
+static struct crateld_error *need_of(struct loaded_crate *crate, uint32_t i, struct loaded_crate **needed,
+                                     struct elf_library **library, bool *is_end)
 {
-    uint64_t hash = hash_string(name);
-    struct loaded_crate **queue AUTO_FREE = calloc(process->crates.count + 1, sizeof *queue);
-    size_t count = 0;
-    *ret = NULL;
-    if (!queue)
-        return error_memory();
-    queue[count++] = root;
-    for (size_t next = 0; next < count && !*ret; next++) {
-        struct loaded_crate *crate = queue[next];
-        TRY(find_in_crate(crate, hash, name, ret));
-        uint32_t needed_count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
-        for (uint32_t i = 0; i < needed_count && !*ret; i++) {
-            struct loaded_needed *needed = &crate->needed[i];
-            bool is_known = !needed->crate;
-            for (size_t k = 0; k < count && !is_known; k++)
-                is_known = queue[k] == needed->crate;
-            if (!is_known)
-                queue[count++] = needed->crate;
-            if (needed->library && !own_function(name))
-                TRY(elf_library_symbol(needed->library, name, "", ret));
-            else if (needed->library)
-                *ret = own_function(name);
-        }
+    bool is_eager;
+    *needed = NULL;
+    *library = NULL;
+    *is_end = i >= crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
+    if (crate->bundle || crate_is_bundle(&crate->view.header)) {
+        TRY(bundle_member_need(crate, i, needed, library, &is_eager));
+        *is_end = !*needed && !*library;
+    } else if (!*is_end) {
+        *needed = crate->needed[i].crate;
+        *library = crate->needed[i].library;
     }
     return NULL;
+}
+
+struct crate_queue {
+    VEC(struct loaded_crate *) crates;
+};
+
+static bool has_crate(const struct crate_queue *queue, const struct loaded_crate *crate)
+{
+    for (size_t i = 0; i < queue->crates.count; i++)
+        if (queue->crates.at[i] == crate)
+            return true;
+    return false;
+}
+
+/* In what the crate needs that is a library; crates are put into the queue. */
+static struct crateld_error *find_in_needed(struct loaded_crate *crate, const char *name, struct crate_queue *queue,
+                                            void **ret)
+{
+    bool is_end = false;
+    for (uint32_t i = 0; !is_end && !*ret; i++) {
+        struct loaded_crate *needed;
+        struct elf_library *library;
+        TRY(need_of(crate, i, &needed, &library, &is_end));
+        if (needed && !has_crate(queue, needed) && !VEC_PUSH(&queue->crates, needed))
+            return error_memory();
+        if (library && !own_function(name))
+            TRY(elf_library_symbol(library, name, "", ret));
+        else if (library)
+            *ret = own_function(name);
+    }
+    return NULL;
+}
+
+static struct crateld_error *find_in_queue(struct crate_queue *queue, const char *name, void **ret)
+{
+    uint64_t hash = hash_string(name);
+    for (size_t next = 0; next < queue->crates.count && !*ret; next++) {
+        TRY(find_in_crate(queue->crates.at[next], hash, name, ret));
+        if (!*ret)
+            TRY(find_in_needed(queue->crates.at[next], name, queue, ret));
+    }
+    return NULL;
+}
+
+/* In the crate and what it needs, breadth first. */
+static struct crateld_error *find_in_closure(struct loaded_crate *root, const char *name, void **ret)
+{
+    struct crate_queue queue = {0};
+    *ret = NULL;
+    struct crateld_error *error = VEC_PUSH(&queue.crates, root) ? find_in_queue(&queue, name, ret) : error_memory();
+    free(queue.crates.at);
+    return error;
 }
 
 /* Whether `handle` stands for the program as a whole. */
@@ -295,6 +367,17 @@ static size_t index_after(const struct process *process, const void *caller)
     return 0;
 }
 
+/* In the members of a bundle behind the one that code at `caller` belongs to. */
+static struct crateld_error *find_in_next_members(const void *caller, const char *name, void **ret)
+{
+    struct loaded_crate *crate = address_index_find((uint64_t)(uintptr_t)caller);
+    uint32_t member;
+    if (!crate)
+        return NULL;
+    TRY(bundle_member_at(crate, (uint64_t)(uintptr_t)caller, &member));
+    return find_in_members(crate, member + 1, hash_string(name), name, ret);
+}
+
 static struct crateld_error *find_symbol(void *handle, const char *name, const void *caller, void **ret)
 {
     struct process *process = current_process();
@@ -303,14 +386,17 @@ static struct crateld_error *find_symbol(void *handle, const char *name, const v
     if (handle != RTLD_NEXT && !is_program(handle)) {
         crate = crate_of_handle(handle);
         if (crate)
-            return find_in_closure(process, crate, name, ret);
+            return find_in_closure(crate, name, ret);
         *ret = dlsym(handle, name);
         if (*ret && own_function(name))
             *ret = own_function(name);
         const char *reason = *ret ? NULL : dlerror();
         return reason ? error_create(CRATELD_ERROR_UNDEFINED, "%s", reason) : NULL;
     }
-    TRY(find_in_crates(process, handle == RTLD_NEXT ? index_after(process, caller) : 0, name, ret));
+    if (handle == RTLD_NEXT)
+        TRY(find_in_next_members(caller, name, ret));
+    if (!*ret)
+        TRY(find_in_crates(process, handle == RTLD_NEXT ? index_after(process, caller) : 0, name, ret));
     return *ret ? NULL : find_in_libraries(process, name, ret);
 }
 
@@ -352,7 +438,7 @@ int dl_info(void *handle, int request, void *ret)
             set_message(dlerror());
         return result;
     }
-    struct link_map *map = debugger_link_map(crate);
+    struct link_map *map = debugger_link_map(loaded_image(crate));
     switch (request) {
     case RTLD_DI_LINKMAP:
         *(struct link_map **)ret = map;

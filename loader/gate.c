@@ -67,9 +67,9 @@ static bool make_gates(const struct toc_stub_ops *stubs)
  * use before all of it is ready. */
 static bool is_fit(const struct loaded_crate *crate)
 {
-    static const uint32_t unfit = CRATE_FLAG_EAGER | CRATE_FLAG_TEXT_FIXUPS | CRATE_FLAG_PATCH;
-    return !(crate->view.header.flags & unfit) && !crate->process->opts.binds_now && !valgrind_is_running() &&
-           !debugger_is_watching() &&
+    static const uint32_t unfit = CRATE_FLAG_EAGER | CRATE_FLAG_TEXT_FIXUPS | CRATE_FLAG_PATCH | CRATE_FLAG_BUNDLE;
+    return !(crate->view.header.flags & unfit) && !crate->process->opts.binds_now && !crate->process->opts.trace &&
+           !valgrind_is_running() && !debugger_is_watching() &&
            activate_first_import(crate, CRATE_IMPORT_IFUNC) == activate_first_import(crate, CRATE_IMPORT_ADDRESS);
 }
 
@@ -151,7 +151,7 @@ struct crateld_error *gate_close(struct loaded_crate *provider, const struct cra
 {
     *ret = false;
     bool is_possible = false;
-    if (import->flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_BASE))
+    if (provider->bundle || import->flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_BASE))
         return NULL;
     TRY(may_have_gates(provider, &is_possible));
     if (!is_possible)

@@ -16,7 +16,9 @@
 
 enum {
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
+    START_SIZE = 2048, /* of a file, enough for most crates' headers and names */
     POPULATE_SIZE = 64 << 10,
+    LITTLE_DATA = 8 << 10,   /* bytes: where words of two pages are relocated, most pages are written to */
     FEW_RELR = 128,          /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
     REGION_SIZE = 512 << 20, /* address space, not memory */
     KEPT_FD_MIN = 48,        /* above what programs and shells use by number, below where the kernel's table grows */
@@ -42,46 +44,52 @@ static struct crateld_error *read_file(const char *path, int fd, uint64_t off, v
     return NULL;
 }
 
-/* Reads the crate header, with the file's first bytes. */
-static struct crateld_error *read_header(struct loaded_crate *crate, int fd, struct image_start *start)
+/* Reads the file's first bytes, and the crate header in them: few, if that will do. */
+static struct crateld_error *read_start(const struct loaded_crate *crate, int fd, uint64_t file_size,
+                                        struct image_start *start)
+{
+    TRY(read_file(crate->path, fd, 0, start->bytes, START_SIZE, &start->size));
+    struct span bytes = {start->bytes, start->size};
+    struct crateld_error *error = crate_header_read(crate->path, bytes, file_size, &start->header);
+    if (!error || start->size < START_SIZE)
+        return error;
+    crateld_error_destroy(error);
+    TRY(read_file(crate->path, fd, 0, start->bytes, sizeof start->bytes, &start->size));
+    bytes.size = start->size;
+    return crate_header_read(crate->path, bytes, file_size, &start->header);
+}
+
+/* Makes a view of the needed table and the first strings, if they are in the file's first bytes. */
+static void view_start(const struct loaded_crate *crate, struct image_start *start)
+{
+    struct crate_table needed = start->header.tables[CRATE_TABLE_NEEDED];
+    struct crate_table table = start->header.tables[CRATE_TABLE_STRINGS];
+    uint64_t needed_end = needed.count ? needed.rva + (uint64_t)needed.count * sizeof(struct crate_needed) : 0;
+    start->has_view = table.rva < start->size && needed_end <= start->size;
+    if (!start->has_view)
+        return;
+    size_t size = start->size - table.rva < table.count ? start->size - table.rva : table.count;
+    const char *strings = (const char *)start->bytes + table.rva;
+    start->view = (struct crate_view){.path = crate->path, .header = start->header, .strings = strings};
+    start->view.needed = (const struct crate_needed *)(start->bytes + (needed.count ? needed.rva : 0));
+    while (size && strings[size - 1]) /* the last one may go on behind what was read */
+        size--;
+    start->view.header.tables[CRATE_TABLE_STRINGS].count = (uint32_t)size;
+    start->has_view = size;
+}
+
+struct crateld_error *image_read(struct loaded_crate *crate, int fd, struct image_start *ret)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return error_errno(errno, "%s: cannot stat", crate->path);
     if (!S_ISREG(status.st_mode))
         return error_create(CRATELD_ERROR_IO, "%s: not a regular file", crate->path);
-    size_t size = 0;
-    TRY(read_file(crate->path, fd, 0, start->bytes, sizeof start->bytes, &size));
-    TRY(crate_header_read(crate->path, (struct span){start->bytes, size}, (uint64_t)status.st_size, &start->header));
+    TRY(read_start(crate, fd, (uint64_t)status.st_size, ret));
     crate->device = status.st_dev;
     crate->inode = status.st_ino;
+    view_start(crate, ret);
     return NULL;
-}
-
-/* Reads the first strings, unless the needed table is not in the file's first bytes. */
-static struct crateld_error *read_strings(const struct loaded_crate *crate, int fd, struct image_start *start)
-{
-    struct crate_table needed = start->header.tables[CRATE_TABLE_NEEDED];
-    start->has_view =
-        !needed.count || needed.rva + (uint64_t)needed.count * sizeof(struct crate_needed) <= sizeof start->bytes;
-    if (!start->has_view)
-        return NULL;
-    start->view = (struct crate_view){.path = crate->path, .header = start->header, .strings = start->strings};
-    start->view.needed = (const struct crate_needed *)(start->bytes + (needed.count ? needed.rva : 0));
-    struct crate_table *strings = &start->view.header.tables[CRATE_TABLE_STRINGS];
-    size_t size = strings->count < sizeof start->strings ? strings->count : sizeof start->strings;
-    TRY(read_file(crate->path, fd, strings->rva, start->strings, size, &size));
-    while (size && start->strings[size - 1]) /* the last one may go on behind what was read */
-        size--;
-    strings->count = (uint32_t)size;
-    start->has_view = size;
-    return NULL;
-}
-
-struct crateld_error *image_read(struct loaded_crate *crate, int fd, struct image_start *ret)
-{
-    TRY(read_header(crate, fd, ret));
-    return read_strings(crate, fd, ret);
 }
 
 /* Where an image may lie. */
@@ -444,19 +452,23 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
 
 /* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs
  * several times that, under hypervisors more. They are the first pages of the image, as many as a page fault would
- * bring in, and those of the TOC that are about to be written: all if it is to be relocated, else the first. Of a
- * patch, which has been read, it is the text, to all of which fixups are applied. It may fail (before Linux 5.14). */
+ * bring in, and those of the TOC that are about to be written: all if it is to be relocated, with the data behind it if
+ * that is little, else the first. Of a patch, which has been read, it is the text, to all of which fixups are applied.
+ * It may fail (before Linux 5.14). */
 static void populate(const struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
     const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
     uint64_t read_size = header->segments[CRATE_SEGMENT_DATA].rva;
+    uint64_t data_size = header->segments[CRATE_SEGMENT_DATA].file_size;
     bool is_relocated = loaded_address(crate, 0) != header->preferred_base;
     uint64_t toc_size = is_relocated ? crate->view.toc.size : sizeof(struct crateld_toc);
     if (read_size > POPULATE_SIZE)
         read_size = POPULATE_SIZE;
     if (toc_size > POPULATE_SIZE)
         toc_size = POPULATE_SIZE;
+    if (is_relocated && data_size <= toc_size + LITTLE_DATA)
+        toc_size = data_size;
     if (header->flags & CRATE_FLAG_PATCH && header->flags & CRATE_FLAG_TEXT_FIXUPS && text->mem_size <= POPULATE_SIZE)
         (void)madvise(crate->base + text->rva, text->mem_size, MADV_POPULATE_WRITE);
     else if (!crate->gates_end)

@@ -24,13 +24,11 @@ struct image_area {
     uint64_t size;
 };
 
-enum { IMAGE_STRINGS_SIZE = 1024 };
-
-/* What is read of a crate that may never be used, so that its mapping is not touched: the file's first bytes, and the
- * first strings, among which linkers put the crate's name and those of the crates that it needs. */
+/* What is read of a crate that may never be used, so that its mapping is not touched: the file's first bytes, in which
+ * linkers put the crate's name and those of the crates that it needs. */
 struct image_start {
     _Alignas(8) uint8_t bytes[CRATE_START_SIZE];
-    char strings[IMAGE_STRINGS_SIZE];
+    size_t size; /* that were read */
     struct crate_header header;
     bool has_view;          /* the name and the needed table are in what was read */
     struct crate_view view; /* then: with the first strings only, and no other table */

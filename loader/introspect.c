@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crate/members.h"
 #include "loader/address_index.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
@@ -25,16 +26,33 @@ static uint64_t covering_start(const struct loaded_crate *crate, const struct cr
     return address == stub || (stub != start && address > stub && address - stub < STUB_REACH) ? stub : 0;
 }
 
-void introspect_address(const struct loaded_crate *crate, uint64_t address, struct introspect_symbol *ret)
+/* Looks among the exports of the crate, or of `view`, which is one of its members. */
+static void search_exports(const struct loaded_crate *crate, const struct crate_view *view, uint64_t address,
+                           struct introspect_symbol *ret)
 {
-    *ret = (struct introspect_symbol){0};
-    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_EXPORTS);
+    uint32_t count = crate_view_count(view, CRATE_TABLE_EXPORTS);
     for (uint32_t i = 0; i < count; i++) {
-        const struct crate_export *export = &crate->view.exports[i];
-        const char *name = crate_view_string(&crate->view, export->name);
+        const struct crate_export *export = &view->exports[i];
+        const char *name = crate_view_string(view, export->name);
         uint64_t start = export->kind <= CRATE_EXPORT_DATA && name ? covering_start(crate, export, address) : 0;
         if (start && start >= ret->address)
             *ret = (struct introspect_symbol){name, start};
+    }
+}
+
+void introspect_address(const struct loaded_crate *crate, uint64_t address, struct introspect_symbol *ret)
+{
+    *ret = (struct introspect_symbol){0};
+    search_exports(crate, &crate->view, address, ret);
+    if (!crate_is_bundle(&crate->view.header))
+        return;
+    uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_MEMBERS);
+    for (uint32_t i = 1; i < count; i++) {
+        struct crate_view view;
+        struct crateld_error *error = crate_view_of_member(&crate->view, i, &view);
+        if (!error)
+            search_exports(crate, &view, address, ret);
+        crateld_error_destroy(error);
     }
 }
 

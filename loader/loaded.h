@@ -81,6 +81,10 @@ struct loaded_crate {
     bool *is_active_module;         /* owned by the process's arena; of a patch, for each of its modules */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
+    struct loaded_crate *bundle;    /* borrowed; of a member: the bundle that it is in; NULL: it is no member */
+    uint32_t member;                /* then: its number there */
+    struct loaded_crate **members;  /* owned by the process's arena; of a bundle: its members' records, NULL where none
+                                       was made yet; NULL: no member was asked for */
     uint8_t gate_fitness;           /* enum loaded_fitness */
     bool has_toc;                   /* the TOC is filled */
     bool has_faulted;               /* of a patch: it was taken back for that */
@@ -100,9 +104,16 @@ static inline bool loaded_is_active(const struct loaded_crate *crate)
     return atomic_load_explicit(&((struct loaded_crate *)crate)->state, memory_order_acquire) == LOADED_ACTIVE;
 }
 
+/* The crate whose image the crate is in: its bundle, or itself. */
+static inline struct loaded_crate *loaded_image(struct loaded_crate *crate)
+{
+    return crate->bundle ? crate->bundle : crate;
+}
+
 /* Where the list of those that use the crate begins. */
 static inline uint64_t *loaded_users(struct loaded_crate *crate)
 {
+    crate = loaded_image(crate);
     return crate->has_toc ? &crate->toc->users : &crate->early_users;
 }
 

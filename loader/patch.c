@@ -285,8 +285,9 @@ static struct crateld_error *imported_place(const struct loaded_crate *user, con
                                             const struct loaded_crate *base, uint32_t *ret)
 {
     *ret = CRATE_NONE;
-    if (import->needed == CRATE_NONE || user->needed[import->needed].crate != base ||
-        import->kind > CRATE_IMPORT_ADDRESS || import->flags & CRATE_IMPORT_FLAG_VAGUE)
+    if (import->needed == CRATE_NONE || !user->needed[import->needed].crate ||
+        loaded_image(user->needed[import->needed].crate) != base || import->kind > CRATE_IMPORT_ADDRESS ||
+        import->flags & CRATE_IMPORT_FLAG_VAGUE)
         return NULL;
     if (import->flags & CRATE_IMPORT_FLAG_FRESH) {
         *ret = versions_is_active(user) ? import->fallback_rva : CRATE_NONE;

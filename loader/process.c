@@ -12,11 +12,18 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "loader/activate.h"
+#include "loader/bundle.h"
 #include "loader/current.h"
 #include "loader/heap.h"
 #include "loader/image.h"
 #include "loader/log.h"
 #include "loader/versions.h"
+
+enum {
+    MANY_NEEDED = 32, /* crates for which memory is got at once */
+    MOST_NEEDED = 4096,
+    USUAL_NEEDED = 6, /* what each of them needs itself */
+};
 
 void process_init(struct process *process, const struct process_opts *opts)
 {
@@ -219,7 +226,9 @@ static struct crateld_error *check_name(struct process *process, struct loaded_c
         crate->name = arena_printf(&process->arena, "%s~%u", crate->name, ++process->patch_count);
     if (!crate->name)
         return error_memory();
-    const struct loaded_crate *other = process_find(process, crate->name);
+    struct loaded_crate *other = process_find(process, crate->name);
+    if (!other)
+        TRY(bundle_find(process, crate->name, false, &other));
     if (wanted && strcmp(crate->name, wanted) != 0)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: is the crate '%s', wanted '%s'", crate->path, crate->name,
                             wanted);
@@ -270,6 +279,7 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     }
     (void)!hash_index_add(&process->crate_names, hash_string(crate->name)); /* there is room */
     process->crates.at[process->crates.count++] = crate;
+    process->bundle_count += crate_is_bundle(&crate->view.header);
     *ret = crate;
     return NULL;
 }
@@ -411,6 +421,8 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
     const char *name = needed->name, *path = needed->path;
     struct loaded_crate *crate = process_find(process, name);
     if (!crate)
+        TRY(bundle_find(process, name, false, &crate));
+    if (!crate)
         TRY(add_alias(process, name, &crate));
     if (!crate) {
         char *default_path AUTO_FREE = NULL, *found AUTO_FREE = NULL;
@@ -525,8 +537,11 @@ void process_forget(struct process *process, size_t count)
 {
     if (process->crates.count == count)
         return;
-    while (process->crates.count > count)
-        image_unmap(process->crates.at[--process->crates.count]);
+    while (process->crates.count > count) {
+        struct loaded_crate *crate = process->crates.at[--process->crates.count];
+        process->bundle_count -= crate_is_bundle(&crate->view.header);
+        image_unmap(crate);
+    }
     index_names(process);
 }
 
@@ -537,6 +552,7 @@ void process_remove(struct process *process, const struct loaded_crate *crate)
         if (process->crates.at[i] != crate)
             process->crates.at[kept++] = process->crates.at[i];
     process->crates.count = kept;
+    process->bundle_count -= crate_is_bundle(&crate->view.header);
     index_names(process);
 }
 
@@ -576,6 +592,15 @@ static struct crateld_error *gather_crates(struct process *process, size_t first
     return NULL;
 }
 
+/* Makes room for the records of the crates that a crate with many needs. */
+static void reserve_records(struct process *process, const struct loaded_crate *crate)
+{
+    size_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
+    size_t record = sizeof(struct loaded_crate) + USUAL_NEEDED * sizeof(struct loaded_needed);
+    if (count >= MANY_NEEDED)
+        arena_reserve(&process->arena, (count < MOST_NEEDED ? count : MOST_NEEDED) * record);
+}
+
 struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret)
 {
     int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
@@ -593,6 +618,7 @@ struct crateld_error *process_load(struct process *process, const char *path, st
     TRY(read_folders(process));
     TRY(add_crate(process, path, fd, NULL, false, &crate));
     struct crateld_error *errors = NULL;
+    reserve_records(process, crate);
     for (size_t i = before; i < process->crates.count; i++)
         errors = error_join(errors, find_needed(process, process->crates.at[i]));
     if (!errors)

@@ -17,6 +17,7 @@
 #include "loader/loaded.h"
 #include "loader/vague.h"
 
+struct first_calls;
 struct version_set;
 
 /* NULL or zeroed: the defaults. Strings are borrowed for the life of the process. */
@@ -30,6 +31,7 @@ struct process_opts {
     size_t patch_count;
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
+    struct first_calls *trace;    /* --trace: borrowed; NULL: functions' first calls are not noted */
     bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
     bool is_fresh;                /* what changed since the crates were linked is in effect from the start */
     bool is_watched;              /* `crateld watch` is started for it */
@@ -55,6 +57,7 @@ struct process {
     struct vague_table vague;
     struct image_region region;        /* where crates are mapped */
     VEC(struct version_set *) history; /* owned; what was active before each reload, for rolling back */
+    uint32_t bundle_count;             /* of the crates, those that are bundles */
     uint32_t patch_count;              /* that were loaded so far: each gets a name of its own */
 };
 

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "loader/bundle.h"
 #include "loader/elf_library.h"
 #include "loader/host_process.h"
 #include "loader/own_functions.h"
@@ -73,7 +74,7 @@ static struct crateld_error *resolve_in_base(struct loaded_crate *crate, const s
 static struct crateld_error *resolve_export(struct loaded_crate *crate, const struct crate_import *import,
                                             struct loaded_crate *provider, uint32_t i, struct resolved *ret)
 {
-    struct resolved resolved = {.provider = provider};
+    struct resolved resolved = {.provider = loaded_image(provider)};
     struct crate_import forward;
     TRY(crate_view_export(&provider->view, i, &resolved.export));
     if (!(resolved.export.flags & CRATE_EXPORT_FLAG_FORWARD)) {
@@ -127,6 +128,13 @@ static struct crateld_error *resolve_anywhere(struct loaded_crate *crate, const 
         if (export == CRATE_NONE)
             continue;
         return resolve_export(crate, import, process->crates.at[i], export, ret);
+    }
+    for (size_t i = 0; i < process->crates.count; i++) {
+        struct loaded_crate *member;
+        uint32_t export;
+        TRY(bundle_find_export(process->crates.at[i], 1, import->hash, name, &member, &export));
+        if (member)
+            return resolve_export(crate, import, member, export, ret);
     }
     void *address = own_function(name);
     for (size_t i = 0; i < process->libraries.count && !address; i++)

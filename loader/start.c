@@ -12,6 +12,7 @@
 #include "loader/activate.h"
 #include "loader/agent.h"
 #include "loader/bind.h"
+#include "loader/bundle.h"
 #include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
@@ -33,11 +34,51 @@ struct start_list {
     VEC(struct start_item) items;
 };
 
+static struct crateld_error *order_needed(struct loaded_crate *crate, struct start_list *list);
+
+/* The same for a member of a bundle, which is opened later than that. */
+static struct crateld_error *order_member(struct loaded_crate *member, struct start_list *list)
+{
+    for (uint32_t k = 0;; k++) {
+        struct loaded_crate *crate;
+        struct elf_library *library;
+        bool is_library_eager;
+        TRY(bundle_member_need(member, k, &crate, &library, &is_library_eager));
+        if (!crate && !library)
+            break;
+        if (library)
+            library->is_eager |= is_library_eager;
+        if (library && !VEC_PUSH(&list->items, (struct start_item){.library = library}))
+            return error_memory();
+        if (crate && !crate->is_ordered)
+            TRY(order_needed(crate, list));
+    }
+    return VEC_PUSH(&list->items, (struct start_item){.crate = member}) ? NULL : error_memory();
+}
+
+/* The members with initialisers that a bundle's first member needs; the linker has put them into order. */
+static struct crateld_error *order_starts(struct loaded_crate *bundle, struct start_list *list)
+{
+    for (uint32_t i = 0; i < crate_view_count(&bundle->view, CRATE_TABLE_STARTS); i++) {
+        struct loaded_crate *member;
+        uint32_t number;
+        TRY(activate_check_meta(bundle));
+        TRY(crate_view_start(&bundle->view, i, &number));
+        TRY(bundle_member(bundle, number, &member));
+        if (!member->is_ordered && !VEC_PUSH(&list->items, (struct start_item){.crate = member}))
+            return error_memory();
+        member->is_ordered = true;
+    }
+    return NULL;
+}
+
 /* Depth first. As deep as the longest chain of crates that need each other. */
 static struct crateld_error *order_needed(struct loaded_crate *crate, struct start_list *list)
 {
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
     crate->is_ordered = true;
+    if (crate->bundle)
+        return order_member(crate, list);
     for (uint32_t i = 0; i < count; i++) {
         const struct loaded_needed *needed = &crate->needed[i];
         if (needed->library && !VEC_PUSH(&list->items, (struct start_item){.library = needed->library}))
@@ -45,6 +86,7 @@ static struct crateld_error *order_needed(struct loaded_crate *crate, struct sta
         if (needed->crate && !needed->crate->is_ordered)
             TRY(order_needed(needed->crate, list));
     }
+    TRY(order_starts(crate, list));
     if (!VEC_PUSH(&list->items, (struct start_item){.crate = crate}))
         return error_memory();
     return NULL;
@@ -54,8 +96,10 @@ struct crateld_error *start_order(struct loaded_crate *crate, struct start_item 
 {
     struct start_list list = {0};
     struct process *process = crate->process;
-    for (size_t i = 0; i < process->crates.count; i++)
+    for (size_t i = 0; i < process->crates.count; i++) {
         process->crates.at[i]->is_ordered = false;
+        bundle_forget_order(process->crates.at[i]);
+    }
     struct crateld_error *error = order_needed(crate, &list);
     if (error) {
         free(list.items.at);
@@ -177,11 +221,16 @@ static struct crateld_error *activate_items(const struct start_item *items, size
 static struct crateld_error *bind_items(const struct start_item *items, size_t count)
 {
     struct crateld_error *errors = NULL;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
+        if (items[i].crate)
+            errors = error_join(errors, activate_crate(items[i].crate));
+    if (errors)
+        return errors;
+    for (size_t i = 0; i < count; i++) { /* from here on what others provide is there */
         struct crateld_error *error = NULL;
         if (items[i].library)
             error = items[i].library->is_resident ? NULL : elf_library_open(items[i].library);
-        else if (!(error = activate_crate(items[i].crate)))
+        else if (!items[i].crate->bundle)
             error = bind_all_functions(items[i].crate);
         errors = error_join(errors, error);
     }
@@ -296,7 +345,8 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
-    agent_init(process);
+    if (!process->opts.trace) /* text with traps can not be changed */
+        agent_init(process);
     if (process->opts.is_watched)
         TRY(agent_watch(process->opts.compile_commands, process->opts.is_tiered));
     program_args.argv[0] = (char *)args->name;

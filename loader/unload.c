@@ -49,6 +49,7 @@ static const char *why_kept(const struct process *process, const struct loaded_c
 
 static void mark_reachable(struct loaded_crate *crate, const char *reason)
 {
+    crate = loaded_image(crate);
     if (crate->is_reachable)
         return;
     crate->is_reachable = true;
@@ -62,6 +63,7 @@ static void mark_reachable(struct loaded_crate *crate, const char *reason)
 /* Adds the crate behind all that it needs, as far as they go. There is room. */
 static void add_behind_needed(struct unloading *unloading, struct loaded_crate *crate)
 {
+    crate = loaded_image(crate);
     if (crate->is_reachable || crate->is_ordered)
         return;
     crate->is_ordered = true;

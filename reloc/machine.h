@@ -24,6 +24,9 @@ struct reloc_machine {
     /* Relocation types. */
     const struct reloc_howto *(*howto)(uint32_t type);
     uint32_t type_word;       /* an address in 64 bits */
+    uint32_t type_word32;     /* an address in 32 bits, extended with zeros */
+    uint32_t type_word32s;    /* likewise, with the sign */
+    uint32_t type_relative64; /* a distance in 64 bits */
     uint32_t type_relative;   /* what a relaxed load through a slot is */
     uint32_t type_branch;     /* what a relaxed call through a slot is */
     uint32_t type_tls_offset; /* what a relaxed descriptor of a thread-local is */

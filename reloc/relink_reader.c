@@ -357,7 +357,7 @@ static struct crateld_error *find_hash(const struct relink_view *view, uint64_t 
     return NULL;
 }
 
-struct crateld_error *relink_view_find(const struct relink_view *view, const char *name, uint32_t *ret)
+struct crateld_error *relink_view_find(const struct relink_view *view, const char *name, uint32_t from, uint32_t *ret)
 {
     uint64_t hash = hash_string(name);
     uint32_t low = 0, symbol = 0, previous = 0;
@@ -368,15 +368,15 @@ struct crateld_error *relink_view_find(const struct relink_view *view, const cha
         if (!read_element(view, RELINK_PART_NAMES, i, &symbol))
             return FAULT(view->path, "name %u of %u", i, view->name_count);
         TRY(relink_view_symbol(view, symbol, &named));
+        if (hash_string(named.name) != hash)
+            break;
         if (i > low && symbol <= previous)
             return FAULT(view->path, "name %u is not sorted", i);
         previous = symbol;
-        if (strcmp(named.name, name) == 0) {
+        if (symbol >= from && strcmp(named.name, name) == 0) {
             *ret = symbol;
             return NULL;
         }
-        if (hash_string(named.name) != hash)
-            break;
     }
     *ret = RELINK_NONE;
     return NULL;

@@ -40,9 +40,10 @@ MUST_CHECK struct crateld_error *relink_view_symbol(const struct relink_view *vi
 MUST_CHECK struct crateld_error *relink_view_symbols(const struct relink_view *view, uint32_t first, uint32_t count,
                                                      struct relink_symbol *ret);
 
-/* Sets *ret to the number of the first symbol called `name` that is not local; RELINK_NONE if there is none.
- * Logarithmic. Error: FORMAT. */
-MUST_CHECK struct crateld_error *relink_view_find(const struct relink_view *view, const char *name, uint32_t *ret);
+/* Sets *ret to the number of the first symbol called `name`, from number `from` on, that is not local; RELINK_NONE if
+ * there is none. Logarithmic. Error: FORMAT. */
+MUST_CHECK struct crateld_error *relink_view_find(const struct relink_view *view, const char *name, uint32_t from,
+                                                  uint32_t *ret);
 
 /* A walk over relocations; borrows `view`. */
 struct relink_cursor {

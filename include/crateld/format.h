@@ -53,10 +53,19 @@ enum crate_table_kind {
     CRATE_TABLE_GROWN,       /* struct crate_grown; of a patch, sorted by base_rva */
     CRATE_TABLE_FRESH,       /* struct crate_fresh; of a patch, sorted by rva */
     CRATE_TABLE_SITES,       /* struct crate_site; of a patch */
+    CRATE_TABLE_STARTS,      /* uint32_t: of a bundle, the members with initialisers that its first member needs, in the
+                                order in which they are started */
     CRATE_TABLE_FRESH_TLS,   /* struct crate_fresh; of a patch, sorted by rva, which is the offset in the block */
     CRATE_TABLE_VANISHED,    /* struct crate_vanished; of a patch */
     CRATE_TABLE_STARTERS,    /* struct crate_starter; of a patch, in the order in which they run */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
+    CRATE_TABLE_MEMBERS,     /* struct crate_member; of a bundle, the bundle itself as a crate first. From here on the
+                                tables have a hash of their own: members_hash */
+    CRATE_TABLE_MEMBER_NEEDS,   /* uint32_t: enum crate_need, with an index into the members or the needed table */
+    CRATE_TABLE_MEMBER_EXPORTS, /* struct crate_export, sorted by hash within each member */
+    CRATE_TABLE_MEMBER_BUCKETS, /* uint32_t, of each member: as CRATE_TABLE_BUCKETS, from its first export on */
+    CRATE_TABLE_MEMBER_TEXT,    /* struct crate_member_text, sorted by rva */
+    CRATE_TABLE_MEMBER_STRINGS, /* bytes; the first and the last are NUL: the names of members and of their exports */
     CRATE_TABLE_COUNT,
 };
 
@@ -81,6 +90,7 @@ enum crate_flags {
     CRATE_FLAG_EAGER = 1 << 6,       /* initialisers or thread-locals: mapped and started before main */
     CRATE_FLAG_PATCH = 1 << 7,       /* a patch: new versions of modules of the base, the crate that is needed[0] */
     CRATE_FLAG_SONAME = 1 << 8,      /* its name is also that of the file in which those who need it look for it */
+    CRATE_FLAG_BUNDLE = 1 << 9,      /* several crates in one: CRATE_TABLE_MEMBERS */
 };
 
 struct crate_header {
@@ -130,6 +140,8 @@ struct crate_header {
     uint64_t relink_off; /* file offset of .crate.relink, outside all segments */
     uint64_t relink_size;
 
+    uint64_t
+        members_hash; /* of a bundle: XXH3-64 over CRATE_SEGMENT_META's part of the file from CRATE_TABLE_MEMBERS on */
     uint64_t carried_off;   /* file offset, 8-aligned, of struct crate_carried[carried_count], behind all else */
     uint32_t carried_count; /* patches that the file carries, in the order in which they come into effect; 0 in those */
     uint32_t reserved;
@@ -140,6 +152,44 @@ struct crate_carried {
     uint64_t off; /* from the start of the crate's file; 8-aligned */
     uint64_t size;
 };
+
+/* Elements of a table that belong to something. */
+struct crate_slice {
+    uint32_t first;
+    uint32_t count;
+};
+
+enum crate_member_flags {
+    CRATE_MEMBER_FLAG_EAGER = 1 << 0, /* has initialisers or finalisers */
+    CRATE_MEMBER_FLAG_LATE = 1 << 1,  /* the first member does not need it: it is started when somebody opens it */
+};
+
+/* A crate of a bundle. */
+struct crate_member {
+    uint32_t name;        /* member string: its identity */
+    uint32_t file;        /* member string: what its file was called, without the folder */
+    uint8_t build_id[16]; /* of that file */
+    uint32_t flags;       /* enum crate_member_flags */
+    uint32_t bucket_bits;
+    uint32_t first_bucket;
+    struct crate_slice exports; /* of MEMBER_EXPORTS; none of the first member, whose are CRATE_TABLE_EXPORTS */
+    struct crate_slice needs;   /* of MEMBER_NEEDS */
+    struct crate_slice modules; /* of the relink section */
+    struct crate_array init_array, fini_array;
+};
+
+/* From here to the next one's place the text is of that member. */
+struct crate_member_text {
+    uint32_t rva;
+    uint32_t member;
+};
+
+/* In an element of CRATE_TABLE_MEMBER_NEEDS: what the rest of it is an index of. */
+enum crate_need {
+    CRATE_NEED_INDEX = (1 << 30) - 1,
+    CRATE_NEED_EAGER = 1 << 30, /* an ELF library with initialisers: opened when the member is started */
+};
+#define CRATE_NEED_MEMBER UINT32_C(0x80000000) /* a member; else an entry of CRATE_TABLE_NEEDED */
 
 enum crate_needed_kind {
     CRATE_NEEDED_CRATE, /* name is the crate's name; its file is <name>.crate unless `path` says more */

@@ -5,6 +5,7 @@
 #include "crate/build_id.h"
 #include "crate/carried.h"
 #include "crate/check.h"
+#include "crate/members.h"
 #include "crate/strip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -56,6 +57,29 @@ static void read_entries(const struct crate_view *view)
         crateld_error_destroy(crate_view_grown(view, i, &grown));
     for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_SITES)); i++)
         crateld_error_destroy(crate_view_site(view, i, &site));
+}
+
+static void read_members(const struct crate_view *view)
+{
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_MEMBERS)); i++) {
+        struct crate_member member;
+        struct crate_view own;
+        uint32_t number;
+        struct crateld_error *error = crate_view_member(view, i, &member);
+        for (uint32_t k = 0; !error && k <= limit(member.needs.count); k++)
+            crateld_error_destroy(crate_member_need(view, &member, k, &number));
+        if (!error && i)
+            error = crate_view_of_member(view, i, &own);
+        if (!error && i)
+            error = crate_view_check(&own);
+        if (!error && i)
+            read_entries(&own);
+        crateld_error_destroy(error);
+        crateld_error_destroy(crate_view_start(view, i, &number));
+        crate_member_at(view, i * 64);
+    }
+    if (crate_view_count(view, CRATE_TABLE_MEMBERS))
+        crate_find_member(view, crate_view_name(view), false);
 }
 
 /* The file with itself as a patch, whether it is one or not; then what it carries. */
@@ -111,10 +135,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         crateld_error_destroy(crate_view_relink(&view, file, &relink));
         crateld_error_destroy(crate_view_check_all(&view));
         read_entries(&view);
+        read_members(&view);
         if (crate_header_find("fuzz.crate", file, &off))
             abort();
         crate_build_id(file, off, &view.header, id);
         crateld_error_destroy(crate_check_meta("fuzz.crate", file, &view.header));
+        crateld_error_destroy(crate_check_members("fuzz.crate", file, &view.header));
         crate_seal(file, off, &view.header); /* or the rest would hardly ever be reached */
         memcpy(copy + off, &view.header, sizeof view.header);
         strip_and_open(file, CRATE_STRIP_ALL);

@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (uint32_t i = 0; i < 64; i++)
         read_records(&view, i);
-    crateld_error_destroy(relink_view_find(&view, "main", &found));
+    crateld_error_destroy(relink_view_find(&view, "main", 0, &found));
     crateld_error_destroy(relink_view_check_all(&view));
     return 0;
 }

@@ -95,11 +95,38 @@ crate)
     objects
     echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
     "$TOOL" link --name shapes -o full.crate f.o m.o
+    "$TOOL" link --name other -o other.crate f.o
+    "$TOOL" bundle --interpreter /x -o bundle.crate full.crate other.crate
     "$TOOL" strip -o small.crate full.crate > strip.txt
     echo 'int f(void); int d = 2, *p = &d; __thread int t; int main(void){return f() + t + 1;}' | gcc -O2 -fPIC -c -x c - -o new.o
     "$TOOL" diff -S -o fix.patch full.crate m.o=new.o
     "$TOOL" apply -o patched.crate fix.patch small.crate > apply.txt
-    set -- full.crate small.crate fix.patch patched.crate
+    set -- full.crate small.crate bundle.crate fix.patch patched.crate
+    ;;
+bundle)
+    objects
+    cat >m.cc <<'C'
+#include <stdexcept>
+#include <string>
+extern "C" int f(void);
+inline int once = 3;
+thread_local int t;
+static const char *const names[] __attribute__((section("names"), used)) = {"a", "b"};
+extern const char *const first[] __asm__("__start_names") __attribute__((visibility("hidden")));
+int g(int x) { if (x > 2) throw std::runtime_error(first[0]); return x; }
+int (*p)(int) = g;
+__attribute__((constructor)) static void start() { t = 2; }
+int main() { try { return p(t) + once + f(); } catch (const std::exception &e) { return std::string(e.what()).size(); } }
+C
+    g++ -O1 -fPIC -ffunction-sections -c m.cc
+    g++ -O1 -fno-pie -c m.cc -o low.o
+    "$TOOL" link --name shapes -o full.crate f.o m.o -lstdc++
+    "$TOOL" link --name low -o low.crate f.o low.o -lstdc++
+    if [ -n "${CRATELD_TEST_LONG:-}" ]; then
+        set -- -m 20000 -- full.crate low.crate
+    else
+        set -- -e 397 -m 600 -s "${CRATELD_TEST_SEED:-1}" -- full.crate low.crate
+    fi
     ;;
 relink)
     "$SEED_RELINK" > x.relink

@@ -26,6 +26,9 @@ echo 'int far(int x) { return x; }' | $CC -O2 -c -x c - -o far.o
 echo 'extern int far(int); int (*pointer)(int) = far; int main(void) { return pointer(0); }' | $CC -O2 -fPIC -c -x c - -o gate.o
 crateld link -o far.crate far.o
 crateld link -o gate.crate gate.o far.crate
+echo '__attribute__((constructor)) static void start(void) {} int far(int x) { return x; }' | $CC -O2 -c -x c - -o far2.o
+crateld link -o far2.crate --name far far2.o
+crateld bundle -o bundle.crate gate.crate far2.crate
 [ "$1" != changed ] || cp new.o app.o
 mkdir work temp
 export TMPDIR=$tmp/temp
@@ -37,6 +40,8 @@ inspect) set -- inspect crateld-tool inspect good.crate ;;
 strip) set -- strip crateld-tool strip -o work/out.crate good.crate ;;
 run) set -- run crateld run good.crate ;;
 diff) set -- diff crateld-tool diff -o work/out.patch good.crate app.o=new.o ;;
+bundle) set -- bundle crateld-tool bundle -o work/out.crate gate.crate far.crate ;;
+run-bundle) set -- run-bundle crateld run bundle.crate ;;
 run-gate) set -- run-gate crateld run gate.crate ;;
 apply) set -- apply crateld-tool apply -o work/out.crate good.patch carrying.crate ;;
 changed) set -- changed crateld-tool diff --changed -o work/out.patch stale.crate ;;

@@ -196,7 +196,7 @@ static void require_same_symbols(const struct relink_view *view)
         cr_assert_arr_eq(symbol.refs, want->refs, sizeof symbol.refs);
         if (!*want->name)
             continue;
-        require_success(relink_view_find(view, want->name, &found));
+        require_success(relink_view_find(view, want->name, 0, &found));
         if (want->binding != STB_LOCAL)
             cr_assert(found <= i && strcmp(given.symbols[found].name, want->name) == 0);
     }
@@ -291,7 +291,7 @@ Test(reloc_relink, an_empty_section_can_be_read)
     uint32_t found;
     require_success(relink_view_open("test.crate", bytes, &view));
     require_success(relink_view_check_all(&view));
-    require_success(relink_view_find(&view, "main", &found));
+    require_success(relink_view_find(&view, "main", 0, &found));
     cr_assert_eq(found, RELINK_NONE);
     require_error(relink_view_symbol(&view, 0, &symbol), CRATELD_ERROR_FORMAT,
                   "test.crate: relink section: symbol 0 of 0");
@@ -332,7 +332,7 @@ static void read_everything(struct span bytes)
     uint32_t found;
     struct crateld_error *error = relink_view_open("test.crate", bytes, &view);
     if (!error) {
-        crateld_error_destroy(relink_view_find(&view, "f12", &found));
+        crateld_error_destroy(relink_view_find(&view, "f12", 0, &found));
         error = relink_view_check_all(&view);
     }
     if (error)
