@@ -10,6 +10,7 @@
 #include "loader/activate.h"
 #include "loader/change.h"
 #include "loader/current.h"
+#include "loader/heap.h"
 #include "loader/holders.h"
 #include "loader/image.h"
 #include "loader/importers.h"
@@ -414,6 +415,21 @@ static struct crateld_error *return_variables(struct commit *commit, struct load
     return initial_return(&commit->values, base, commit->target);
 }
 
+/* Objects are what their types said when they were made, and code that still runs goes on making such. */
+static struct crateld_error *check_types(const struct commit *commit)
+{
+    for (size_t i = 0; i < commit->values.changes.count; i++) {
+        const struct value_change *change = &commit->values.changes.at[i];
+        if (change->before && change->after && memcmp(change->before, change->after, change->size) != 0 &&
+            heap_is_type(change->base, change->base_rva, change->size))
+            return error_create(CRATELD_ERROR_UNSUPPORTED,
+                                "%s: '%s' says what collected objects look like, and is another: those that are there "
+                                "can not be changed; start the program anew",
+                                change->base->path, change->name);
+    }
+    return NULL;
+}
+
 static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
 {
     return VEC_PUSH(&commit->fresh_counts, base->versions->fresh.count) ? NULL : error_memory();
@@ -465,6 +481,7 @@ static struct crateld_error *plan(struct commit *commit)
     TRY(initial_grow(&commit->values, commit->patches, commit->count, is_running()));
     TRY(activate_patches(commit));
     TRY(for_each_base(commit, plan_values));
+    TRY(check_types(commit));
     TRY(for_each_base(commit, fix_base));
     TRY(for_each_base(commit, fix_users));
     commit->report->relocations += (uint32_t)commit->change.writes.count;
