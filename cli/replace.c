@@ -72,8 +72,8 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         "OLD=%s",
                         module, (int)target->client.id,
                         stripped
-                            ? " (and of some crates nothing can be told: they have no relink section, or are not in "
-                              "use)"
+                            ? " (and of some crates that can not be told: they have no relink section, for they were "
+                              "stripped, or are not in use)"
                             : "",
                         module);
 }

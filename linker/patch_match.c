@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "linker/function.h"
+#include "linker/patch_functions.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_sites.h"
 #include "linker/relink_section.h"
@@ -178,6 +179,13 @@ static struct crateld_error *find_kept_copy(struct matching *m, const struct lin
     return NULL;
 }
 
+/* Whether the section is an array of functions that are run at start or exit. */
+static bool is_array(const struct link_section *section)
+{
+    return section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY ||
+           section->is_reversed;
+}
+
 static struct crateld_error *match_section(struct matching *m, struct link_section *section, struct patch_section *ret)
 {
     TRY(link_sort_relocs(m->link, section));
@@ -190,6 +198,11 @@ static struct crateld_error *match_section(struct matching *m, struct link_secti
     struct relink_section base;
     TRY(relink_view_section(&m->link->patch->base->relink, ret->base, &base));
     ret->fate = base.hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
+    if (ret->fate == PATCH_CHANGED && is_array(section) && base.size == section->size) {
+        bool has_same = false; /* functions: those that share a section may have moved in it */
+        TRY(patch_has_same_names(m, section, 0, section->size, ret->base, 0, &has_same));
+        ret->fate = has_same ? PATCH_SAME : PATCH_CHANGED;
+    }
     return NULL;
 }
 
@@ -416,14 +429,12 @@ static struct crateld_error *add_unit(struct matching *m, const struct patch_sec
     return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
-/* Whether the function is, and alone in its section, the one that g++ or clang makes of a file's objects that are
- * constructed before main. */
+/* Whether the function is what g++ or clang makes of a file's objects that are constructed before main. */
 static bool constructs_objects(const struct link_symbol *symbol)
 {
-    return (has_prefix(symbol->name, "_GLOBAL__sub_I_") ||
-            strstr(symbol->name, "__static_initialization_and_destruction_") ||
-            has_prefix(symbol->name, "__cxx_global_var_init")) &&
-           symbol->size == symbol->section->size;
+    return has_prefix(symbol->name, "_GLOBAL__sub_I_") ||
+           strstr(symbol->name, "__static_initialization_and_destruction_") ||
+           has_prefix(symbol->name, "__cxx_global_var_init");
 }
 
 /* A function, or a label, in text: the base's if its section is, else a new version of what the base has by its name.
@@ -447,9 +458,7 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
     if (constructs_objects(symbol))
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: objects with constructors came, went or changed ('%s'): constructors have run already",
-                            symbol->object->path, symbol->name);
+        TRY(patch_check_construction(m, symbol, &old));
     return add_move(m, symbol, &old);
 }
 
@@ -460,6 +469,8 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
 {
     const struct patch_section *section = &m->object->sections[symbol->section->index];
     struct relink_section base;
+    if (section->fate != PATCH_SAME && patch_is_virtual_table(symbol))
+        TRY(patch_check_virtual_table(m, symbol));
     if (section->fate != PATCH_SAME || symbol->section->kind != LINK_SECTION_PLAIN)
         return NULL;
     TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
@@ -470,9 +481,7 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
 static struct crateld_error *check_section(const struct matching *m, const struct link_section *section)
 {
     const struct patch_section *matched = &m->object->sections[section->index];
-    bool is_array = section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY ||
-                    section->type == SHT_PREINIT_ARRAY || section->is_reversed;
-    if (is_array && matched->fate != PATCH_SAME)
+    if (is_array(section) && matched->fate != PATCH_SAME)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: section %s: initialisers changed, which have run already",
                             section->object->path, section->name);
     if (section->is_toc && matched->fate != PATCH_SAME)
@@ -492,8 +501,7 @@ static struct crateld_error *place_sections(struct matching *m)
         link_report(m->link, check_section(m, section));
         if (patch_is_text(section))
             TRY(add_unit(m, &m->object->sections[i]));
-        if (patch_is_variable(section) && section->type != SHT_INIT_ARRAY && section->type != SHT_FINI_ARRAY &&
-            section->type != SHT_PREINIT_ARRAY)
+        if (patch_is_variable(section) && !is_array(section))
             link_report(m->link, patch_place_variables(m, section));
     }
     return NULL;
@@ -562,9 +570,9 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     hash_index_init(&m.section_names);
     hash_index_init(&m.own_section_names);
     hash_index_init(&m.local_names);
-    error = match_sections(&m);
+    error = index_symbols(&m);
     if (!error)
-        error = index_symbols(&m);
+        error = match_sections(&m);
     if (!error)
         error = place_symbols(&m);
     hash_index_deinit(&m.section_names);
