@@ -56,6 +56,30 @@ static bool is_same_build(const struct loaded_crate *a, const struct loaded_crat
     return !memcmp(a->view.header.build_id, b->view.header.build_id, sizeof a->view.header.build_id);
 }
 
+static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
+{
+    const struct crate_module *x = &a->view.modules[i], *y = &b->view.modules[k];
+    return !strcmp(crate_view_string(&a->view, x->path), crate_view_string(&b->view, y->path)) &&
+           !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
+}
+
+/* Thread-locals that the base does not have are each patch's own: a later one would begin anew with them. */
+static struct crateld_error *check_thread_locals(const struct loaded_crate *patch)
+{
+    const struct versions *versions = patch->needed[0].crate->versions;
+    for (size_t n = 0; patch->view.header.tls_mem_size && versions && n < versions->patches.count; n++) {
+        const struct loaded_crate *other = versions->patches.at[n];
+        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_MODULES); i++)
+            for (uint32_t k = 0; k < crate_view_count(&other->view, CRATE_TABLE_MODULES); k++)
+                if (other->view.header.tls_mem_size && other->is_active_module[k] && is_same_module(patch, i, other, k))
+                    return error_create(CRATELD_ERROR_MISMATCH,
+                                        "%s: an earlier reload of %s brought thread-locals, and their values can not "
+                                        "be kept over another one",
+                                        patch->path, crate_view_string(&patch->view, patch->view.modules[i].path));
+    }
+    return NULL;
+}
+
 /* An earlier patch for the same base with the same contents; NULL if there is none. */
 static struct loaded_crate *find_twin(const struct loaded_crate *patch)
 {
@@ -77,6 +101,8 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
     }
     struct crateld_error *error = check(process, patch, before);
     if (!error && !(twin = find_twin(patch)))
+        error = check_thread_locals(patch);
+    if (!error && !twin)
         error = image_move_near(patch, patch->needed[0].crate);
     if (error || twin)
         process_forget(process, before);
@@ -89,6 +115,7 @@ void patch_drop(struct loaded_crate *patch)
 {
     struct process *process = patch->process;
     if (atomic_load(&patch->state) == LOADED_MAPPED && process->crates.at[process->crates.count - 1] == patch) {
+        versions_leave(patch);
         image_unmap_near(patch, patch->needed[0].crate);
         process_forget(process, process->crates.count - 1);
     }
@@ -148,13 +175,6 @@ static struct crateld_error *note_active(struct commit *commit)
 }
 
 /* What is active. */
-
-static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
-{
-    const struct crate_module *x = &a->view.modules[i], *y = &b->view.modules[k];
-    return !strcmp(crate_view_string(&a->view, x->path), crate_view_string(&b->view, y->path)) &&
-           !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
-}
 
 /* Makes module `i` of the patch the active version, and no other. */
 static void activate_module(struct loaded_crate *patch, uint32_t i)

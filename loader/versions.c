@@ -23,6 +23,19 @@ void versions_destroy(struct versions *versions)
     free(versions);
 }
 
+void versions_leave(const struct loaded_crate *patch)
+{
+    struct versions *versions = patch->needed[0].crate->versions;
+    size_t n = 0;
+    while (versions && n < versions->patches.count && versions->patches.at[n] != patch)
+        n++;
+    if (!versions || n == versions->patches.count)
+        return;
+    versions->patches.count--;
+    memmove(&versions->patches.at[n], &versions->patches.at[n + 1],
+            (versions->patches.count - n) * sizeof *versions->patches.at);
+}
+
 struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base)
 {
     if (!VEC_PUSH(&set->bases, base))

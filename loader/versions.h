@@ -56,6 +56,9 @@ void version_set_destroy(struct version_set *set);
 /* The record of the crate's versions, made if it has none. Error: MEMORY. */
 MUST_CHECK struct crateld_error *versions_of(struct loaded_crate *base, struct versions **ret);
 
+/* Takes the patch, nothing of which is active, out of its base's record, if it is there. */
+void versions_leave(const struct loaded_crate *patch);
+
 /* NULL is allowed. */
 void versions_destroy(struct versions *versions);
 
