@@ -78,19 +78,35 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         module);
 }
 
-/* Makes the patch of the crate from those of the modules that are its own. */
-static struct crateld_error *make_patch(struct replacement *replacement, size_t index, char *const *modules)
+/* Creates an empty file for a patch; its path is the caller's. The process keeps the files of patches that it has, also
+ * those that another client with this one's number has made. */
+static struct crateld_error *create_file(const struct client *client, char **ret_path, int *ret)
 {
     static unsigned number; /* of patches made by this process */
     char *path = NULL;
-    if (asprintf(&path, "%s-%d-%u.patch", replacement->target->client.socket, (int)getpid(), ++number) < 0)
-        return error_memory();
-    int fd AUTO_CLOSE = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        struct crateld_error *error = error_errno(errno, "%s: cannot create", path);
+    int fd = -1;
+    do {
         free(path);
-        return error;
+        if (asprintf(&path, "%s-%d-%u.patch", client->socket, (int)getpid(), ++number) < 0)
+            return error_memory();
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (fd < 0 && errno == EEXIST);
+    if (fd >= 0) {
+        *ret_path = path;
+        *ret = fd;
+        return NULL;
     }
+    struct crateld_error *error = error_errno(errno, "%s: cannot create", path);
+    free(path);
+    return error;
+}
+
+/* Makes the patch of the crate from those of the modules that are its own. */
+static struct crateld_error *make_patch(struct replacement *replacement, size_t index, char *const *modules)
+{
+    char *path = NULL;
+    int fd AUTO_CLOSE = -1;
+    TRY(create_file(&replacement->target->client, &path, &fd));
     if (!VEC_PUSH(&replacement->patches, path)) {
         (void)unlink(path);
         free(path);

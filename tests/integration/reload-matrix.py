@@ -74,7 +74,7 @@ def main():
             counts = ', '.join(f'{count} {outcome}' for outcome, count in sorted(outcomes.items()))
             print(f'{"FAIL" if bad else "ok  "} {name}: {counts}' + f'{", " if counts else ""}{bad} FAILED' * (bad > 0), flush=True)
     for failure in failures:
-        print(failure, file=sys.stderr)
+        print(failure.rstrip(), file=sys.stderr)
     return bool(failures)
 
 

@@ -156,7 +156,7 @@ def main():
 
 
 def check(program, templates, sizes, count):
-    before = None
+    before = figures(program.pid)
     calls = 0
 
     def ask(line):
@@ -178,7 +178,7 @@ def check(program, templates, sizes, count):
                 sys.exit(f'{open("errors").read()}reload {i}: version {version}, {faults} wrong results, {interrupted} interrupted calls, {now} calls after {calls}')
         calls = now
         if i == WARM_UP:
-            before = None
+            before = figures(program.pid)
     after = figures(program.pid)
     out = program.communicate(timeout=60)[0]
     if program.returncode or out != 'end 0 0\n' or os.path.getsize('errors'):
