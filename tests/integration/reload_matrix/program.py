@@ -125,15 +125,15 @@ class Program:
     def link(self, crate, *names):
         self.must('crateld', 'link', '-o', crate, *names)
 
-    def start(self, *options, main=MAIN, crates=()):
-        """Links main and the modules (less those of `crates`, which were linked before) and runs them."""
+    def start(self, *options, main=MAIN, crates=(), libraries=()):
+        """Links main and the modules (less those of `crates`, linked before) with the libraries, and runs them."""
         self.compile('main', main, Way('gcc', '-O2', True, True, False, 'c'))
         linked = {name for _, names in crates for name in names}
         for crate, names in crates:
             self.link(crate, *(name + '.o' if name in self.texts else name for name in names))
         standard = ['-lstdc++'] if self.way.language == 'c++' else []
         self.link('app.crate', 'main.o', *(name + '.o' for name in self.texts if name not in linked),
-                  *(crate for crate, _ in crates), *standard, '-lm', '-lpthread')
+                  *(crate for crate, _ in crates), *libraries, *standard, '-lm', '-lpthread', '-ldl')
         self.run(*options)
 
     def run(self, *options):
