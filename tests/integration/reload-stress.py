@@ -2,8 +2,8 @@
 """Reload after reload, of functions in which eight threads are, while eight others are blocked with all signals masked.
 
 Every version says other things, and every other one has other sizes. Nothing may crash, no call may return EINTR, each thread's
-results must be right, and memory and mappings stay what they are. Usage: reload-stress.py [COUNT]: that many reloads; without,
-300, or 10,000 with CRATELD_TEST_LONG=1."""
+results must be right. The first versions are new ones; then some of them come back in turn, and memory and mappings stay
+what they are. Usage: reload-stress.py [COUNT]: that many reloads; without, 300, or 10,000 with CRATELD_TEST_LONG=1."""
 import os
 import re
 import struct
@@ -12,7 +12,9 @@ import sys
 import tempfile
 
 COUNT = 10000 if os.environ.get('CRATELD_TEST_LONG') else 300
-WARM_UP = 60       # reloads before memory is measured
+WARM_UP = 96       # reloads before memory is measured: those with versions that were not there yet
+TURN = 32          # of the versions that come back
+GROWN_AT = 30      # the version from which on a variable is larger
 GROWTH_MAX = 1024  # KiB of memory
 MARK = 0x1122334455667788
 
@@ -156,7 +158,7 @@ def main():
 
 
 def check(program, templates, sizes, count):
-    before = figures(program.pid)
+    before = fresh = figures(program.pid)
     calls = 0
 
     def ask(line):
@@ -167,16 +169,18 @@ def check(program, templates, sizes, count):
         return [int(word) for word in answer]
     assert ask('a')[0] == MARK
     for i in range(1, count + 1):
-        size = sizes[i > WARM_UP // 2]  # once the table grows, with all threads held
-        text = templates[size][i // 2 % 2].replace(struct.pack('<Q', MARK), struct.pack('<Q', i))
+        number = i if i <= WARM_UP else WARM_UP - TURN + i % TURN
+        text = templates[sizes[number >= GROWN_AT]][number // 2 % 2].replace(struct.pack('<Q', MARK), struct.pack('<Q', number))
         with open('next.o', 'wb') as file:
             file.write(text)
         os.rename('next.o', 'module.o')
         must('crateld', 'reload', str(program.pid), 'module.o')
         version, faults, interrupted, woken, now = ask('w' if i % 10 == 0 else 'a')
-        if version != i or faults or interrupted or now < calls:
-                sys.exit(f'{open("errors").read()}reload {i}: version {version}, {faults} wrong results, {interrupted} interrupted calls, {now} calls after {calls}')
+        if version != number or faults or interrupted or now < calls:
+            sys.exit(f'{open("errors").read()}reload {i}: version {version}, wanted {number}; {faults} wrong results, {interrupted} interrupted calls, {now} calls after {calls}')
         calls = now
+        if i == WARM_UP - TURN:
+            fresh = figures(program.pid)
         if i == WARM_UP:
             before = figures(program.pid)
     after = figures(program.pid)
@@ -184,6 +188,7 @@ def check(program, templates, sizes, count):
     if program.returncode or out != 'end 0 0\n' or os.path.getsize('errors'):
         sys.exit(f'status {program.returncode}: {out}{open("errors").read()}')
     print(f'{count} reloads: {calls} calls, {woken} wake-ups; resident {before[0]} KiB, then {after[0]}; {before[1]} mappings, then {after[1]}')
+    print(f'a version that was not there yet: {(before[0] - fresh[0]) / TURN:.1f} KiB, {(before[1] - fresh[1]) / TURN:.1f} mappings')
     if after[0] - before[0] > GROWTH_MAX or after[1] - before[1] > 8:
         sys.exit('memory or mappings grow')
 
