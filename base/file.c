@@ -13,17 +13,23 @@
 
 #include "base/cleanup.h"
 
-struct crateld_error *file_open(const char *path, struct file *ret)
+/* Opens a regular file. */
+static struct crateld_error *open_regular(const char *path, int *fd, struct stat *status)
 {
     /* Nonblocking: a FIFO is to be refused below, not waited for. */
-    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
         return error_errno(errno, "%s: cannot open", path);
-    struct stat status;
-    if (fstat(fd, &status) < 0)
+    if (fstat(*fd, status) < 0)
         return error_errno(errno, "%s: cannot stat", path);
-    if (!S_ISREG(status.st_mode))
-        return error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
+    return S_ISREG(status->st_mode) ? NULL : error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
+}
+
+struct crateld_error *file_open(const char *path, struct file *ret)
+{
+    int fd AUTO_CLOSE = -1;
+    struct stat status;
+    TRY(open_regular(path, &fd, &status));
     char *name AUTO_FREE = strdup(path);
     if (!name)
         return error_memory();
@@ -48,6 +54,31 @@ void file_close(struct file *file)
         munmap((void *)file->data.data, file->data.size);
     free(file->path);
     *file = (struct file){0};
+}
+
+struct crateld_error *file_read(const char *path, struct file_bytes *bytes)
+{
+    int fd AUTO_CLOSE = -1;
+    struct stat status;
+    TRY(open_regular(path, &fd, &status));
+    bytes->size = 0;
+    for (size_t wanted = (size_t)status.st_size + 1;; wanted = bytes->capacity * 2) {
+        if (wanted > bytes->capacity) {
+            uint8_t *more = realloc(bytes->at, wanted);
+            if (!more)
+                return error_memory();
+            bytes->at = more;
+            bytes->capacity = wanted;
+        }
+        while (bytes->size < bytes->capacity) {
+            ssize_t got = read(fd, bytes->at + bytes->size, bytes->capacity - bytes->size);
+            if (got < 0 && errno != EINTR)
+                return error_errno(errno, "%s: cannot read", path);
+            if (!got)
+                return NULL;
+            bytes->size += got > 0 ? (size_t)got : 0;
+        }
+    }
 }
 
 /* The folder of `path`, malloc'ed; NULL without memory. */

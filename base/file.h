@@ -22,6 +22,17 @@ MUST_CHECK struct crateld_error *file_open(const char *path, struct file *ret);
 /* Unmaps; a zeroed file is allowed. */
 void file_close(struct file *file);
 
+/* Bytes read from a file, in memory that is used again. Zeroed: none. */
+struct file_bytes {
+    uint8_t *at; /* owned; malloc'ed */
+    size_t size;
+    size_t capacity;
+};
+
+/* Reads the whole of the regular file at `path` in place of what was there. What becomes of the file then does not
+ * matter. Errors: those of file_open(). */
+MUST_CHECK struct crateld_error *file_read(const char *path, struct file_bytes *bytes);
+
 /* A file under construction. It has no name until it is committed, so that nothing is left of it however the process
  * ends; where the file system can not do that, it has a temporary name beside its destination, and the signals that
  * end a process wait until that is gone. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,7 @@ struct crateld_error *client_open(pid_t id, struct client *ret)
     char process[64], *folder AUTO_FREE = NULL;
     struct stat status;
     ret->id = id;
+    ret->fd = -1;
     snprintf(process, sizeof process, "/proc/%d", (int)id);
     if (stat(process, &status) != 0 || !client_is_crateld(id))
         return no_process(id);
@@ -114,6 +116,13 @@ struct crateld_error *client_open(pid_t id, struct client *ret)
         return error_create(CRATELD_ERROR_RANGE, "process %d: its XDG_RUNTIME_DIR is too long for a socket's path",
                             (int)id);
     return NULL;
+}
+
+void client_close(struct client *client)
+{
+    if (client->fd >= 0)
+        close(client->fd);
+    client->fd = -1;
 }
 
 static void sleep_ms(long milliseconds)
@@ -154,17 +163,14 @@ static struct crateld_error *ask_thread(pid_t id, pid_t thread)
     return NULL;
 }
 
-/* Connects; asks the process for its socket first, until it is there. */
-static struct crateld_error *connect_to(const struct client *client, int *ret)
+/* Connects client->fd; asks the process for its socket first, until it is there. */
+static struct crateld_error *find_socket(const struct client *client)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     pid_t id = client->id;
+    int fd = client->fd;
     unsigned turn = 0;
     memcpy(address.sun_path, client->socket, sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_errno(errno, "cannot make a socket");
-    *ret = fd;
     for (int waited = 0; connect(fd, (const struct sockaddr *)&address, sizeof address) != 0; waited += ASK_MS) {
         if (errno != ENOENT && errno != ECONNREFUSED)
             return error_errno(errno, "%s: cannot connect", address.sun_path);
@@ -178,6 +184,20 @@ static struct crateld_error *connect_to(const struct client *client, int *ret)
         sleep_ms(ASK_MS);
     }
     return NULL;
+}
+
+static struct crateld_error *connect_to(struct client *client)
+{
+    struct timeval timeout = {.tv_sec = ANSWER_S};
+    client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (client->fd < 0)
+        return error_errno(errno, "cannot make a socket");
+    struct crateld_error *error = find_socket(client);
+    if (error)
+        client_close(client);
+    else
+        (void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    return error;
 }
 
 /* One packet of the answer. */
@@ -259,22 +279,37 @@ static struct crateld_error *receive_all(pid_t id, int fd, struct client_crates 
     }
 }
 
-static struct crateld_error *talk(const struct client *client, enum control_kind kind, const void *payload, size_t size,
-                                  struct client_crates *crates, struct control_report *ret)
+static bool send_request(const struct client *client, enum control_kind kind, const void *payload, size_t size)
 {
     struct control_header header = {CONTROL_MAGIC, CONTROL_VERSION, (uint16_t)kind};
     struct iovec parts[] = {{&header, sizeof header}, {(void *)payload, size}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    struct timeval timeout = {.tv_sec = ANSWER_S};
-    int fd AUTO_CLOSE = -1;
-    TRY(connect_to(client, &fd));
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
-        return error_errno(errno, "process %d: cannot ask", (int)client->id);
-    return receive_all(client->id, fd, crates, ret);
+    return sendmsg(client->fd, &message, MSG_NOSIGNAL) >= 0;
 }
 
-struct crateld_error *client_list(const struct client *client, struct client_crates *ret)
+/* Whether the connection of an earlier request is still one. */
+static bool is_connected(struct client *client)
+{
+    struct pollfd state = {.fd = client->fd, .events = POLLIN};
+    if (client->fd >= 0 && poll(&state, 1, 0) != 0) /* nothing can have come but the end */
+        client_close(client);
+    return client->fd >= 0;
+}
+
+static struct crateld_error *talk(struct client *client, enum control_kind kind, const void *payload, size_t size,
+                                  struct client_crates *crates, struct control_report *ret)
+{
+    if (!is_connected(client))
+        TRY(connect_to(client));
+    struct crateld_error *error = send_request(client, kind, payload, size)
+                                      ? receive_all(client->id, client->fd, crates, ret)
+                                      : error_errno(errno, "process %d: cannot ask", (int)client->id);
+    if (error) /* more of an answer may be to come, that nobody waits for */
+        client_close(client);
+    return error;
+}
+
+struct crateld_error *client_list(struct client *client, struct client_crates *ret)
 {
     struct control_report report;
     *ret = (struct client_crates){0};
@@ -284,8 +319,8 @@ struct crateld_error *client_list(const struct client *client, struct client_cra
     return error;
 }
 
-struct crateld_error *client_request(const struct client *client, enum control_kind kind, const void *payload,
-                                     size_t size, struct control_report *ret)
+struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload, size_t size,
+                                     struct control_report *ret)
 {
     return talk(client, kind, payload, size, NULL, ret);
 }

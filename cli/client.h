@@ -29,19 +29,21 @@ bool client_is_crateld(pid_t id);
 /* A process that runs crates. */
 struct client {
     pid_t id;
+    int fd;                         /* owned; the connection, which stays for further requests; -1: there is none yet */
     char socket[CONTROL_PATH_SIZE]; /* the path of its socket */
     size_t folder_length;           /* of that: bytes of the folder's path */
 };
 
-/* Finds out where the process's socket is, or will be. Errors: NOT_FOUND (there is no such process, or it runs no
- * crates), RANGE. */
+/* Finds out where the process's socket is, or will be. Close it in any case. Errors: NOT_FOUND (there is no such
+ * process, or it runs no crates), RANGE. */
 MUST_CHECK struct crateld_error *client_open(pid_t id, struct client *ret);
+void client_close(struct client *client);
 
 /* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
-MUST_CHECK struct crateld_error *client_list(const struct client *client, struct client_crates *ret);
+MUST_CHECK struct crateld_error *client_list(struct client *client, struct client_crates *ret);
 
 /* Makes a request: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
-MUST_CHECK struct crateld_error *client_request(const struct client *client, enum control_kind kind,
-                                                const void *payload, size_t size, struct control_report *ret);
+MUST_CHECK struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload,
+                                                size_t size, struct control_report *ret);
 
 #endif

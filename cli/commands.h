@@ -20,6 +20,7 @@ int cmd_reload(int argc, char **argv); /* and check */
 int cmd_rollback(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
+int cmd_where(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_stub(int argc, char **argv);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/vec.h"
 #include "cli/commands.h"
 #include "cli/diff.h"
@@ -27,15 +28,23 @@ static const struct option options[] = {
     {0},
 };
 
-struct crateld_error *diff_modules(struct link_options *link, char *const *modules)
+struct diff_module *diff_name_modules(char *const *names, size_t count)
+{
+    struct diff_module *modules = calloc(count + 1, sizeof *modules);
+    for (size_t i = 0; modules && i < count; i++)
+        modules[i].name = names[i];
+    return modules;
+}
+
+struct crateld_error *diff_modules(struct link_options *link, const struct diff_module *modules, size_t count)
 {
     VEC(struct link_argument) arguments = {0};
     VEC(const char *) renames = {0};
     struct crateld_error *error = NULL;
-    for (; *modules && !error; modules++) {
-        const char *equals = strchr(*modules, '=');
-        struct link_argument argument = {.value = equals ? equals + 1 : *modules};
-        if (!VEC_PUSH(&arguments, argument) || (equals && !VEC_PUSH(&renames, *modules)))
+    for (size_t i = 0; i < count && !error; i++) {
+        const char *name = modules[i].name, *equals = strchr(name, '=');
+        struct link_argument argument = {.value = equals ? equals + 1 : name, .contents = modules[i].contents};
+        if (!VEC_PUSH(&arguments, argument) || (equals && !VEC_PUSH(&renames, name)))
             error = error_memory();
     }
     link->arguments = arguments.at;
@@ -70,6 +79,8 @@ int cmd_diff(int argc, char **argv)
         return EXIT_STATUS_USAGE;
     }
     link.base = argv[optind];
-    struct crateld_error *error = diff_modules(&link, argv + optind + 1);
+    size_t count = (size_t)(argc - optind - 1);
+    struct diff_module *modules AUTO_FREE = diff_name_modules(argv + optind + 1, count);
+    struct crateld_error *error = modules ? diff_modules(&link, modules, count) : error_memory();
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

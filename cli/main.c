@@ -25,6 +25,7 @@ static const struct {
     {"check", "tell whether a reload would be possible"},
     {"rollback", "take back a running process's last reload"},
     {"ps", "list the processes that run crates"},
+    {"where", "tell functions and source lines of addresses"},
     {"export", "make an ELF library of what a crate exports"},
     {"inspect", "print what a crate, or a running process, holds"},
     {"stub", "make a crate that stands for an ELF library"},

@@ -73,14 +73,17 @@ static uint64_t nanoseconds(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static struct crateld_error *run_reload(pid_t id, char *const *modules, bool is_trial)
+static struct crateld_error *run_reload(pid_t id, char *const *names, size_t count, bool is_trial)
 {
+    struct diff_module *modules AUTO_FREE = diff_name_modules(names, count);
+    if (!modules)
+        return error_memory();
     struct replace_target target;
     struct control_report report;
     uint64_t start = nanoseconds();
     struct crateld_error *error = replace_open(id, &target);
     if (!error)
-        error = replace_modules(&target, modules, is_trial, &report);
+        error = replace_modules(&target, modules, count, is_trial, &report);
     if (!error) {
         replace_print(is_trial ? "would be reloaded" : "reloaded", &report, nanoseconds() - start);
         replace_clean(&target.client);
@@ -97,7 +100,8 @@ int cmd_reload(int argc, char **argv)
     pid_t id = parse_id(argv[optind]);
     if (!id)
         return bad_id(argv[0], argv[optind]);
-    struct crateld_error *error = run_reload(id, argv + optind + 1, !strcmp(argv[0], "check"));
+    struct crateld_error *error =
+        run_reload(id, argv + optind + 1, (size_t)(argc - optind - 1), !strcmp(argv[0], "check"));
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }
 
@@ -115,6 +119,7 @@ int cmd_rollback(int argc, char **argv)
     struct crateld_error *error = client_open(id, &client);
     if (!error)
         error = client_request(&client, CONTROL_ROLLBACK, NULL, 0, &report);
+    client_close(&client);
     if (error)
         return command_failed(error);
     replace_print("rolled back", &report, nanoseconds() - start);

@@ -14,11 +14,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "cli/diff.h"
 
 struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
 {
-    *ret = (struct replace_target){0};
+    *ret = (struct replace_target){.spare_fd = -1, .client.fd = -1};
     TRY(client_open(id, &ret->client));
     TRY(client_list(&ret->client, &ret->crates));
     ret->bases = calloc(ret->crates.list.count + 1, sizeof *ret->bases);
@@ -40,11 +39,38 @@ void replace_close(struct replace_target *target)
         link_base_close(&target->bases[i]);
     free(target->bases);
     client_crates_deinit(&target->crates);
+    client_close(&target->client);
+    if (target->spare_path) {
+        (void)unlink(target->spare_path);
+        close(target->spare_fd);
+    }
+    free(target->spare_path);
+}
+
+struct crateld_error *replace_prepare(struct replace_target *target)
+{
+    static unsigned number; /* of patches made by this process */
+    char *path AUTO_FREE = NULL;
+    if (target->spare_path)
+        return NULL;
+    /* The process keeps the files of its patches, also those of an earlier client with this one's number. */
+    do {
+        free(path);
+        if (asprintf(&path, "%s-%d-%u.patch", target->client.socket, (int)getpid(), ++number) < 0) {
+            path = NULL;
+            return error_memory();
+        }
+        target->spare_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (target->spare_fd < 0 && errno == EEXIST);
+    if (target->spare_fd < 0)
+        return error_errno(errno, "%s: cannot create", path);
+    target->spare_path = STEAL_PTR(path);
+    return NULL;
 }
 
 /* Patches being made. */
 struct replacement {
-    const struct replace_target *target;
+    struct replace_target *target;
     VEC(char *) patches; /* owned; paths */
 };
 
@@ -78,70 +104,44 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         module);
 }
 
-/* Creates an empty file for a patch; its path is the caller's. The process keeps the files of patches that it has, also
- * those that another client with this one's number has made. */
-static struct crateld_error *create_file(const struct client *client, char **ret_path, int *ret)
-{
-    static unsigned number; /* of patches made by this process */
-    char *path = NULL;
-    int fd = -1;
-    do {
-        free(path);
-        if (asprintf(&path, "%s-%d-%u.patch", client->socket, (int)getpid(), ++number) < 0)
-            return error_memory();
-        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    } while (fd < 0 && errno == EEXIST);
-    if (fd >= 0) {
-        *ret_path = path;
-        *ret = fd;
-        return NULL;
-    }
-    struct crateld_error *error = error_errno(errno, "%s: cannot create", path);
-    free(path);
-    return error;
-}
-
 /* Makes the patch of the crate from those of the modules that are its own. */
-static struct crateld_error *make_patch(struct replacement *replacement, size_t index, char *const *modules)
+static struct crateld_error *make_patch(struct replacement *replacement, size_t index,
+                                        const struct diff_module *modules, size_t count)
 {
-    char *path = NULL;
-    int fd AUTO_CLOSE = -1;
-    TRY(create_file(&replacement->target->client, &path, &fd));
-    if (!VEC_PUSH(&replacement->patches, path)) {
-        (void)unlink(path);
-        free(path);
+    struct replace_target *target = replacement->target;
+    TRY(replace_prepare(target));
+    if (!VEC_PUSH(&replacement->patches, target->spare_path))
         return error_memory();
-    }
+    int fd AUTO_CLOSE = target->spare_fd;
+    const char *path = STEAL_PTR(target->spare_path);
     struct link_options link = {
         .collect_garbage = true,
-        .opened_base = &replacement->target->bases[index],
+        .opened_base = &target->bases[index],
         .output = path,
         .output_fd = fd,
-        .name = replacement->target->crates.list.at[index].name,
+        .name = target->crates.list.at[index].name,
     };
-    return diff_modules(&link, modules);
+    return diff_modules(&link, modules, count);
 }
 
 /* Sorts the modules by their crates, and makes a patch for each. */
-static struct crateld_error *make_patches(struct replacement *replacement, char *const *modules)
+static struct crateld_error *make_patches(struct replacement *replacement, const struct diff_module *modules,
+                                          size_t count)
 {
-    size_t count = 0, crates = replacement->target->crates.list.count;
-    while (modules[count])
-        count++;
+    size_t crates = replacement->target->crates.list.count;
     size_t *crate_of AUTO_FREE = calloc(count + 1, sizeof *crate_of);
-    char **own AUTO_FREE = calloc(count + 1, sizeof *own);
+    struct diff_module *own AUTO_FREE = calloc(count + 1, sizeof *own);
     if (!crate_of || !own)
         return error_memory();
     for (size_t i = 0; i < count; i++)
-        TRY(find_crate(replacement->target, modules[i], &crate_of[i]));
+        TRY(find_crate(replacement->target, modules[i].name, &crate_of[i]));
     for (size_t k = 0; k < crates; k++) {
         size_t own_count = 0;
         for (size_t i = 0; i < count; i++)
             if (crate_of[i] == k)
                 own[own_count++] = modules[i];
-        own[own_count] = NULL;
         if (own_count)
-            TRY(make_patch(replacement, k, own));
+            TRY(make_patch(replacement, k, own, own_count));
     }
     return NULL;
 }
@@ -166,11 +166,11 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
     return error;
 }
 
-struct crateld_error *replace_modules(const struct replace_target *target, char *const *modules, bool is_trial,
-                                      struct control_report *ret)
+struct crateld_error *replace_modules(struct replace_target *target, const struct diff_module *modules, size_t count,
+                                      bool is_trial, struct control_report *ret)
 {
     struct replacement replacement = {.target = target};
-    struct crateld_error *error = make_patches(&replacement, modules);
+    struct crateld_error *error = make_patches(&replacement, modules, count);
     if (!error)
         error = hand_over(&replacement, is_trial, ret);
     for (size_t i = 0; i < replacement.patches.count; i++) {

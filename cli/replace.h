@@ -3,6 +3,7 @@
 #define CLI_REPLACE_H
 
 #include "cli/client.h"
+#include "cli/diff.h"
 #include "linker/patch.h"
 
 /* A process whose crates are known, so that modules can be replaced one after the other. */
@@ -10,6 +11,8 @@ struct replace_target {
     struct client client;
     struct client_crates crates; /* owned */
     struct link_base *bases;     /* owned; the crates, opened; those without a relink section have no file */
+    char *spare_path;            /* owned; of an empty file for the next patch; NULL: there is none yet */
+    int spare_fd;                /* owned */
 };
 
 /* Asks the process for its crates, and opens them. Close it in any case. Errors: those of client_list(), and of opening
@@ -17,11 +20,14 @@ struct replace_target {
 MUST_CHECK struct crateld_error *replace_open(pid_t id, struct replace_target *ret);
 void replace_close(struct replace_target *target);
 
-/* Makes patches of `modules` (as diff_modules() takes them), one for each crate that has any, and has the process put
- * them into effect together; with `is_trial` only asks whether it could. Errors: those of making patches; NOT_FOUND (no
- * crate, or several, have such a module); what the process says. */
-MUST_CHECK struct crateld_error *replace_modules(const struct replace_target *target, char *const *modules,
-                                                 bool is_trial, struct control_report *ret);
+/* Makes what the next patch needs, ahead of time. */
+MUST_CHECK struct crateld_error *replace_prepare(struct replace_target *target);
+
+/* Makes patches of `count` modules, one for each crate that has any, and has the process put them into effect together;
+ * with `is_trial` only asks whether it could. Errors: those of making patches; NOT_FOUND (no crate, or several, have
+ * such a module); what the process says. */
+MUST_CHECK struct crateld_error *replace_modules(struct replace_target *target, const struct diff_module *modules,
+                                                 size_t count, bool is_trial, struct control_report *ret);
 
 /* Prints the report of a reload of `modules`, a line. `what` is what was done: "reloaded". */
 void replace_print(const char *what, const struct control_report *report, uint64_t total_ns);

@@ -32,6 +32,7 @@ static const struct {
     {"strip", cmd_strip, false},
     {"stub", cmd_stub, false},
     {"watch", cmd_watch, false},
+    {"where", cmd_where, false},
 };
 
 /* Standard files that are closed are opened as /dev/null, lest an output file take their place and messages go there.

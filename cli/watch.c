@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/hash_index.h"
+#include "base/latency.h"
 #include "cli/commands.h"
 #include "cli/replace.h"
 
@@ -25,15 +27,21 @@ static const char usage[] = "usage: crateld watch PID\n"
 
 static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
 
+enum {
+    KEPT_SIZE = 1 << 20,    /* bytes of an object whose memory is used again */
+    KEPT_MEMORY = 16 << 20, /* bytes of free memory */
+};
+
 /* An object that a crate was linked from. */
 struct watched {
-    char *path;       /* owned; where the file is */
-    const char *file; /* in it: its name */
-    char *module;     /* owned; "path=file" as replace_modules() takes it */
-    int folder;       /* inotify's number */
-    uint64_t hash;    /* of the contents that the process has */
-    uint64_t seen;    /* of those that the file had when it was last looked at */
-    bool is_changed;  /* and not reloaded yet */
+    char *path;                 /* owned; where the file is */
+    const char *file;           /* in it: its name */
+    char *module;               /* owned; "path=file" as replace_modules() takes it */
+    int folder;                 /* inotify's number */
+    uint64_t hash;              /* of the contents that the process has */
+    struct file_bytes contents; /* owned; that the file had when it was last looked at, while they are of use */
+    uint64_t seen;              /* their hash */
+    bool is_changed;            /* and not reloaded yet */
 };
 
 struct watch {
@@ -109,7 +117,7 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);
-    return NULL;
+    return replace_prepare(&ret->target);
 }
 
 static void close_watch(struct watch *watch)
@@ -117,6 +125,7 @@ static void close_watch(struct watch *watch)
     for (size_t i = 0; i < watch->objects.count; i++) {
         free(watch->objects.at[i].path);
         free(watch->objects.at[i].module);
+        free(watch->objects.at[i].contents.at);
     }
     free(watch->objects.at);
     hash_index_deinit(&watch->names);
@@ -132,14 +141,12 @@ static void close_watch(struct watch *watch)
 /* Whether the object's file has other contents than the process has. */
 static bool has_changed(struct watched *object)
 {
-    struct file file;
-    struct crateld_error *error = file_open(object->path, &file);
+    struct crateld_error *error = file_read(object->path, &object->contents);
     if (error) { /* it is being replaced, and there will be another event */
         crateld_error_destroy(error);
         return false;
     }
-    object->seen = hash_bytes(file.data.data, file.data.size);
-    file_close(&file);
+    object->seen = hash_bytes(object->contents.at, object->contents.size);
     return object->seen != object->hash;
 }
 
@@ -181,32 +188,50 @@ static void print_error(struct crateld_error *error)
     (void)command_failed(error); /* what it prints is all that is wanted */
 }
 
-/* Has the process take all that changed. What it does not take now is part of the next attempt. */
-static void reload(struct watch *watch, uint64_t start)
+/* Has the process take all that changed. */
+static struct crateld_error *reload(struct watch *watch, struct control_report *report)
 {
     size_t count = 0;
-    struct control_report report;
-    const char **modules AUTO_FREE = calloc(watch->objects.count + 1, sizeof *modules);
-    if (!modules) {
-        print_error(error_memory());
-        return;
+    struct diff_module *modules AUTO_FREE = calloc(watch->objects.count + 1, sizeof *modules);
+    if (!modules)
+        return error_memory();
+    for (size_t i = 0; i < watch->objects.count; i++) {
+        const struct watched *object = &watch->objects.at[i];
+        if (object->is_changed)
+            modules[count++] = (struct diff_module){object->module, {object->contents.at, object->contents.size}};
     }
-    for (size_t i = 0; i < watch->objects.count; i++)
-        if (watch->objects.at[i].is_changed)
-            modules[count++] = watch->objects.at[i].module;
-    struct crateld_error *error = replace_modules(&watch->target, (char *const *)modules, false, &report);
-    if (error) {
-        print_error(error);
-        return;
-    }
+    return replace_modules(&watch->target, modules, count, false, report);
+}
+
+/* Notes what the process has now. A file that was replaced since has another event. */
+static void note_reloaded(struct watch *watch)
+{
     for (size_t i = 0; i < watch->objects.count; i++) {
         struct watched *object = &watch->objects.at[i];
-        if (object->is_changed)
-            object->hash = object->seen; /* of a file that was replaced since there is another event */
+        if (!object->is_changed)
+            continue;
+        object->hash = object->seen;
         object->is_changed = false;
+        if (object->contents.capacity <= KEPT_SIZE)
+            continue;
+        free(object->contents.at);
+        object->contents = (struct file_bytes){0};
     }
-    replace_print("reloaded", &report, nanoseconds() - start);
-    fflush(stdout);
+}
+
+/* What the process does not take now is part of the next attempt. */
+static void handle_change(struct watch *watch, uint64_t start)
+{
+    struct control_report report;
+    struct crateld_error *error = reload(watch, &report);
+    if (error) {
+        print_error(error);
+    } else {
+        note_reloaded(watch);
+        replace_print("reloaded", &report, nanoseconds() - start);
+        fflush(stdout);
+    }
+    crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
 }
 
 static void serve(struct watch *watch)
@@ -219,7 +244,7 @@ static void serve(struct watch *watch)
             return;
         uint64_t start = nanoseconds();
         if (wanted[0].revents && take_events(watch))
-            reload(watch, start);
+            handle_change(watch, start);
     }
 }
 
@@ -233,6 +258,10 @@ int cmd_watch(int argc, char **argv)
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
     }
+    latency_prefer();
+    /* Memory that one reload took is there for the next. */
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
     struct crateld_error *error = open_watch((pid_t)id, &watch);
     if (!error)
         serve(&watch);

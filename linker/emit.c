@@ -86,14 +86,15 @@ static int64_t slot_value(const struct link *link, const struct link_reference *
     return (int64_t)(slot + (uint64_t)addend - rva);
 }
 
-/* Whether the place is the field of a restore in TOC code (toc/stubs.h). */
+/* Whether the place is the field of a restore in TOC code (toc/stubs.h). In a patch it is the loader that fills it. */
 static bool is_restore(const struct link *link, const struct link_section *section, const Elf64_Rela *reloc,
                        const struct link_reference *ref, const uint8_t *place)
 {
     const struct toc_stub_ops *ops = link->machine->stubs;
     uint32_t field_off = ops->restore_field_off;
-    return section->is_toc && ref->action == LINK_ACTION_VALUE && ref->symbol->object == &link->own &&
-           ref->howto->formula == RELOC_RELATIVE && reloc->r_offset >= field_off &&
+    bool is_toc = ref->action == LINK_ACTION_VALUE ? ref->symbol->object == &link->own
+                                                   : ref->action == LINK_ACTION_LOADER && ref->symbol->is_base;
+    return section->is_toc && is_toc && ref->howto->formula == RELOC_RELATIVE && reloc->r_offset >= field_off &&
            reloc->r_offset - field_off + ops->restore_size <= section->size && ops->is_restore(place - field_off) &&
            !strcmp(ref->symbol->name, "_TOC_");
 }
@@ -231,9 +232,16 @@ static void emit_stubs(const struct link *link, uint8_t *image)
         uint64_t place = link_entry_stub_rva(link, function);
         uint64_t ref = link->toc_rva + toc_func_ref_off(&link->toc, i);
         uint64_t start = link_section_rva(function->section, function->value);
+        struct toc_entry entry = {
+            .function = start,
+            .func_ref = ref,
+            .toc = link->patch_toc_slot ? link_global_slot_rva(link, link->patch_toc_slot - 1) : link->toc_rva,
+            .is_toc_word = link->patch_toc_slot,
+            .is_varargs = function->is_varargs,
+            .stack_arguments = function->stack_arguments,
+        };
         if (function->section->is_toc)
-            ops->write_entry_toc(image + place, place, start, ref, link->toc_rva, function->stack_arguments,
-                                 function->is_varargs);
+            ops->write_entry_toc(image + place, place, &entry);
         else
             ops->write_entry_plain(image + place, place, start);
     }

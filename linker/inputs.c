@@ -218,26 +218,33 @@ static struct crateld_error *add_script(struct link *link, const char *path, str
     return error;
 }
 
-static struct crateld_error *add_file(struct link *link, const char *path, struct input_mode mode)
+/* Adds a file of which path and contents last as long as the link. */
+static struct crateld_error *add_contents(struct link *link, const char *path, struct span contents,
+                                          struct input_mode mode)
 {
-    struct file file;
     enum input_kind kind;
-    TRY(file_open(path, &file));
-    TRY(keep_file(link, &file));
-    TRY(input_kind_of(file.data, path, &kind));
+    TRY(input_kind_of(contents, path, &kind));
     switch (kind) {
     case INPUT_OBJECT:
-        return link_add_object(link, file.path, file.data);
+        return link_add_object(link, path, contents);
     case INPUT_SHARED:
         return add_shared(link, path, mode);
     case INPUT_CRATE:
-        return add_crate(link, path, file.data);
+        return add_crate(link, path, contents);
     case INPUT_ARCHIVE:
         return add_archive(link, path, mode);
     case INPUT_SCRIPT:
-        return add_script(link, path, file.data, mode);
+        return add_script(link, path, contents, mode);
     }
     return NULL;
+}
+
+static struct crateld_error *add_file(struct link *link, const char *path, struct input_mode mode)
+{
+    struct file file;
+    TRY(file_open(path, &file));
+    TRY(keep_file(link, &file));
+    return add_contents(link, file.path, file.data, mode);
 }
 
 /* --declare b.crate:symbol */
@@ -301,6 +308,8 @@ struct crateld_error *link_read_inputs(struct link *link)
         };
         if (argument->kind == LINK_ARGUMENT_LIBRARY)
             link_report(link, add_library(link, argument->value, mode));
+        else if (argument->contents.size)
+            link_report(link, add_contents(link, argument->value, argument->contents, mode));
         else
             link_report(link, add_file(link, argument->value, mode));
     }

@@ -227,6 +227,7 @@ struct link {
     VEC(struct link_relr_place) relr_places;
     VEC(struct link_function *) func_refs; /* by index */
     VEC(struct link_undefined) undefined;
+    uint32_t patch_toc_slot; /* 1 + the global slot that holds the base's TOC; 0: there is none */
     uint32_t global_slot_count;
     uint32_t type_count;     /* pointers to types of collected objects; known with the layout */
     uint32_t tls_block_slot; /* index + 1 of the local-dynamic pair's first slot */

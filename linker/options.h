@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/span.h"
+
 struct link_base;
 
 enum link_argument_kind {
@@ -16,6 +18,7 @@ enum link_argument_kind {
 /* One input, with the options that stood before it. */
 struct link_argument {
     const char *value;
+    struct span contents; /* borrowed; of the file, where they are at hand; else empty */
     enum link_argument_kind kind;
     bool is_whole_archive; /* take every member, not just those that are needed */
     bool is_as_needed;     /* record the library as needed only if something is imported from it */

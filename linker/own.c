@@ -7,6 +7,7 @@
 
 #include "crateld/toc.h"
 #include "linker/output.h"
+#include "linker/patch.h"
 #include "linker/resolve.h"
 #include "toc/stubs.h"
 
@@ -198,7 +199,9 @@ struct crateld_error *link_own_symbols(struct link *link)
         if (!symbol || !is_own_definition_wanted(symbol))
             continue;
         struct link_marker marker = {.place = own_symbols[i].place};
-        TRY(define_marker(link, symbol, &marker));
+        /* Code of a patch runs with its base's TOC. */
+        bool is_base = link->patch && !strcmp(symbol->name, "_TOC_");
+        TRY(is_base ? link_patch_use_toc(link, symbol) : define_marker(link, symbol, &marker));
     }
     return NULL;
 }

@@ -161,19 +161,25 @@ struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *sym
     return NULL;
 }
 
-struct crateld_error *patch_note_function(struct link *link, struct link_symbol *symbol, uint32_t rva,
-                                          uint32_t canonical_rva)
-{
-    symbol->base = make_place(link, rva, canonical_rva, true);
-    return symbol->base ? NULL : error_memory();
-}
-
-uint32_t patch_canonical_rva(const struct relink_symbol *symbol, uint32_t rva)
+/* The address for all who hold it, an rva, of the base's function at `rva`: plain code's is that of its text where it
+ * has no entry stub. */
+static uint32_t canonical_rva(const struct relink_symbol *symbol, uint32_t rva, bool is_toc)
 {
     uint32_t stub = symbol->refs[RELINK_REF_ENTRY_STUB];
     if (symbol->type == STT_GNU_IFUNC && symbol->refs[RELINK_REF_STUB_PLAIN] != RELINK_NONE)
         return symbol->refs[RELINK_REF_STUB_PLAIN];
-    return stub != RELINK_NONE ? stub : rva;
+    return stub != RELINK_NONE || is_toc ? stub : rva;
+}
+
+struct crateld_error *patch_note_function(struct link *link, struct link_symbol *symbol, uint32_t rva,
+                                          const struct relink_symbol *known, const struct relink_section *section)
+{
+    bool is_toc = section->flags & RELINK_SECTION_TOC_CODE && known->type == STT_FUNC;
+    symbol->base = make_place(link, rva, canonical_rva(known, rva, is_toc), true);
+    if (!symbol->base)
+        return error_memory();
+    symbol->base->is_toc = is_toc;
+    return NULL;
 }
 
 /* A symbol of the base's own that stands for a place there. */
@@ -197,6 +203,36 @@ struct link_symbol *link_patch_tls_block(struct link *link)
     return link->patch->tls_block;
 }
 
+struct crateld_error *link_patch_use_toc(struct link *link, struct link_symbol *symbol)
+{
+    symbol->visibility = STV_DEFAULT; /* it was defined here */
+    return patch_use_base(link, symbol, link->patch->base->view.header.toc_rva);
+}
+
+struct link_symbol *link_patch_toc(struct link *link)
+{
+    if (!link->patch->toc)
+        link->patch->toc = make_symbol(link, "_TOC_", STT_OBJECT, link->patch->base->view.header.toc_rva);
+    return link->patch->toc;
+}
+
+/* The canonical address of the base's function `symbol`, less `distance`. */
+static struct crateld_error *use_address(struct link *link, const struct link_symbol *symbol, uint64_t distance,
+                                         struct link_symbol **ret)
+{
+    struct link_base_place *place = symbol->base;
+    struct link_symbol **made = distance ? &place->section_address : &place->address;
+    if (place->canonical_rva == RELINK_NONE)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: '%s' is TOC code, and nothing in %s enters it from plain code, or takes its address, "
+                            "yet",
+                            link->options->output, symbol->name, patch_base_name(link));
+    if (!*made)
+        *made = make_symbol(link, symbol->name, STT_FUNC, (uint32_t)(place->canonical_rva - distance));
+    *ret = *made;
+    return *ret ? NULL : error_memory();
+}
+
 /* Another module's function, whichever version of it is in effect. */
 static struct crateld_error *use_entry(struct link *link, struct link_symbol *symbol, struct link_symbol **ret)
 {
@@ -213,8 +249,12 @@ struct crateld_error *link_patch_target(struct link *link, const struct link_sec
     struct link_symbol *function = symbol;
     *ret = symbol;
     if (is_branch) {
-        bool is_others = symbol->state == LINK_SYMBOL_DEFINED && symbol->section->object != from->object;
-        return is_others && symbol->base && symbol->base->is_function ? use_entry(link, symbol, ret) : NULL;
+        bool is_others = symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != from->object;
+        if (!is_others || !symbol->base || !symbol->base->is_function)
+            return NULL;
+        if (symbol->base->is_toc && !from->is_toc)
+            return use_address(link, symbol, 0, ret);
+        return symbol->state == LINK_SYMBOL_DEFINED ? use_entry(link, symbol, ret) : NULL;
     }
     if (symbol->section && symbol->section->object != &link->own && (symbol->section->flags & SHF_EXECINSTR))
         TRY(link_function_symbol(link, symbol->section, value, &function));
@@ -223,13 +263,7 @@ struct crateld_error *link_patch_target(struct link *link, const struct link_sec
     if (!function || !function->base || !function->base->is_function)
         return NULL;
     /* A section's symbol means the function by its offset. */
-    uint64_t distance = value - symbol->value;
-    struct link_base_place *place = function->base;
-    struct link_symbol **made = distance ? &place->section_address : &place->address;
-    if (!*made)
-        *made = make_symbol(link, function->name, STT_FUNC, (uint32_t)(place->canonical_rva - distance));
-    *ret = *made;
-    return *made ? NULL : error_memory();
+    return use_address(link, function, value - symbol->value, ret);
 }
 
 /* What the objects do not define. */
@@ -285,18 +319,10 @@ static struct crateld_error *bind_known(struct link *link, struct link_symbol *s
         return NULL;
     }
     uint32_t rva = section.rva + (uint32_t)known->value;
-    /* Plain code, which all of a patch is, enters TOC code where that preserves the caller's register. */
-    if (section.flags & RELINK_SECTION_TOC_CODE && known->type == STT_FUNC) {
-        rva = known->refs[RELINK_REF_ENTRY_STUB];
-        if (rva == RELINK_NONE)
-            return error_create(CRATELD_ERROR_UNSUPPORTED,
-                                "%s: '%s' is TOC code, and nothing in %s enters it from plain code yet",
-                                symbol->object->path, symbol->name, patch_base_name(link));
-    }
     symbol->type = known->type == STT_GNU_IFUNC ? STT_FUNC : known->type;
     symbol->size = known->size;
     if (section.flags & RELINK_SECTION_TEXT)
-        TRY(patch_note_function(link, symbol, rva, patch_canonical_rva(known, rva)));
+        TRY(patch_note_function(link, symbol, rva, known, &section));
     else if (section.flags & RELINK_SECTION_TLS)
         rva -= link->patch->base->view.header.tls_rva;
     if (known->type == STT_GNU_IFUNC)

@@ -31,14 +31,15 @@ struct link_base {
 MUST_CHECK struct crateld_error *link_base_open(const char *path, const char *name, struct link_base *ret);
 void link_base_close(struct link_base *base);
 
-/* Where a symbol of a patch is in the base. */
+/* Where a symbol of a patch is in the base. Symbols that stand for something are made on demand. */
 struct link_base_place {
     uint32_t rva;           /* of thread-locals: offset in the base's block */
-    uint32_t canonical_rva; /* of functions: their address for all who hold it */
+    uint32_t canonical_rva; /* of functions: their address for all who hold it; RELINK_NONE: there is none yet */
     bool is_function;
-    struct link_section
-        *fresh; /* of a variable that the base does not have: its section, and `rva` is the offset there */
-    struct link_symbol *entry;   /* what stands for the first instruction; made on demand, as are those below */
+    bool is_toc;                 /* of TOC code: plain code enters it at its canonical address */
+    struct link_section *fresh;  /* of a variable that the base does not have: its section, and `rva` is the
+                                    offset there */
+    struct link_symbol *entry;   /* what stands for the first instruction */
     struct link_symbol *address; /* what stands for the canonical address */
     struct link_symbol
         *section_address; /* the same, less the function's offset in its section: for a section's symbol */
@@ -60,10 +61,17 @@ MUST_CHECK struct crateld_error *link_patch_match(struct link *link);
 MUST_CHECK struct crateld_error *link_patch_count_modules(const struct link_base *base, const char *module,
                                                           uint32_t *ret);
 
+/* Makes the symbol, which is called "_TOC_", the base's TOC. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_use_toc(struct link *link, struct link_symbol *symbol);
+
+/* A symbol that stands for the base's TOC; NULL without memory. */
+struct link_symbol *link_patch_toc(struct link *link);
+
 /* What a relocation of a patch that names `symbol`, in section `from`, refers to: `symbol`, or what stands for a
  * function's canonical address in the base where its address is taken (`is_branch` false) at its exact start, at
  * `value` of the symbol's section; or for the base's version of a function of another module, since each module may be
- * replaced alone. Error: MEMORY. */
+ * replaced alone; or for the place where plain code enters TOC code. Errors: UNSUPPORTED (the base has no such place
+ * yet), MEMORY. */
 MUST_CHECK struct crateld_error *link_patch_target(struct link *link, const struct link_section *from,
                                                    struct link_symbol *symbol, uint64_t value, bool is_branch,
                                                    struct link_symbol **ret);

@@ -67,6 +67,7 @@ struct link_patch {
     struct link_base own;              /* owned; the base, unless the options bring it opened */
     const struct link_base *base;      /* borrowed */
     struct link_symbol *tls_block;     /* made on demand */
+    struct link_symbol *toc;           /* likewise */
     VEC(struct patch_symbols) symbols; /* of the modules that were looked at */
     VEC(struct patch_object) objects;
     VEC(struct patch_move) moves;
@@ -105,16 +106,14 @@ MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_s
  * MEMORY. */
 MUST_CHECK struct crateld_error *patch_use_fresh(struct link *link, struct link_symbol *symbol);
 
-/* Notes that a symbol that stays the patch's is a function of the base too, at `rva`, with the address `canonical_rva`.
- * Error: MEMORY. */
+/* Notes that a symbol that stays the patch's is a function of the base too, at `rva`, which the base knows as `known`,
+ * in `section`. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_note_function(struct link *link, struct link_symbol *symbol, uint32_t rva,
-                                                     uint32_t canonical_rva);
+                                                     const struct relink_symbol *known,
+                                                     const struct relink_section *section);
 
 /* Binds what the objects do not define to what the base has or imports; opens what the base needs for the rest. Faults
  * are reported; error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_bind_undefined(struct link *link);
-
-/* The canonical address, an rva, of the base's function symbol at `rva`. */
-uint32_t patch_canonical_rva(const struct relink_symbol *symbol, uint32_t rva);
 
 #endif

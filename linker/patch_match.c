@@ -398,11 +398,39 @@ uint32_t patch_module_index(const struct matching *m)
     return (uint32_t)(m->object - m->link->patch->objects.at);
 }
 
+/* Whether who calls the function finds it as it was: who enters plain code does not set the TOC register, and the entry
+ * stub of TOC code copies the arguments that it knows. */
+static struct crateld_error *check_kind(const struct matching *m, const struct link_symbol *symbol,
+                                        const struct counterpart *old)
+{
+    const struct link_function *function = link_function_find(m->link, symbol->section, symbol->value);
+    bool is_toc = symbol->section->is_toc, was_toc = old->section.flags & RELINK_SECTION_TOC_CODE;
+    uint32_t known = old->symbol.refs[RELINK_REF_STACK_ARGUMENTS], before = known == RELINK_NONE ? 0 : known;
+    uint32_t after = function ? function->stack_arguments : 0;
+    if (is_toc != was_toc)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: function '%s' is %s code, and was %s code in %s: compile it as it was, or link anew",
+                            symbol->object->path, symbol->name, is_toc ? "TOC" : "plain", was_toc ? "TOC" : "plain",
+                            patch_base_name(m->link));
+    if (!is_toc || old->symbol.refs[RELINK_REF_ENTRY_STUB] == RELINK_NONE)
+        return NULL;
+    bool is_varargs = function && function->is_varargs, was_varargs = old->symbol.flags & RELINK_SYMBOL_VARARGS;
+    if (after == before && is_varargs == was_varargs)
+        return NULL;
+    return error_create(
+        CRATELD_ERROR_UNSUPPORTED,
+        "%s: function '%s' takes %u bytes of arguments on the stack%s, and took %u%s in %s, whose entry "
+        "stub for it copies them: link anew",
+        symbol->object->path, symbol->name, after, is_varargs ? ", and more" : "", before,
+        was_varargs ? ", and more," : "", patch_base_name(m->link));
+}
+
 static struct crateld_error *add_move(struct matching *m, struct link_symbol *symbol, const struct counterpart *old)
 {
     struct link_patch *patch = m->link->patch;
     uint32_t rva = old->section.rva + (uint32_t)old->symbol.value;
-    TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old->symbol, rva)));
+    TRY(check_kind(m, symbol, old));
+    TRY(patch_note_function(m->link, symbol, rva, &old->symbol, &old->section));
     for (size_t i = 0; i < patch->moves.count; i++)
         if (patch->moves.at[i].move.old_rva == rva)
             return NULL; /* an alias */
@@ -450,7 +478,7 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
         TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
         uint32_t rva = base.rva + (uint32_t)symbol->value;
         if (is_known && symbol->type == STT_FUNC)
-            TRY(patch_note_function(m->link, symbol, rva, patch_canonical_rva(&old.symbol, rva)));
+            TRY(patch_note_function(m->link, symbol, rva, &old.symbol, &old.section));
         return patch_use_base(m->link, symbol, rva);
     }
     if (!is_known || symbol->type != STT_FUNC || is_part(symbol->name))
@@ -483,10 +511,6 @@ static struct crateld_error *check_section(const struct matching *m, const struc
     const struct patch_section *matched = &m->object->sections[section->index];
     if (is_array(section) && matched->fate != PATCH_SAME)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: section %s: initialisers changed, which have run already",
-                            section->object->path, section->name);
-    if (section->is_toc && matched->fate != PATCH_SAME)
-        return error_create(CRATELD_ERROR_UNSUPPORTED,
-                            "%s: section %s: patches of TOC code (crateld cc) can not be made: compile it with gcc",
                             section->object->path, section->name);
     return NULL;
 }

@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "linker/function.h"
 #include "toc/shape.h"
+#include "toc/stubs.h"
 
 /* What moved, for one search: places that refer to the bytes [rva, rva + size) of the base. */
 struct subject {
@@ -128,21 +130,41 @@ static struct crateld_error *add_word(struct link *link, uint32_t place, const s
     return place == RELINK_NONE ? NULL : add_site(link, place, subject, 0, CRATE_FIXUP_ABS64);
 }
 
-/* What the linker made for the symbol, which is a subject's. */
-static struct crateld_error *add_made(struct link *link, const struct relink_symbol *symbol,
-                                      const struct subject *subject)
+/* The second word of a function's record: of one that calls va_start, where its entry stub enters it. */
+static struct crateld_error *add_varargs(struct link *link, uint32_t ref, const struct subject *subject)
 {
     const struct link_patch *patch = link->patch;
+    const struct link_symbol *symbol = patch->moves.at[subject->number].symbol;
+    const struct link_function *function = link_function_find(link, symbol->section, symbol->value);
+    int64_t before = (int64_t)(read_base(patch, ref + 8, 8) - read_base(patch, ref, 8));
+    int64_t after = function ? (int64_t)(function->varargs_entry - function->value) : before;
+    if (before != after)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: '%s' moves, and the entry for its variable arguments lies elsewhere in it: link anew",
+                            patch_base_name(link), subject->name);
+    return add_site(link, ref + 8, subject, after, CRATE_FIXUP_ABS64);
+}
+
+/* What the linker made for the symbol, which is a subject's. */
+static struct crateld_error *add_made(const struct finding *f, const struct relink_symbol *symbol,
+                                      const struct subject *subject)
+{
+    struct link *link = f->link;
+    const struct link_patch *patch = link->patch;
+    const struct toc_stub_ops *ops = link->machine->stubs;
+    bool is_toc = f->section.flags & RELINK_SECTION_TOC_CODE;
     uint32_t stub = symbol->refs[RELINK_REF_ENTRY_STUB], func_ref = symbol->refs[RELINK_REF_FUNC_REF];
     if (!subject->is_function)
         return add_word(link, symbol->refs[RELINK_REF_SLOT_ADDRESS], subject);
     if (stub != RELINK_NONE)
-        TRY(add_site(link, stub + link->machine->stubs->entry_plain_field_off, subject, -link->machine->operand_bias,
-                     CRATE_FIXUP_PC32));
-    if (func_ref != RELINK_NONE)
-        TRY(add_word(link,
-                     patch->base->view.header.toc_rva + (uint32_t)toc_func_ref_off(&patch->base->view.toc, func_ref),
-                     subject));
+        TRY(add_site(link, stub + (is_toc ? ops->entry_toc_field_off : ops->entry_plain_field_off), subject,
+                     -link->machine->operand_bias, CRATE_FIXUP_PC32));
+    if (func_ref != RELINK_NONE) {
+        uint32_t ref = patch->base->view.header.toc_rva + (uint32_t)toc_func_ref_off(&patch->base->view.toc, func_ref);
+        TRY(add_word(link, ref, subject));
+        if (symbol->flags & RELINK_SYMBOL_VARARGS)
+            TRY(add_varargs(link, ref, subject));
+    }
     /* The address of a function without a stub is that of its text. */
     return stub == RELINK_NONE ? add_word(link, symbol->refs[RELINK_REF_SLOT_ADDRESS], subject) : NULL;
 }
@@ -177,7 +199,7 @@ static struct crateld_error *find_sites(const struct finding *f)
         TRY(find_references(f, number, &symbol));
         const struct subject *subject = find_subject(f, (int64_t)f->section.rva + (int64_t)symbol.value);
         if (subject && symbol.type != STT_SECTION && f->section.rva + symbol.value == subject->rva)
-            TRY(add_made(f->link, &symbol, subject));
+            TRY(add_made(f, &symbol, subject));
     }
     return NULL;
 }

@@ -740,6 +740,23 @@ static struct crateld_error *scan_vague(struct link *link)
     return NULL;
 }
 
+/* Entry stubs of TOC code in a patch load their base's TOC. */
+static struct crateld_error *scan_entry_stubs(struct link *link)
+{
+    bool has_toc = false;
+    uint32_t slot;
+    for (size_t i = 0; i < link->func_refs.count; i++)
+        has_toc |= link->func_refs.at[i]->section->is_toc;
+    if (!link->patch || !has_toc)
+        return NULL;
+    struct link_symbol *toc = link_patch_toc(link);
+    if (!toc)
+        return error_memory();
+    TRY(need_address(link, toc, &slot));
+    link->patch_toc_slot = slot + 1;
+    return NULL;
+}
+
 /* Puts the local IFUNCs' slots behind those of lazily bound calls. */
 static struct crateld_error *append_ifuncs(struct link *link)
 {
@@ -761,5 +778,6 @@ struct crateld_error *link_scan(struct link *link)
     TRY(for_each_scanned(link, scan_section));
     TRY(link_eh_frame_scan(link));
     TRY(scan_vague(link));
+    TRY(scan_entry_stubs(link));
     return append_ifuncs(link);
 }

@@ -14,6 +14,7 @@
 #include "loader/relocate.h"
 #include "loader/resolve.h"
 #include "loader/tls.h"
+#include "loader/trial.h"
 
 /* Crates that become active together, because they need each other's addresses. */
 struct activation {
@@ -50,11 +51,14 @@ static struct crateld_error *add(struct activation *activation, struct loaded_cr
     return NULL;
 }
 
+static const struct crateld_builtins builtins = {sizeof builtins, trial_safe_point};
+
 static void fill_toc(struct loaded_crate *crate)
 {
     struct crateld_toc *toc = crate->toc;
     toc->magic = CRATELD_TOC_MAGIC;
     toc->resolver = (uint64_t)(uintptr_t)bind_resolver;
+    toc->builtins = (uint64_t)(uintptr_t)&builtins;
     toc->epoch = (uint64_t)(uintptr_t)&epoch;
     toc->crate = (uint64_t)(uintptr_t)crate;
     toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;

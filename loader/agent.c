@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/latency.h"
 #include "loader/address_index.h"
 #include "loader/context.h"
 #include "loader/control.h"
@@ -31,6 +32,7 @@ static atomic_bool has_thread;
 static void *run(void *argument)
 {
     (void)prctl(PR_SET_NAME, "crateld");
+    latency_prefer();
     control_serve(argument);
     return NULL;
 }

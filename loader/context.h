@@ -27,6 +27,9 @@ void context_restart(ucontext_t *context, long number);
 /* The registers, as words. */
 const uint64_t *context_registers(const ucontext_t *context, uint32_t *count);
 
+/* Lets the thread be where the call that has just been made comes from: `caller`, the word at the stack pointer. */
+void context_leave_call(ucontext_t *context, uint64_t caller);
+
 /* Bytes below the stack pointer that belong to the thread's function. */
 enum { CONTEXT_RED_ZONE = 128 };
 

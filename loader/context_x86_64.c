@@ -26,6 +26,12 @@ uint64_t context_sp(const ucontext_t *context)
     return (uint64_t)context->uc_mcontext.gregs[REG_RSP];
 }
 
+void context_leave_call(ucontext_t *context, uint64_t caller)
+{
+    context->uc_mcontext.gregs[REG_RIP] = (greg_t)caller;
+    context->uc_mcontext.gregs[REG_RSP] += (greg_t)sizeof caller;
+}
+
 bool context_is_interrupted(const ucontext_t *context)
 {
     uint64_t pc = context_pc(context);

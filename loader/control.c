@@ -19,18 +19,22 @@
 #include "base/vec.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
+#include "loader/kept_socket.h"
 #include "loader/log.h"
 #include "loader/patch.h"
+#include "loader/trial.h"
 #include "loader/versions.h"
 
 enum {
-    TICK_MS = 1000,    /* how often it is looked whether the program has ended without its process */
-    TIMEOUT_S = 5,     /* for a client to say what it wants */
-    KEPT_FD_MIN = 200, /* above what programs use by number */
+    TICK_MS = 1000, /* how often it is looked whether the program has ended without its process */
+    TIMEOUT_S = 5,  /* for a client to take an answer */
     BACKLOG = 16,
+    CLIENTS_MAX = 8,
 };
 
-static int listener = -1;
+static struct kept_socket listener = {.fd = -1};
+static struct kept_socket clients[CLIENTS_MAX]; /* connected ones, the latest last */
+static size_t client_count;
 
 /* Makes the folder for sockets, or sees to it that nobody else can do anything there. */
 static struct crateld_error *make_folder(const char *path)
@@ -53,10 +57,6 @@ static struct crateld_error *bind_listener(int fd, const struct sockaddr_un *add
     if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
         listen(fd, BACKLOG) != 0)
         return error_errno(errno, "%s: cannot listen", address->sun_path);
-    int kept = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
-    if (kept < 0)
-        return error_errno(errno, "%s: cannot listen", address->sun_path);
-    listener = kept;
     return NULL;
 }
 
@@ -69,15 +69,23 @@ static struct crateld_error *open_listener(void)
     address.sun_path[length] = 0;
     TRY(make_folder(address.sun_path));
     address.sun_path[length] = '/';
-    int fd AUTO_CLOSE = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    return fd < 0 ? error_errno(errno, "%s: cannot make a socket", address.sun_path) : bind_listener(fd, &address);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_errno(errno, "%s: cannot make a socket", address.sun_path);
+    struct crateld_error *error = bind_listener(fd, &address);
+    if (error)
+        close(fd);
+    else if (!kept_socket_take(fd, &listener))
+        error = error_errno(errno, "%s: cannot listen", address.sun_path);
+    return error;
 }
 
 void control_forget(void)
 {
-    if (listener >= 0)
-        close(listener);
-    listener = -1;
+    kept_socket_close(&listener);
+    while (client_count)
+        kept_socket_close(&clients[--client_count]);
+    trial_forget();
 }
 
 /* Answers. */
@@ -196,6 +204,8 @@ static struct crateld_error *reload(struct process *process, const char *text, s
                                     struct patch_list *list, struct patch_report *report)
 {
     struct crateld_error *error = load_patches(process, text, size, list);
+    if (!error && !is_trial)
+        trial_begin(list->patches.at, list->patches.count);
     if (!error)
         error = patch_commit(list->patches.at, list->patches.count, is_trial, report);
     for (size_t i = list->patches.count; error && i > 0; i--)
@@ -283,20 +293,40 @@ static bool is_allowed(int client)
     return getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || !peer.uid);
 }
 
-static void serve_client(struct process *process, int client)
+/* Serves one request; false: there are no more. */
+static bool serve_client(struct process *process, int client)
 {
     static char packet[CONTROL_MAX_SIZE];
-    struct timeval timeout = {.tv_sec = TIMEOUT_S};
-    if (!is_allowed(client))
-        return;
-    (void)setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    (void)setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    ssize_t size = recv(client, packet, sizeof packet, 0);
+    ssize_t size = recv(client, packet, sizeof packet, MSG_DONTWAIT);
     if (size <= 0)
-        return;
+        return size < 0 && (errno == EAGAIN || errno == EINTR);
     struct crateld_error *error = serve_request(process, client, packet, (size_t)size);
     if (error)
         send_error(client, error);
+    return true;
+}
+
+static void drop_client(size_t index)
+{
+    kept_socket_close(&clients[index]);
+    memmove(&clients[index], &clients[index + 1], (--client_count - index) * sizeof *clients);
+}
+
+/* Takes whoever connects. Of too many clients the one who connected first is let go. */
+static void accept_client(void)
+{
+    struct timeval timeout = {.tv_sec = TIMEOUT_S};
+    int fd = accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (!is_allowed(fd)) {
+        close(fd);
+        return;
+    }
+    if (client_count == CLIENTS_MAX)
+        drop_client(0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    client_count += kept_socket_take(fd, &clients[client_count]);
 }
 
 /* A program that ends its threads one by one, the first included, ends with its last. */
@@ -317,22 +347,29 @@ static void end_with_program(void)
 void control_serve(struct process *process)
 {
     for (;;) {
-        struct crateld_error *error = listener < 0 ? open_listener() : NULL;
+        struct crateld_error *error = listener.fd < 0 ? open_listener() : NULL;
         if (error) {
             log_print("%s", crateld_error_message(error));
             crateld_error_destroy(error);
             return;
         }
-        struct pollfd wanted = {.fd = listener, .events = POLLIN};
-        int ready = poll(&wanted, 1, TICK_MS);
+        struct pollfd wanted[2 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
+        for (size_t i = 0; i < client_count; i++)
+            wanted[1 + i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
+        wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
+        int ready = poll(wanted, 2 + client_count, TICK_MS);
+        trial_serve(process);
         if (!ready)
             end_with_program();
         if (ready <= 0)
             continue;
-        int client AUTO_CLOSE = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client >= 0)
-            serve_client(process, client);
-        else if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK)
-            listener = -1; /* the program has closed what it did not open */
+        for (size_t i = client_count; i > 0; i--)
+            if (wanted[i].revents &&
+                (!kept_socket_is_ours(&clients[i - 1]) || !serve_client(process, clients[i - 1].fd)))
+                drop_client(i - 1);
+        if (!kept_socket_is_ours(&listener))
+            listener.fd = -1; /* the program has closed what it did not open */
+        else if (wanted[0].revents)
+            accept_client();
     }
 }

@@ -84,7 +84,7 @@ static void fix_context(struct _Unwind_Context *context)
     uintptr_t ip = get_ip(context);
     struct loaded_crate *crate = address_index_find(ip);
     if (crate && unwind_is_toc_code(crate, ip))
-        set_gr(context, DWARF_R15, (uintptr_t)crate->toc);
+        set_gr(context, DWARF_R15, (uintptr_t)unwind_toc(crate));
 }
 
 static int call_personality(personality *_Atomic *real, const char *library, const char *name, int version, int actions,

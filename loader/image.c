@@ -43,8 +43,7 @@ static struct crateld_error *read_file(const char *path, int fd, uint64_t off, v
 }
 
 /* Reads the crate header, with the file's first bytes. */
-static struct crateld_error *read_header(struct loaded_crate *crate, int fd, struct image_start *start,
-                                         struct crate_header *ret)
+static struct crateld_error *read_header(struct loaded_crate *crate, int fd, struct image_start *start)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
@@ -53,22 +52,21 @@ static struct crateld_error *read_header(struct loaded_crate *crate, int fd, str
         return error_create(CRATELD_ERROR_IO, "%s: not a regular file", crate->path);
     size_t size = 0;
     TRY(read_file(crate->path, fd, 0, start->bytes, sizeof start->bytes, &size));
-    TRY(crate_header_read(crate->path, (struct span){start->bytes, size}, (uint64_t)status.st_size, ret));
+    TRY(crate_header_read(crate->path, (struct span){start->bytes, size}, (uint64_t)status.st_size, &start->header));
     crate->device = status.st_dev;
     crate->inode = status.st_ino;
     return NULL;
 }
 
 /* Reads the first strings, unless the needed table is not in the file's first bytes. */
-static struct crateld_error *read_strings(const struct loaded_crate *crate, int fd, const struct crate_header *header,
-                                          struct image_start *start)
+static struct crateld_error *read_strings(const struct loaded_crate *crate, int fd, struct image_start *start)
 {
-    struct crate_table needed = header->tables[CRATE_TABLE_NEEDED];
+    struct crate_table needed = start->header.tables[CRATE_TABLE_NEEDED];
     start->has_view =
         !needed.count || needed.rva + (uint64_t)needed.count * sizeof(struct crate_needed) <= sizeof start->bytes;
     if (!start->has_view)
         return NULL;
-    start->view = (struct crate_view){.path = crate->path, .header = *header, .strings = start->strings};
+    start->view = (struct crate_view){.path = crate->path, .header = start->header, .strings = start->strings};
     start->view.needed = (const struct crate_needed *)(start->bytes + (needed.count ? needed.rva : 0));
     struct crate_table *strings = &start->view.header.tables[CRATE_TABLE_STRINGS];
     size_t size = strings->count < sizeof start->strings ? strings->count : sizeof start->strings;
@@ -78,6 +76,12 @@ static struct crateld_error *read_strings(const struct loaded_crate *crate, int 
     strings->count = (uint32_t)size;
     start->has_view = size;
     return NULL;
+}
+
+struct crateld_error *image_read(struct loaded_crate *crate, int fd, struct image_start *ret)
+{
+    TRY(read_header(crate, fd, ret));
+    return read_strings(crate, fd, ret);
 }
 
 /* Where an image may lie. */
@@ -237,23 +241,67 @@ static struct crateld_error *set_base(struct loaded_crate *crate, const struct c
     return crate_view_place(crate->path, meta, header, &crate->view);
 }
 
-struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd, bool has_aslr,
-                                const struct image_area *area, struct image_start *ret_start)
+/* Whether all of an image at `address` is within the reach of all of the crate's code. */
+static bool is_within_reach(const struct crate_header *header, uint64_t address, const struct loaded_crate *crate)
 {
-    struct crate_header header = {0};
-    TRY(read_header(crate, fd, ret_start, &header));
-    struct crateld_error *error = read_strings(crate, fd, &header, ret_start);
+    uint64_t other = loaded_address(crate, 0), start = address < other ? address : other;
+    uint64_t end = address + header->image_size, other_end = other + crate->view.header.image_size;
+    return (end > other_end ? end : other_end) - start <= CRATE_MAX_SIZE;
+}
+
+/* Maps a patch to the end of what is left of the base's reserve. */
+static struct crateld_error *map_into_reserve(struct loaded_crate *patch, int fd, const struct crate_header *header,
+                                              struct loaded_crate *base)
+{
+    size_t size = header->image_size, left = base->mapped_size - base->view.header.image_size - base->reserve_used;
+    uint8_t *end = base->base + base->mapped_size - base->reserve_used;
+    size_t taken = size + ((uintptr_t)(end - size) & (header->image_align - 1));
+    if (taken > left)
+        return error_create(CRATELD_ERROR_RANGE, "%s: 0x%zx bytes have no room within the reach of %s", patch->path,
+                            size, base->path);
+    struct image_area area = {end - taken, size};
+    TRY(map_into_area(patch, fd, header, &area));
+    patch->host = base;
+    base->reserve_used += taken;
+    return NULL;
+}
+
+/* Maps a patch to where it and its base reach each other. */
+static struct crateld_error *map_near(struct loaded_crate *patch, int fd, const struct crate_header *header,
+                                      const struct image_wish *wish)
+{
+    struct loaded_crate *base = wish->base;
+    if (base->mapped_size > base->view.header.image_size)
+        return map_into_reserve(patch, fd, header, base);
+    TRY(map_image(patch, wish->region, fd, header, wish->has_aslr));
+    if (is_within_reach(header, loaded_address(patch, 0), base))
+        return NULL;
+    return error_create(CRATELD_ERROR_RANGE, "%s: 0x%" PRIx64 " bytes have no room within the reach of %s", patch->path,
+                        header->image_size, base->path);
+}
+
+static struct crateld_error *map(struct loaded_crate *crate, int fd, const struct crate_header *header,
+                                 const struct image_wish *wish)
+{
+    if (wish->base)
+        return map_near(crate, fd, header, wish);
+    return wish->area ? map_into_area(crate, fd, header, wish->area)
+                      : map_image(crate, wish->region, fd, header, wish->has_aslr);
+}
+
+struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
+                                const struct image_wish *wish)
+{
+    struct crateld_error *error = map(crate, fd, &start->header, wish);
     if (!error)
-        error = area ? map_into_area(crate, fd, &header, area) : map_image(crate, region, fd, &header, has_aslr);
-    if (!error)
-        error = set_base(crate, &header);
+        error = set_base(crate, &start->header);
     if (error) {
         image_unmap(crate);
         return error;
     }
     log_state.crates_mapped++;
     LOG(LOG_LOAD, "%s: mapped at %p (preferred: 0x%" PRIx64 ")", crate->path, (void *)crate->base,
-        header.preferred_base);
+        start->header.preferred_base);
     return NULL;
 }
 
@@ -273,46 +321,6 @@ struct crateld_error *image_move(struct loaded_crate *crate, struct image_region
     crate->mapped_size = size;
     LOG(LOG_LOAD, "%s: moved to %p, into the reach of others", crate->path, (void *)crate->base);
     return set_base(crate, &header);
-}
-
-/* Whether all of one image is within the reach of all of the other's code. */
-static bool is_within_reach(const struct loaded_crate *a, const struct loaded_crate *b)
-{
-    uint64_t x = loaded_address(a, 0), y = loaded_address(b, 0);
-    uint64_t start = x < y ? x : y, end_x = x + a->view.header.image_size, end_y = y + b->view.header.image_size;
-    return (end_x > end_y ? end_x : end_y) - start <= CRATE_MAX_SIZE;
-}
-
-struct crateld_error *image_move_near(struct loaded_crate *patch, struct loaded_crate *base)
-{
-    const struct crate_header header = patch->view.header;
-    size_t size = header.image_size, left = base->mapped_size - base->view.header.image_size - base->reserve_used;
-    if (base->mapped_size == base->view.header.image_size && is_within_reach(patch, base))
-        return NULL;
-    uint8_t *end = base->base + base->mapped_size - base->reserve_used;
-    size_t taken = size + ((uintptr_t)(end - size) & (header.image_align - 1));
-    if (taken > left)
-        return error_create(CRATELD_ERROR_RANGE, "%s: 0x%zx bytes have no room within the reach of %s", patch->path,
-                            size, base->path);
-    uint8_t *place = end - taken;
-    if (mremap(patch->base, patch->mapped_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
-        return error_errno(errno, "%s: cannot move", patch->path);
-    base->reserve_used += taken;
-    patch->base = place;
-    patch->mapped_size = size;
-    LOG(LOG_LOAD, "%s: moved to %p, into the reserve of %s", patch->path, (void *)place, base->path);
-    return set_base(patch, &header);
-}
-
-void image_unmap_near(struct loaded_crate *patch, struct loaded_crate *base)
-{
-    bool is_in_reserve = patch->base >= base->base && patch->base < base->base + base->mapped_size;
-    if (is_in_reserve && mmap(patch->base, patch->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                              0) != MAP_FAILED) {
-        base->reserve_used = (size_t)(base->base + base->mapped_size - (patch->base + patch->mapped_size));
-        patch->base = NULL; /* nobody else may map something there */
-    }
-    image_unmap(patch);
 }
 
 static bool has_relink(const struct loaded_crate *crate)
@@ -361,21 +369,39 @@ void image_release_file(struct loaded_crate *crate)
     }
 }
 
+/* Makes the image address space without access again. */
+static bool give_back(const struct loaded_crate *crate)
+{
+    return mmap(crate->base, crate->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                0) != MAP_FAILED;
+}
+
+/* Nobody else may map something into the reserve, so what can not be given back stays. The last patch's part is used
+ * again. */
+static void leave_reserve(struct loaded_crate *crate)
+{
+    struct loaded_crate *host = crate->host;
+    uint8_t *reserve_end = host->base + host->mapped_size;
+    if (give_back(crate) && crate->base == reserve_end - host->reserve_used)
+        host->reserve_used = (size_t)(reserve_end - (crate->base + crate->mapped_size));
+    crate->host = NULL;
+}
+
 void image_unmap(struct loaded_crate *crate)
 {
     if (crate->fd >= 0)
         close(crate->fd);
     crate->fd = -1;
-    if (crate->base)
+    if (crate->host)
+        leave_reserve(crate);
+    else if (crate->base)
         munmap(crate->base, crate->mapped_size);
     crate->base = NULL;
 }
 
 void image_unload(struct loaded_crate *crate, struct image_region *region)
 {
-    if (crate->base == region->end &&
-        mmap(crate->base, crate->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-             0) != MAP_FAILED) {
+    if (crate->base == region->end && give_back(crate)) {
         region->end += crate->mapped_size; /* what aligned it stays */
         crate->base = NULL;
     }
@@ -418,11 +444,12 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
 
 /* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs
  * several times that, under hypervisors more. They are the first pages of the image, as many as a page fault would
- * bring in, and those of the TOC that are about to be written: all if it is to be relocated, else the first. It may
- * fail (before Linux 5.14). */
+ * bring in, and those of the TOC that are about to be written: all if it is to be relocated, else the first. Of a
+ * patch, which has been read, it is the text, to all of which fixups are applied. It may fail (before Linux 5.14). */
 static void populate(const struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
     uint64_t read_size = header->segments[CRATE_SEGMENT_DATA].rva;
     bool is_relocated = loaded_address(crate, 0) != header->preferred_base;
     uint64_t toc_size = is_relocated ? crate->view.toc.size : sizeof(struct crateld_toc);
@@ -430,7 +457,9 @@ static void populate(const struct loaded_crate *crate)
         read_size = POPULATE_SIZE;
     if (toc_size > POPULATE_SIZE)
         toc_size = POPULATE_SIZE;
-    if (!crate->gates_end)
+    if (header->flags & CRATE_FLAG_PATCH && header->flags & CRATE_FLAG_TEXT_FIXUPS && text->mem_size <= POPULATE_SIZE)
+        (void)madvise(crate->base + text->rva, text->mem_size, MADV_POPULATE_WRITE);
+    else if (!crate->gates_end)
         (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
     (void)madvise(crate->toc, toc_size, MADV_POPULATE_WRITE);
 }

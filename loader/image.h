@@ -31,20 +31,33 @@ enum { IMAGE_STRINGS_SIZE = 1024 };
 struct image_start {
     _Alignas(8) uint8_t bytes[CRATE_START_SIZE];
     char strings[IMAGE_STRINGS_SIZE];
+    struct crate_header header;
     bool has_view;          /* the name and the needed table are in what was read */
     struct crate_view view; /* then: with the first strings only, and no other table */
 };
 
-/* Maps the crate file open at `fd`, checks its header and sets crate->view, base, device and inode. crate->path is
- * set; `fd` stays the caller's. *ret_start is filled. crate->view is not to be used before crate_view_check().
+/* Reads the start of the crate file open at `fd` and checks its header. crate->path is set; device and inode are set
+ * then. Errors: IO, FORMAT, UNSUPPORTED, MISMATCH. */
+MUST_CHECK struct crateld_error *image_read(struct loaded_crate *crate, int fd, struct image_start *ret);
+
+/* Where an image is to lie. */
+struct image_wish {
+    struct image_region *region;
+    bool has_aslr;
+    const struct image_area *area; /* exactly there; NULL: anywhere */
+    struct loaded_crate *base;     /* for a patch: the crate within whose reach it must lie, in that one's reserve if it
+                                      has any; NULL: none */
+};
+
+/* Maps the crate file open at `fd`, whose start was read, and sets crate->view and base; `fd` stays the caller's.
+ * crate->view is not to be used before crate_view_check().
  *
- * A crate with few position-dependent words lies in `region`: page tables for a place far from everything else cost
+ * A crate with few position-dependent words lies in the region: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
  * it, unless `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
- * With an `area`, which may be NULL, the crate is put there.
- * Errors: IO (also: no address space), FORMAT, MISMATCH, UNSUPPORTED, MEMORY. */
-MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, struct image_region *region, int fd,
-                                           bool has_aslr, const struct image_area *area, struct image_start *ret_start);
+ * Errors: IO (also: no address space), RANGE (no room within the base's reach), FORMAT, MISMATCH. */
+MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
+                                           const struct image_wish *wish);
 
 /* Gives back what is left of the region. */
 void image_region_deinit(struct image_region *region);
@@ -64,7 +77,8 @@ bool image_reopen_file(struct loaded_crate *crate);
 /* Closes the file that is kept, unless it is for the relink section. */
 void image_release_file(struct loaded_crate *crate);
 
-/* Unmaps the image and closes the file; a crate that has none is allowed. */
+/* Unmaps the image, which gives back what it had of another's reserve, and closes the file; a crate that has none is
+ * allowed. */
 void image_unmap(struct loaded_crate *crate);
 
 /* Likewise, of a crate that was in use; where it was the last to be given a place in the region, that is given back. */
@@ -77,13 +91,6 @@ MUST_CHECK struct crateld_error *image_protect(struct loaded_crate *crate);
 
 /* Provides the bss of a crate that is protected, and the pages that are about to be used. Error: IO. */
 MUST_CHECK struct crateld_error *image_provide(struct loaded_crate *crate);
-
-/* Moves a mapped patch, which has not been activated, into the reserve behind its base, if that has one; without it,
- * both lie in the region. Errors: IO, RANGE (the reserve is used up, or the base is out of reach), FORMAT. */
-MUST_CHECK struct crateld_error *image_move_near(struct loaded_crate *patch, struct loaded_crate *base);
-
-/* Unmaps the patch, which image_move_near() gave a place after all others, and gives that back. */
-void image_unmap_near(struct loaded_crate *patch, struct loaded_crate *base);
 
 /* Makes the read-only data writable, for fixups, or read-only again. Error: IO. */
 MUST_CHECK struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writable);

@@ -62,10 +62,9 @@ struct loaded_crate {
     uint8_t *base;                  /* address of rva 0; owned mapping */
     size_t mapped_size;             /* bytes of it: the image, and in some places the reserve behind it */
     uint32_t gates_rva, gates_end;  /* pages of gates in place of its text: loader/gate.h; end 0: none */
-    uint8_t gate_fitness;           /* enum loaded_fitness */
     uint64_t early_users;           /* toc->users before the TOC is filled */
-    bool has_toc;                   /* the TOC is filled */
     size_t reserve_used;            /* bytes at the end of the reserve that patches have */
+    struct loaded_crate *host;      /* in whose reserve it lies; NULL: in none */
     struct crateld_toc *toc;        /* in the image */
     struct process *process;        /* borrowed */
     struct loaded_needed *needed;   /* owned by the process's arena; one for each entry of the table */
@@ -80,9 +79,12 @@ struct loaded_crate {
     struct loaded_tls tls;          /* set by activation */
     struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
     bool *is_active_module;         /* owned by the process's arena; of a patch, for each of its modules */
-    bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
+    uint8_t gate_fitness;           /* enum loaded_fitness */
+    bool has_toc;                   /* the TOC is filled */
+    bool has_faulted;               /* of a patch: it was taken back for that */
+    bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
     bool is_protected;              /* its segments have the protection that they are to have */
     bool is_meta_checked;           /* headers and tables are as they were written */
     bool is_indexed;                /* in the address index */

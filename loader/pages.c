@@ -80,10 +80,19 @@ static size_t run_of(const struct pages *pages, size_t first)
     return i - first;
 }
 
+/* Pages from `first` on that get the same protection. */
+static size_t alike_of(const struct pages *pages, size_t first)
+{
+    size_t i = first + 1;
+    while (i < pages->list.count && pages->list.at[i].protection == pages->list.at[first].protection)
+        i++;
+    return i - first;
+}
+
 struct crateld_error *pages_seal(struct pages *pages)
 {
     for (size_t i = 0, count; i < pages->list.count; i += count) {
-        count = run_of(pages, i);
+        count = alike_of(pages, i);
         if (mprotect(pages->copies + i * CRATE_PAGE_SIZE, count * CRATE_PAGE_SIZE, pages->list.at[i].protection) != 0)
             return failed("protect");
     }

@@ -31,6 +31,9 @@ static struct crateld_error *check_base(const struct loaded_crate *patch)
     if (!base || base == patch || base->view.header.flags & CRATE_FLAG_PATCH)
         return error_create(CRATELD_ERROR_FORMAT, "%s: '%s', which it is a patch for, is no crate", patch->path,
                             patch->needed[0].name);
+    if (patch->host != base && base->mapped_size > base->view.header.image_size)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: the name of its base is not among its first strings",
+                            patch->path);
     return NULL;
 }
 
@@ -100,10 +103,14 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
         return patch->is_active_module ? NULL : error_create(CRATELD_ERROR_MISMATCH, "%s: is no patch", path);
     }
     struct crateld_error *error = check(process, patch, before);
-    if (!error && !(twin = find_twin(patch)))
-        error = check_thread_locals(patch);
+    if (!error)
+        twin = find_twin(patch);
+    if (twin && twin->has_faulted)
+        error = error_create(CRATELD_ERROR_MISMATCH,
+                             "%s: this version faulted, and was taken back: it is loaded again when it has changed",
+                             crate_view_string(&patch->view, patch->view.modules[0].path));
     if (!error && !twin)
-        error = image_move_near(patch, patch->needed[0].crate);
+        error = check_thread_locals(patch);
     if (error || twin)
         process_forget(process, before);
     if (!error)
@@ -116,7 +123,6 @@ void patch_drop(struct loaded_crate *patch)
     struct process *process = patch->process;
     if (atomic_load(&patch->state) == LOADED_MAPPED && process->crates.at[process->crates.count - 1] == patch) {
         versions_leave(patch);
-        image_unmap_near(patch, patch->needed[0].crate);
         process_forget(process, process->crates.count - 1);
     }
 }

@@ -229,6 +229,19 @@ static struct crateld_error *check_name(struct process *process, struct loaded_c
     return NULL;
 }
 
+/* The crate that the file is a patch for; NULL: it is no patch, or not for one that is there. */
+static struct loaded_crate *find_base(const struct process *process, const struct image_start *start)
+{
+    struct crate_needed needed;
+    if (!(start->header.flags & CRATE_FLAG_PATCH) || !start->has_view)
+        return NULL;
+    struct crateld_error *error = crate_view_needed(&start->view, 0, &needed);
+    if (!error)
+        return process_find(process, crate_view_string(&start->view, needed.name));
+    crateld_error_destroy(error);
+    return NULL;
+}
+
 /* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any
  * that is free. */
 static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
@@ -240,10 +253,12 @@ static struct crateld_error *add_crate(struct process *process, const char *path
         return error_memory();
     crate->fd = -1;
     crate->process = process;
-    const struct image_area *area = process->area;
     struct image_start start;
+    struct image_wish wish = {&process->region, process->opts.has_aslr, process->area, NULL};
     process->area = NULL; /* for the first crate only */
-    TRY(image_map(crate, &process->region, fd, process->opts.has_aslr, area, &start));
+    TRY(image_read(crate, fd, &start));
+    wish.base = find_base(process, &start);
+    TRY(image_map(crate, fd, &start, &wish));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
         image_keep_file(crate, fd);
     struct crateld_error *error = read_identity(process, &start, is_alias ? wanted : NULL, crate);

@@ -166,6 +166,12 @@ bool unwind_is_toc_code(const struct loaded_crate *crate, uint64_t pc)
            crate_segment_has(header, CRATE_SEGMENT_TEXT, rva, 1, true);
 }
 
+const struct crateld_toc *unwind_toc(const struct loaded_crate *crate)
+{
+    bool is_patch = crate->view.header.flags & CRATE_FLAG_PATCH;
+    return is_patch ? crate->needed[0].crate->toc : crate->toc;
+}
+
 /* libgcc_s's own function `name`. libgcc_s is loaded, because nobody else calls us, though perhaps by libc itself
  * and then outside the scopes that RTLD_NEXT looks through. */
 static void *find_next(const char *name)
@@ -208,6 +214,6 @@ __attribute__((visibility("default"))) void _Unwind_SetIP(struct _Unwind_Context
     }
     struct loaded_crate *crate = address_index_find(ip);
     if (crate && unwind_is_toc_code(crate, ip))
-        next_set_gr(context, DWARF_R15, (uintptr_t)crate->toc);
+        next_set_gr(context, DWARF_R15, (uintptr_t)unwind_toc(crate));
     next_set_ip(context, ip);
 }

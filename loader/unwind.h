@@ -24,6 +24,9 @@ const void *unwind_find_fde(const struct loaded_crate *crate, uint64_t pc, uint6
 /* Whether `pc` lies in TOC code of the crate. */
 bool unwind_is_toc_code(const struct loaded_crate *crate, uint64_t pc);
 
+/* The TOC with which TOC code of the crate runs: a patch's is its base's. */
+const struct crateld_toc *unwind_toc(const struct loaded_crate *crate);
+
 /* The interposed functions; LSB 5.0 core, libgcc_s. */
 const void *_Unwind_Find_FDE(const void *pc, struct dwarf_eh_bases *bases);
 void _Unwind_SetIP(struct _Unwind_Context *context, uintptr_t ip);

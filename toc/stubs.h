@@ -29,6 +29,16 @@ struct toc_cfi {
     uint8_t initial[8]; /* the CIE's initial instructions: the state at a function's entry */
 };
 
+/* What an entry stub of TOC code leads to: addresses. */
+struct toc_entry {
+    uint64_t function;
+    uint64_t func_ref;
+    uint64_t toc;             /* the function's, or a word that holds it */
+    bool is_toc_word;         /* which of them */
+    bool is_varargs;          /* it calls va_start */
+    uint32_t stack_arguments; /* bytes */
+};
+
 struct toc_stub_ops {
     uint32_t import_plain_size; /* bytes of each stub; stubs are laid out at multiples of their size */
     uint32_t import_toc_size;
@@ -38,6 +48,7 @@ struct toc_stub_ops {
     uint32_t gate_size;
     uint32_t gate_call_size;        /* from a gate's start to where its call returns to */
     uint32_t entry_plain_field_off; /* of the 4 bytes in it that say where it jumps to, as a branch's operand */
+    uint32_t entry_toc_field_off;   /* likewise */
 
     /* Import stub of plain code: jumps to slot->entry. */
     void (*write_import_plain)(uint8_t *at, uint64_t place, uint64_t slot);
@@ -67,12 +78,11 @@ struct toc_stub_ops {
     uint32_t (*entry_toc_size)(uint32_t stack_arguments, bool is_varargs);
 
     /* Entry stub of a function of TOC code (the preserving entry): goes straight on to `function`, as above, if
-     * the TOC register is `toc` already; else saves the caller's, sets ours, copies `stack_arguments` bytes (a
-     * multiple of 8, at most TOC_STACK_ARGUMENTS_MAX), calls func_ref->entry, and restores. For a function that
+     * the TOC register is that already; else saves the caller's, sets ours, copies the stack arguments (a
+     * multiple of 8 bytes, at most TOC_STACK_ARGUMENTS_MAX), calls func_ref->entry, and restores. For a function that
      * calls va_start the callee is entered at func_ref->toc, which holds its varargs entry (its TOC is known
      * here), with the scratch register telling where the caller's stack arguments are. */
-    void (*write_entry_toc)(uint8_t *at, uint64_t place, uint64_t function, uint64_t func_ref, uint64_t toc,
-                            uint32_t stack_arguments, bool is_varargs);
+    void (*write_entry_toc)(uint8_t *at, uint64_t place, const struct toc_entry *entry);
 
     /* Restores. Where TOC code has to set the TOC register again (after each call, at each landing pad) its
      * object file holds an instruction of the same size that does nothing, and so works in an ordinary ELF

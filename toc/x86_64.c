@@ -269,17 +269,20 @@ static void emit_copy(struct emitter *e, uint32_t stack_arguments)
     emit_cfi_uleb(e, distance);
 }
 
-static void emit_entry_toc(struct emitter *e, uint64_t function, uint64_t func_ref, uint64_t toc,
-                           uint32_t stack_arguments, bool is_varargs)
+static void emit_entry_toc(struct emitter *e, const struct toc_entry *to)
 {
+    uint32_t stack_arguments = to->stack_arguments;
     assert(stack_arguments <= TOC_STACK_ARGUMENTS_MAX && stack_arguments % 8 == 0);
-    uint64_t entry = func_ref + offsetof(struct crateld_function, entry);
-    uint64_t varargs_entry = func_ref + offsetof(struct crateld_function, toc);
+    uint64_t entry = to->func_ref + offsetof(struct crateld_function, entry);
+    uint64_t varargs_entry = to->func_ref + offsetof(struct crateld_function, toc);
     uint32_t distance = stack_arguments ? copy_distance(stack_arguments) : 16;
 
-    emit_rel32(e, lea_rip_r11, sizeof lea_rip_r11, toc);
+    if (to->is_toc_word)
+        emit_rel32(e, mov_rip_r11, sizeof mov_rip_r11, to->toc);
+    else
+        emit_rel32(e, lea_rip_r11, sizeof lea_rip_r11, to->toc);
     emit(e, cmp_r11_r15, sizeof cmp_r11_r15);
-    emit_rel32(e, je_rel32, sizeof je_rel32, function);
+    emit_rel32(e, je_rel32, sizeof je_rel32, to->function);
     emit(e, push_r15, sizeof push_r15);
     emit_cfa_offset(e, 16);
     emit_cfi_byte(e, CFA_OFFSET | DWARF_R15);
@@ -287,9 +290,9 @@ static void emit_entry_toc(struct emitter *e, uint64_t function, uint64_t func_r
     emit(e, mov_r11_r15, sizeof mov_r11_r15);
     if (stack_arguments)
         emit_copy(e, stack_arguments);
-    if (is_varargs)
+    if (to->is_varargs)
         emit_imm32(e, lea_rsp_r11, sizeof lea_rsp_r11, distance);
-    emit_rel32(e, call_rip, sizeof call_rip, is_varargs ? varargs_entry : entry);
+    emit_rel32(e, call_rip, sizeof call_rip, to->is_varargs ? varargs_entry : entry);
     if (stack_arguments) {
         emit_imm32(e, add_rsp, sizeof add_rsp, distance - 16);
         emit_cfa_offset(e, 16);
@@ -315,21 +318,20 @@ static void write_restore(uint8_t *at, uint64_t place, uint64_t toc)
 static uint32_t entry_toc_size(uint32_t stack_arguments, bool is_varargs)
 {
     struct emitter e = {0};
-    emit_entry_toc(&e, 0, 0, 0, stack_arguments, is_varargs);
+    emit_entry_toc(&e, &(struct toc_entry){.stack_arguments = stack_arguments, .is_varargs = is_varargs});
     return e.size;
 }
 
-static void write_entry_toc(uint8_t *at, uint64_t place, uint64_t function, uint64_t func_ref, uint64_t toc,
-                            uint32_t stack_arguments, bool is_varargs)
+static void write_entry_toc(uint8_t *at, uint64_t place, const struct toc_entry *entry)
 {
     struct emitter e = {.code = at, .place = place};
-    emit_entry_toc(&e, function, func_ref, toc, stack_arguments, is_varargs);
+    emit_entry_toc(&e, entry);
 }
 
 static uint32_t entry_toc_cfi(uint8_t *at, uint32_t stack_arguments, bool is_varargs)
 {
     struct emitter e = {.cfi = at};
-    emit_entry_toc(&e, 0, 0, 0, stack_arguments, is_varargs);
+    emit_entry_toc(&e, &(struct toc_entry){.stack_arguments = stack_arguments, .is_varargs = is_varargs});
     return e.cfi_size;
 }
 
@@ -354,7 +356,8 @@ const struct toc_stub_ops toc_stubs_x86_64 = {
     .entry_plain_size = ENTRY_PLAIN_SIZE,
     .gate_size = GATE_SIZE,
     .gate_call_size = sizeof call_abs + 4,
-    .entry_plain_field_off = 1,
+    .entry_plain_field_off = sizeof jmp_rel32,
+    .entry_toc_field_off = sizeof lea_rip_r11 + 4 + sizeof cmp_r11_r15 + sizeof je_rel32,
     .write_import_plain = write_import_plain,
     .write_import_toc = write_import_toc,
     .write_lazy = write_lazy,

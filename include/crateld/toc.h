@@ -15,10 +15,16 @@ struct crateld_function {
     uint64_t toc;   /* the TOC that the callee wants in its register; any value if it wants none */
 };
 
+/* What crates call in the program that runs them; more may follow. */
+struct crateld_builtins {
+    uint64_t size;                          /* bytes of this that there are */
+    void *(*safe_point)(const void *frame); /* see crateld/safe_point.h */
+};
+
 struct crateld_toc {
     uint64_t magic;
     uint64_t context;      /* the OS process's runtime context: current proc, its stack, its allocator */
-    uint64_t builtins;     /* the runtime's entry points */
+    uint64_t builtins;     /* address of struct crateld_builtins */
     uint64_t resolver;     /* the lazy binder's entry */
     uint64_t epoch;        /* address of the counter that asks long-running code to yield */
     uint64_t gc_heap_base; /* the collected heap's reserved range */

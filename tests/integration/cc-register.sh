@@ -127,6 +127,13 @@ for options in -O2 ${CRATELD_TEST_LONG:+-O0 -O1 '-O3 -fno-plt' '-O2 -fcf-protect
     crateld link -o catcher.crate catcher.o thrower.crate -lstdc++
     check "$(command -v crateld)" run catcher.crate
 done
+# A patch of TOC code runs with its base's TOC.
+sed 's/abs(n) + 1/abs(n) + 3/; s/return jumps(n + 1) + 1/return jumps(n + 2) + 2/' other.c >new.c
+gcc -O2 main.c new.c -o native && { trap '' USR2; ./native >wanted; trap - USR2; }
+crateld cc -O2 -fdata-sections -c main.c other.c new.c
+crateld link -o main.crate main.o other.o
+crateld diff -o fix.patch main.crate other.o=new.o
+check "$(command -v crateld)" run --patch fix.patch main.crate
 # One crate of TOC code, one of plain code: calls both ways.
 gcc main.c other.c -o native && { trap '' USR2; ./native >wanted; trap - USR2; }
 gcc -O2 -fPIC -c other.c

@@ -13,9 +13,9 @@ from csmith import Failure, must, run
 
 LONG_COUNT, SLICE_COUNT = 300, 20
 FIRST_SEED = 40240
-COMPILERS = ['gcc', 'gcc-pic', 'gcc-nopie', 'clang', 'clang-pic']
+COMPILERS = ['gcc', 'gcc-pic', 'gcc-nopie', 'clang', 'clang-pic', 'toc']
 REASONS = ('compile with -ffunction-sections', 'compile with -fdata-sections', 'which is which can not be told', ' bytes, but ',
-           'what of it is state can not be told', 'it was constant',
+           'what of it is state can not be told', 'it was constant', 'is TOC code, and nothing in',
            'lies out of their reach')
 
 
@@ -37,11 +37,16 @@ def try_program(seed, folder):
     ways = []
     low = chance.random() < 0.2  # crates below 2 GiB; code that is not position-dependent works there too
     choices = COMPILERS if low else [way for way in COMPILERS if way != 'gcc-nopie']
+    is_toc = [chance.random() < 0.3 for _ in files]  # TOC code is replaced by TOC code
+
+    def choose(i):
+        return 'toc' if is_toc[i] else chance.choice(choices[:-1])
+
     for i, text in enumerate(files):
         with open(os.path.join(folder, f'f{i}.c'), 'w') as file:
             file.write(text)
-        ways.append(compile_file(f'f{i}.c', f'f{i}.o', chance.choice(choices), chance, folder))
-    must(['gcc', '-no-pie', '-o', 'native', 'f0.o', 'f1.o', 'f2.o', '-lm'], folder)
+        ways.append(compile_file(f'f{i}.c', f'f{i}.o', choose(i), chance, folder))
+    must((['crateld', 'cc'] if any(is_toc) else ['gcc']) + ['-no-pie', '-o', 'native', 'f0.o', 'f1.o', 'f2.o', '-lm'], folder)
     try:
         wanted = run(['./native'], folder, 5)
     except Failure:
@@ -49,7 +54,7 @@ def try_program(seed, folder):
     must(['crateld', 'link', '-o', 'app.crate', 'f0.o', 'f1.o', 'f2.o', '-lm'], folder)
     modules = []
     for i in chance.sample(range(3), chance.choice((1, 1, 2))):
-        ways.append(f'f{i}: ' + compile_file(f'f{i}.c', f'n{i}.o', chance.choice(choices), chance, folder))
+        ways.append(f'f{i}: ' + compile_file(f'f{i}.c', f'n{i}.o', choose(i), chance, folder))
         modules.append(f'f{i}.o=n{i}.o')
     what = f'{seed}: {"; ".join(ways)}'
     status, out, err = run(['crateld', 'diff', '-o', 'fix.patch', 'app.crate'] + modules, folder)

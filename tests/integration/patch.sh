@@ -80,9 +80,9 @@ int main(void)
 C
 LIBRARIES=()
 for flags in "-O2 -fPIC -ffunction-sections -fdata-sections" -O0 "-O2 -g" "-O3 -fno-pie" "-Os -fPIC -ffunction-sections -mtls-dialect=gnu2"; do
-    for COMPILER in "$CC" clang; do
+    for COMPILER in "$CC" clang "crateld cc"; do
         command -v "${COMPILER%% *}" >/dev/null || continue
-        case $COMPILER,$flags in clang*gnu2*) continue ;; esac
+        case $COMPILER,$flags in clang*gnu2* | crateld*-fno-pie*) continue ;; esac
         # shellcheck disable=SC2086
         $COMPILER $flags -c module.c main.c
         crateld link -o app.crate module.o main.o
@@ -264,9 +264,14 @@ refused 's/hidden = 5/hidden = 5, another = 6/; s/\+ hidden/+ hidden + another++
 crateld cc -O2 -c module.c main.c
 crateld link -o app.crate module.o main.o
 edited module.c 's/x \* 2/x * 3/'
+$CC -O2 -fPIC -ffunction-sections -fdata-sections -c new.c
+status 1 crateld diff -o bad.patch app.crate module.o=new.o
+has err "function 'step' is plain code, and was TOC code in app.crate"
+$CC -O2 -fPIC -ffunction-sections -fdata-sections -c module.c
+crateld link -o app.crate module.o main.o
 crateld cc -O2 -c new.c
 status 1 crateld diff -o bad.patch app.crate module.o=new.o
-has err "patches of TOC code"
+has err "function 'step' is TOC code, and was plain code in app.crate"
 # shellcheck disable=SC2086
 $CC $flags -c module.c main.c new.c
 crateld link -o app.crate module.o main.o

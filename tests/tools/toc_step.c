@@ -186,6 +186,16 @@ static int compare_functions(const void *a, const void *b)
     return x->begin < y->begin ? -1 : x->begin > y->begin;
 }
 
+/* A patch runs with the TOC of its base, in whose reserve it lies: that is the crate before it in memory. */
+static uint64_t find_base_toc(const struct module *patch)
+{
+    const struct module *base = NULL;
+    for (size_t i = 0; i < modules.count; i++)
+        if (modules.at[i]->toc && modules.at[i]->begin < patch->begin && (!base || modules.at[i]->begin > base->begin))
+            base = modules.at[i];
+    return base ? base->toc : 0;
+}
+
 /* Learns the TOC functions of the module, whose executable mapping begins at file offset `off`, and its TOC.
  */
 static void read_module(struct module *module, uint64_t off)
@@ -210,7 +220,8 @@ static void read_module(struct module *module, uint64_t off)
     }
     struct crate_header crate;
     if (crate_off && span_read(file.data, crate_off, &crate, sizeof crate))
-        module->toc = bias + crate.preferred_base + crate.toc_rva;
+        module->toc =
+            crate.flags & CRATE_FLAG_PATCH ? find_base_toc(module) : bias + crate.preferred_base + crate.toc_rva;
     for (unsigned pass = 0; pass < 2; pass++)
         for (unsigned i = 0; i < header.e_shnum; i++) {
             Elf64_Shdr table;
@@ -233,11 +244,21 @@ static const struct module *find_module(pid_t tid, uint64_t address)
     snprintf(path, sizeof path, "/proc/%d/maps", tid);
     FILE *maps = fopen(path, "re");
     struct module *found = NULL;
+    unsigned long last_begin = 0, last_end = 0, last_off = 0;
+    char last_name[512] = "";
     while (maps && !found && fgets(line, sizeof line, maps)) {
         unsigned long begin, end, off;
         char flags[8], name[512] = "";
-        if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %511[^\n]", &begin, &end, flags, &off, name) < 4 ||
-            address - begin >= end - begin)
+        if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %511[^\n]", &begin, &end, flags, &off, name) < 4)
+            continue;
+        /* A page within a file's mapping that took another's place for a patch is a copy of it. */
+        if (!name[0] && begin == last_end) {
+            snprintf(name, sizeof name, "%s", last_name);
+            off = last_off + (begin - last_begin);
+        }
+        snprintf(last_name, sizeof last_name, "%s", name);
+        last_begin = begin, last_end = end, last_off = off;
+        if (address - begin >= end - begin)
             continue;
         found = require(calloc(1, sizeof *found));
         found->begin = begin;

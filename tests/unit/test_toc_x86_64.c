@@ -294,6 +294,7 @@ Test(toc_x86_64, gate_tells_by_its_return_address_which_one_was_called)
 static const uint32_t argument_sizes[] = {0, 8, 16, 24, 32, 40, 56, 64, 72, 80, 128, 320, 328, 4096, 4800};
 enum { ARGUMENT_SIZES = sizeof argument_sizes / sizeof *argument_sizes };
 
+/* Those with an odd number of stack words find their TOC in a word. */
 static struct region make_entry_stub(uint32_t stack_arguments, bool is_varargs)
 {
     struct region region = make_region();
@@ -301,8 +302,17 @@ static struct region make_entry_stub(uint32_t stack_arguments, bool is_varargs)
     cr_assert_eq(size % TOC_ENTRY_TOC_ALIGN, 0);
     region.code[size] = 0x5a;
     uint64_t callee = make_way_to_callee(&region);
-    toc_stubs_x86_64.write_entry_toc(region.code, address(region.code), callee, address(region.slot),
-                                     address(region.toc), stack_arguments, is_varargs);
+    bool is_toc_word = stack_arguments % 16;
+    region.toc->crate = address(region.toc);
+    struct toc_entry entry = {
+        .function = callee,
+        .func_ref = address(region.slot),
+        .toc = is_toc_word ? address(&region.toc->crate) : address(region.toc),
+        .is_toc_word = is_toc_word,
+        .is_varargs = is_varargs,
+        .stack_arguments = stack_arguments,
+    };
+    toc_stubs_x86_64.write_entry_toc(region.code, address(region.code), &entry);
     cr_assert_eq(region.code[size], 0x5a, "wrote beyond its size");
     make_executable(&region);
     region.slot->entry = address((const void *)ordinary_callee);
@@ -387,10 +397,14 @@ Test(toc_x86_64, entry_stubs_are_redirected_by_one_aligned_store)
     for (size_t k = 0; k < ARGUMENT_SIZES; k++) {
         uint32_t size = toc_stubs_x86_64.entry_toc_size(argument_sizes[k], k % 2);
         cr_assert_leq(size, sizeof *stubs);
-        for (int i = 0; i < 2; i++)
-            toc_stubs_x86_64.write_entry_toc(stubs[i], 0x1000, i ? 0x12345678 : 0x2000, 0x3000, 0x4000,
-                                             argument_sizes[k], k % 2);
+        for (int i = 0; i < 2; i++) {
+            struct toc_entry entry = {i ? 0x12345678 : 0x2000, 0x3000, 0x4000, k % 3, k % 2, argument_sizes[k]};
+            toc_stubs_x86_64.write_entry_toc(stubs[i], 0x1000, &entry);
+        }
         check_redirection(stubs[0], stubs[1], size);
+        uint32_t field;
+        memcpy(&field, stubs[1] + toc_stubs_x86_64.entry_toc_field_off, sizeof field);
+        cr_assert_eq(field, 0x12345678 - (0x1000 + toc_stubs_x86_64.entry_toc_field_off + 4));
     }
 }
 
