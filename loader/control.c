@@ -182,7 +182,8 @@ static void call_hooks(struct loaded_crate *const *bases, size_t count)
         struct crate_export export;
         uint32_t index = crate_view_find_export(&bases[i]->view, hash_string(name), name);
         struct crateld_error *error = index == CRATE_NONE ? NULL : crate_view_export(&bases[i]->view, index, &export);
-        if (!error && index != CRATE_NONE && export.kind == CRATE_EXPORT_FUNCTION_PLAIN)
+        bool is_function = !error && index != CRATE_NONE && export.kind <= CRATE_EXPORT_FUNCTION_TOC;
+        if (is_function) /* what plain code calls it by */
             ((void (*)(void))(uintptr_t)loaded_address(bases[i], export.canonical_rva))();
         crateld_error_destroy(error);
     }

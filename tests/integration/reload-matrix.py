@@ -4,9 +4,8 @@
 Every row starts a program, has it make state, replaces its modules, and sees that the state is kept, that the new code runs,
 and that the program ends as it should. It does so for objects of several compilers, levels, flags and languages; where
 an object does not carry what the row needs, the right outcome is a refusal that names the flag, with the program as it was.
-One line a row says in how many ways it was tried. Usage: reload-matrix.py [--toc] [--way=TEXT] [ROW...]: rows whose names
-have the text, in ways whose names have it; without CRATELD_TEST_LONG=1 each row in a few ways, chosen by CRATELD_TEST_SEED.
---toc: crateld cc's TOC code as well."""
+One line a row says in how many ways it was tried. Usage: reload-matrix.py [--way=TEXT] [ROW...]: rows whose names have the
+text, in ways whose names have it; without CRATELD_TEST_LONG=1 each row in a few ways, chosen by CRATELD_TEST_SEED."""
 import collections
 import os
 import random
@@ -24,9 +23,9 @@ import functions, data, cxx, process  # each enters its rows
 SLICE = 2  # ways for each row
 
 
-def ways_of(name, languages, has_toc, text):
+def ways_of(name, languages, text):
     """The ways in which the row is tried."""
-    compilers = [compiler for compiler in ('gcc', 'clang') if shutil.which(compiler)] + ['toc'] * has_toc
+    compilers = [compiler for compiler in ('gcc', 'clang') if shutil.which(compiler)] + ['toc']
     ways = [way for way in Way.all(compilers) if way.language in languages and text in str(way)]
     if text or os.environ.get('CRATELD_TEST_LONG'):
         return ways
@@ -52,7 +51,6 @@ def try_row(name, function, way):
 
 def main():
     arguments = sys.argv[1:]
-    has_toc = '--toc' in arguments
     text = next((argument.partition('=')[2] for argument in arguments if argument.startswith('--way=')), '')
     wanted = [argument for argument in arguments if not argument.startswith('--')]
     failures = []
@@ -60,7 +58,7 @@ def main():
         tried = []
         for name, languages, function in ROWS:
             if not wanted or any(part in name for part in wanted):
-                ways = ways_of(name, languages, has_toc, text)
+                ways = ways_of(name, languages, text)
                 tried.append((name, [pool.submit(try_row, name, function, way) for way in ways]))
         for name, results in tried:
             outcomes = collections.Counter()
