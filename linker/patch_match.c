@@ -373,6 +373,19 @@ static struct crateld_error *find_global(struct matching *m, const struct link_s
     return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->base->relink, number, ret);
 }
 
+/* The module's symbol of the name that was local and is not any more, or the reverse. */
+static void find_other_binding(const struct matching *m, const struct link_symbol *symbol, struct relink_symbol *ret)
+{
+    size_t cursor = 0;
+    uint32_t i;
+    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+        const struct relink_symbol *known = &m->symbols[i];
+        if ((known->binding == STB_LOCAL) != symbol->is_local && known->type == symbol->type &&
+            known->where == RELINK_IN_SECTION && !strcmp(known->name, symbol->name))
+            *ret = *known;
+    }
+}
+
 struct crateld_error *patch_find_counterpart(struct matching *m, const struct link_symbol *symbol,
                                              struct counterpart *ret)
 {
@@ -382,6 +395,10 @@ struct crateld_error *patch_find_counterpart(struct matching *m, const struct li
         TRY(find_local(m, symbol, ret));
     else
         TRY(find_global(m, symbol, &ret->symbol));
+    if (!ret->symbol.name && symbol->type != STT_NOTYPE && symbol->type != STT_SECTION) {
+        find_other_binding(m, symbol, &ret->symbol);
+        ret->count = 1;
+    }
     if (!ret->symbol.name)
         return NULL;
     if (ret->symbol.where == RELINK_IN_SECTION)
