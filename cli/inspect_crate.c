@@ -543,7 +543,8 @@ static struct crateld_error *report_patch(struct report *report, const struct in
         report_address(report, "new", move.new_rva);
     }
     report_end_table(report);
-    report_begin_table(report, "grown", "Variables that need more room");
+    static const char *const ways[] = {"copied", "refused", "new", "migrated"};
+    report_begin_table(report, "grown", "Variables that move");
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_GROWN); i++) {
         struct crate_grown grown;
         TRY(crate_view_grown(view, i, &grown));
@@ -553,6 +554,24 @@ static struct crateld_error *report_patch(struct report *report, const struct in
         report_number(report, "size", grown.old_size);
         report_number(report, "new_size", grown.new_size);
         report_address(report, "new", grown.image_rva);
+        report_string(report, "value", ways[grown.on_change]);
+    }
+    report_end_table(report);
+    report_begin_table(report, "starters", "Initialisers that run once");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_STARTERS); i++) {
+        struct crate_starter starter;
+        TRY(crate_view_starter(view, i, &starter));
+        report_row(report);
+        report_string(report, "name", string_at(crate, starter.name));
+        report_address(report, "new", starter.rva);
+    }
+    report_end_table(report);
+    report_begin_table(report, "vanished", "Exports that are gone");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_VANISHED); i++) {
+        struct crate_vanished vanished;
+        TRY(crate_view_vanished(view, i, &vanished));
+        report_row(report);
+        report_string(report, "name", string_at(crate, vanished.name));
     }
     report_end_table(report);
     report_begin_table(report, "initial_values", "Variables with new initial values");

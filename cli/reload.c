@@ -14,14 +14,17 @@
 #include "cli/replace.h"
 
 static const char reload_usage[] =
-    "usage: crateld reload PID MODULE.o...\n"
-    "       crateld check PID MODULE.o...\n"
+    "usage: crateld reload [options] PID MODULE.o...\n"
+    "       crateld check [options] PID MODULE.o...\n"
     "Has the running process take the modules, all at once, in place of those that it has; `check` only tells whether "
     "it "
     "would. A module\n"
     "is known by the path from which it was linked, or else by its file's name; OLD=MODULE.o says of which it is a new "
     "version.\n"
-    "  -h, --help  show this\n";
+    "  --on-change VARIABLE=POLICY  what becomes of its value if its type changes: refuse (the reload), init (it gets\n"
+    "                               the new initial value) or migrate (crate_migrate() makes the new value)\n"
+    "  --force                      variables move even if the program has pointers to them\n"
+    "  -h, --help                   show this\n";
 
 static const char rollback_usage[] = "usage: crateld rollback PID\n"
                                      "Takes back the last reload of the process. Variables keep their values.\n"
@@ -32,6 +35,13 @@ static const char ps_usage[] = "usage: crateld ps\n"
                                "  -h, --help  show this\n";
 
 static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+
+static const struct option reload_options[] = {
+    {"on-change", required_argument, NULL, 'c'},
+    {"force", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
 
 /* Parses options; whether the command is to go on, with *status if not. */
 static bool parse(int argc, char **argv, const char *usage, int operands, int *status)
@@ -73,7 +83,9 @@ static uint64_t nanoseconds(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static struct crateld_error *run_reload(pid_t id, char *const *names, size_t count, bool is_trial)
+/* Takes over `changes`. */
+static struct crateld_error *run_reload(pid_t id, char *const *names, size_t count, bool is_trial,
+                                        const struct on_change *changes)
 {
     struct diff_module *modules AUTO_FREE = diff_name_modules(names, count);
     if (!modules)
@@ -82,26 +94,59 @@ static struct crateld_error *run_reload(pid_t id, char *const *names, size_t cou
     struct control_report report;
     uint64_t start = nanoseconds();
     struct crateld_error *error = replace_open(id, &target);
+    target.changes = *changes;
     if (!error)
         error = replace_modules(&target, modules, count, is_trial, &report);
     if (!error) {
         replace_print(is_trial ? "would be reloaded" : "reloaded", &report, nanoseconds() - start);
+        on_change_print(&target.changes);
         replace_clean(&target.client);
     }
     replace_close(&target);
     return error;
 }
 
+/* Parses the options of reload and check; whether the command is to go on, with *status if not. */
+static bool parse_reload(int argc, char **argv, struct on_change *changes, int *status)
+{
+    struct crateld_error *error = NULL;
+    *status = EXIT_STATUS_USAGE;
+    for (int option; (option = getopt_long(argc, argv, "h", reload_options, NULL)) >= 0 && !error;) {
+        if (option == 'c') {
+            error = on_change_add(changes, optarg);
+        } else if (option == 'f') {
+            changes->is_forced = true;
+        } else {
+            *status = option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
+            fputs(reload_usage, option == 'h' ? stdout : stderr);
+            return false;
+        }
+    }
+    if (error) {
+        (void)command_failed(error);
+        return false;
+    }
+    if (argc - optind >= 2)
+        return true;
+    fprintf(stderr, "crateld: %s: too few arguments\n%s", argv[0], reload_usage);
+    return false;
+}
+
 int cmd_reload(int argc, char **argv)
 {
     int status;
-    if (!parse(argc, argv, reload_usage, 2, &status))
+    struct on_change changes = {0};
+    if (!parse_reload(argc, argv, &changes, &status)) {
+        on_change_deinit(&changes);
         return status;
+    }
     pid_t id = parse_id(argv[optind]);
-    if (!id)
+    if (!id) {
+        on_change_deinit(&changes);
         return bad_id(argv[0], argv[optind]);
+    }
     struct crateld_error *error =
-        run_reload(id, argv + optind + 1, (size_t)(argc - optind - 1), !strcmp(argv[0], "check"));
+        run_reload(id, argv + optind + 1, (size_t)(argc - optind - 1), !strcmp(argv[0], "check"), &changes);
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }
 

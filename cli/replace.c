@@ -45,6 +45,7 @@ void replace_close(struct replace_target *target)
         close(target->spare_fd);
     }
     free(target->spare_path);
+    on_change_deinit(&target->changes);
 }
 
 struct crateld_error *replace_prepare(struct replace_target *target)
@@ -121,6 +122,7 @@ static struct crateld_error *make_patch(struct replacement *replacement, size_t 
         .output_fd = fd,
         .name = target->crates.list.at[index].name,
     };
+    on_change_apply(&target->changes, &link);
     return diff_modules(&link, modules, count);
 }
 
@@ -170,7 +172,10 @@ struct crateld_error *replace_modules(struct replace_target *target, const struc
                                       bool is_trial, struct control_report *ret)
 {
     struct replacement replacement = {.target = target};
+    *target->changes.note.text = 0;
     struct crateld_error *error = make_patches(&replacement, modules, count);
+    if (!error)
+        error = on_change_check(&target->changes);
     if (!error)
         error = hand_over(&replacement, is_trial, ret);
     for (size_t i = 0; i < replacement.patches.count; i++) {

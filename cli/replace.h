@@ -4,6 +4,7 @@
 
 #include "cli/client.h"
 #include "cli/diff.h"
+#include "cli/on_change.h"
 #include "linker/patch.h"
 
 /* A process whose crates are known, so that modules can be replaced one after the other. */
@@ -13,6 +14,7 @@ struct replace_target {
     struct link_base *bases;     /* owned; the crates, opened; those without a relink section have no file */
     char *spare_path;            /* owned; of an empty file for the next patch; NULL: there is none yet */
     int spare_fd;                /* owned */
+    struct on_change changes;    /* of variables, in the next patches */
 };
 
 /* Asks the process for its crates, and opens them. Close it in any case. Errors: those of client_list(), and of opening

@@ -46,6 +46,7 @@ struct watched {
 
 struct watch {
     struct replace_target target;
+    struct link_note note; /* the last that was printed */
     VEC(struct watched) objects;
     struct hash_index names; /* of the files' names */
     int inotify;
@@ -227,6 +228,14 @@ static void note_reloaded(struct watch *watch)
     }
 }
 
+/* Says what is to be said of the reload, unless it was said of the one before. */
+static void print_note(struct watch *watch)
+{
+    if (strcmp(watch->note.text, watch->target.changes.note.text) != 0)
+        on_change_print(&watch->target.changes);
+    watch->note = watch->target.changes.note;
+}
+
 /* What the process does not take now is part of the next attempt. */
 static void handle_change(struct watch *watch, uint64_t start)
 {
@@ -237,6 +246,7 @@ static void handle_change(struct watch *watch, uint64_t start)
     } else {
         note_reloaded(watch);
         replace_print("reloaded", &report, nanoseconds() - start);
+        print_note(watch);
         fflush(stdout);
     }
     crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */

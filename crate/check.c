@@ -134,9 +134,21 @@ static struct crateld_error *check_patch_places(const struct crate_view *view)
         if (fresh.rva < previous)
             return ENTRY_FAULT(view, "new variables", i, "0x%x behind 0x%x", fresh.rva, previous);
     }
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_FRESH_TLS);
+         i++, previous = fresh.rva + fresh.size) {
+        TRY(crate_view_fresh_tls(view, i, &fresh));
+        if (fresh.rva < previous)
+            return ENTRY_FAULT(view, "new thread-locals", i, "0x%x behind 0x%x", fresh.rva, previous);
+    }
     struct crate_site site;
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_SITES); i++)
         TRY(crate_view_site(view, i, &site));
+    struct crate_vanished vanished;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_VANISHED); i++)
+        TRY(crate_view_vanished(view, i, &vanished));
+    struct crate_starter starter;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_STARTERS); i++)
+        TRY(crate_view_starter(view, i, &starter));
     return NULL;
 }
 

@@ -106,9 +106,11 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
         return ENTRY_FAULT(view, "imports", i, "from needed %u of %u", import.needed,
                            crate_view_count(view, CRATE_TABLE_NEEDED));
     bool is_base = import.flags & (CRATE_IMPORT_FLAG_BASE | CRATE_IMPORT_FLAG_FRESH);
-    if (import.flags & CRATE_IMPORT_FLAG_FRESH &&
-        (import.flags != CRATE_IMPORT_FLAG_FRESH || import.kind != CRATE_IMPORT_ADDRESS ||
-         !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false)))
+    bool is_tls = import.kind == CRATE_IMPORT_TLS_OFFSET || import.kind == CRATE_IMPORT_TLS_INDEX;
+    bool is_there = is_tls ? import.fallback_rva <= view->header.tls_mem_size
+                           : import.kind == CRATE_IMPORT_ADDRESS &&
+                                 crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false);
+    if (import.flags & CRATE_IMPORT_FLAG_FRESH && (import.flags != CRATE_IMPORT_FLAG_FRESH || !is_there))
         return ENTRY_FAULT(view, "imports", i, "a new variable of kind %u, flags 0x%x, at 0x%x", import.kind,
                            import.flags, import.fallback_rva);
     if (is_base && (!(view->header.flags & CRATE_FLAG_PATCH) || import.needed != 0 ||
@@ -290,10 +292,16 @@ struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i
     TRY(check_index(view, CRATE_TABLE_GROWN, "grown variables", i));
     struct crate_grown grown = view->grown[i];
     TRY(check_part(view, "grown variables", i, grown.name, grown.module));
-    if (!grown.old_size || grown.old_size > grown.new_size ||
+    bool is_smaller = grown.old_size > grown.new_size && grown.on_change == CRATE_ON_CHANGE_COPY;
+    if (!grown.old_size || !grown.new_size || is_smaller ||
         !crate_segment_has(&view->header, CRATE_SEGMENT_DATA, grown.image_rva, grown.new_size, false))
         return ENTRY_FAULT(view, "grown variables", i, "%u bytes, which were %u, at 0x%x are not within the data",
                            grown.new_size, grown.old_size, grown.image_rva);
+    if (grown.on_change >= CRATE_ON_CHANGE_COUNT || grown.flags & ~(uint32_t)CRATE_GROWN_FLAG_FORCE)
+        return ENTRY_FAULT(view, "grown variables", i, "what becomes of its value is %u, with flags 0x%x",
+                           grown.on_change, grown.flags);
+    TRY(check_string(view, "grown variables", i, "difference", grown.difference));
+    TRY(check_string(view, "grown variables", i, "stranger", grown.stranger));
     *ret = grown;
     return NULL;
 }
@@ -306,6 +314,37 @@ struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, fresh.rva, fresh.size, false))
         return ENTRY_FAULT(view, "new variables", i, "%u bytes at 0x%x are not within the data", fresh.size, fresh.rva);
     *ret = fresh;
+    return NULL;
+}
+
+struct crateld_error *crate_view_fresh_tls(const struct crate_view *view, uint32_t i, struct crate_fresh *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_FRESH_TLS, "new thread-locals", i));
+    struct crate_fresh fresh = view->fresh_tls[i];
+    TRY(check_part(view, "new thread-locals", i, fresh.name, fresh.module));
+    if (fresh.rva > view->header.tls_mem_size || fresh.size > view->header.tls_mem_size - fresh.rva)
+        return ENTRY_FAULT(view, "new thread-locals", i, "%u bytes at 0x%x are not within the thread-locals",
+                           fresh.size, fresh.rva);
+    *ret = fresh;
+    return NULL;
+}
+
+struct crateld_error *crate_view_vanished(const struct crate_view *view, uint32_t i, struct crate_vanished *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_VANISHED, "vanished exports", i));
+    TRY(check_part(view, "vanished exports", i, view->vanished[i].name, view->vanished[i].module));
+    *ret = view->vanished[i];
+    return NULL;
+}
+
+struct crateld_error *crate_view_starter(const struct crate_view *view, uint32_t i, struct crate_starter *ret)
+{
+    TRY(check_index(view, CRATE_TABLE_STARTERS, "initialisers", i));
+    struct crate_starter starter = view->starters[i];
+    TRY(check_part(view, "initialisers", i, starter.name, starter.module));
+    if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, starter.rva, 1, true))
+        return ENTRY_FAULT(view, "initialisers", i, "0x%x is not within the text", starter.rva);
+    *ret = starter;
     return NULL;
 }
 

@@ -37,6 +37,9 @@ static const struct {
     [CRATE_TABLE_GROWN] = {"grown variables", sizeof(struct crate_grown)},
     [CRATE_TABLE_FRESH] = {"new variables", sizeof(struct crate_fresh)},
     [CRATE_TABLE_SITES] = {"sites", sizeof(struct crate_site)},
+    [CRATE_TABLE_FRESH_TLS] = {"new thread-locals", sizeof(struct crate_fresh)},
+    [CRATE_TABLE_VANISHED] = {"vanished exports", sizeof(struct crate_vanished)},
+    [CRATE_TABLE_STARTERS] = {"initialisers", sizeof(struct crate_starter)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
 };
 
@@ -333,6 +336,9 @@ struct crateld_error *crate_view_place(const char *path, struct span image, cons
         .grown = table_at(image, header, CRATE_TABLE_GROWN),
         .fresh = table_at(image, header, CRATE_TABLE_FRESH),
         .sites = table_at(image, header, CRATE_TABLE_SITES),
+        .fresh_tls = table_at(image, header, CRATE_TABLE_FRESH_TLS),
+        .vanished = table_at(image, header, CRATE_TABLE_VANISHED),
+        .starters = table_at(image, header, CRATE_TABLE_STARTERS),
         .strings = table_at(image, header, CRATE_TABLE_STRINGS),
     };
     TRY(crate_toc_shape(header, &view.toc));

@@ -47,6 +47,9 @@ struct crate_view {
     const struct crate_init *inits;
     const struct crate_grown *grown;
     const struct crate_fresh *fresh;
+    const struct crate_fresh *fresh_tls;
+    const struct crate_starter *starters;
+    const struct crate_vanished *vanished;
     const struct crate_site *sites;
     const char *strings;
 };
@@ -123,6 +126,12 @@ MUST_CHECK struct crateld_error *crate_view_init_value(const struct crate_view *
                                                        struct crate_init *ret);
 MUST_CHECK struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i, struct crate_grown *ret);
 MUST_CHECK struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i, struct crate_fresh *ret);
+MUST_CHECK struct crateld_error *crate_view_fresh_tls(const struct crate_view *view, uint32_t i,
+                                                      struct crate_fresh *ret);
+MUST_CHECK struct crateld_error *crate_view_vanished(const struct crate_view *view, uint32_t i,
+                                                     struct crate_vanished *ret);
+MUST_CHECK struct crateld_error *crate_view_starter(const struct crate_view *view, uint32_t i,
+                                                    struct crate_starter *ret);
 MUST_CHECK struct crateld_error *crate_view_site(const struct crate_view *view, uint32_t i, struct crate_site *ret);
 
 /* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT,

@@ -26,6 +26,9 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->inits.at);
     free(tables->grown.at);
     free(tables->fresh.at);
+    free(tables->fresh_tls.at);
+    free(tables->starters.at);
+    free(tables->vanished.at);
     free(tables->sites.at);
     free(tables->strings.at);
     free(tables->string_offs.at);
@@ -133,6 +136,9 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_GROWN] = {tables->grown.count, sizeof(struct crate_grown)},
         [CRATE_TABLE_FRESH] = {tables->fresh.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_SITES] = {tables->sites.count, sizeof(struct crate_site)},
+        [CRATE_TABLE_FRESH_TLS] = {tables->fresh_tls.count, sizeof(struct crate_fresh)},
+        [CRATE_TABLE_VANISHED] = {tables->vanished.count, sizeof(struct crate_vanished)},
+        [CRATE_TABLE_STARTERS] = {tables->starters.count, sizeof(struct crate_starter)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
     };
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
@@ -167,5 +173,8 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_GROWN, tables->grown);
     WRITE_TABLE(CRATE_TABLE_FRESH, tables->fresh);
     WRITE_TABLE(CRATE_TABLE_SITES, tables->sites);
+    WRITE_TABLE(CRATE_TABLE_FRESH_TLS, tables->fresh_tls);
+    WRITE_TABLE(CRATE_TABLE_VANISHED, tables->vanished);
+    WRITE_TABLE(CRATE_TABLE_STARTERS, tables->starters);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
 }

@@ -27,7 +27,10 @@ struct crate_tables {
     VEC(struct crate_init) inits;
     VEC(struct crate_grown) grown;
     VEC(struct crate_fresh) fresh;
+    VEC(struct crate_fresh) fresh_tls;
     VEC(struct crate_site) sites;
+    VEC(struct crate_starter) starters;
+    VEC(struct crate_vanished) vanished;
     VEC(char) strings;
     struct hash_index string_index;
     VEC(uint32_t) string_offs;

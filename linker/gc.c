@@ -137,7 +137,8 @@ static void mark_all(struct link *link)
             mark_reloc(link, section, &section->relocs[i]);
         link_eh_frame_visit(link, section, mark_reloc);
         mark_linked(link, section);
-        mark_group(link, section);
+        if (!link->patch) /* some of the group may be the base's */
+            mark_group(link, section);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crateld/reload.h"
 #include "crateld/toc_record.h"
 #include "linker/compressed.h"
 
@@ -43,6 +44,8 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
     bool is_alloc = header->sh_flags & SHF_ALLOC;
     if (!strcmp(name, CRATELD_TOC_RECORD_SECTION))
         return LINK_SECTION_TOC_RECORDS;
+    if (!strcmp(name, CRATELD_ON_CHANGE_SECTION))
+        return LINK_SECTION_ON_CHANGE;
     if (header->sh_flags & SHF_EXCLUDE)
         return LINK_SECTION_DROPPED;
     switch (header->sh_type) {

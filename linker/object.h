@@ -27,6 +27,7 @@ enum link_section_kind {
     LINK_SECTION_EH_FRAME,    /* .eh_frame: taken apart into CIEs and FDEs */
     LINK_SECTION_DEBUG,       /* not allocated, kept for other tools */
     LINK_SECTION_TOC_RECORDS, /* .crateld.toc */
+    LINK_SECTION_ON_CHANGE,   /* .crateld.on_change */
 };
 
 /* Order within .init and .fini. */

@@ -10,6 +10,18 @@
 
 struct link_base;
 
+/* What becomes of a variable's value when its type changes: an enum crateld_on_change. */
+struct link_on_change {
+    const char *variable; /* as the program or its symbol table calls it */
+    uint32_t policy;
+    bool is_found; /* set if there is such a variable */
+};
+
+/* What whoever asked for a patch should know of how it was made. */
+struct link_note {
+    char text[400]; /* "": nothing */
+};
+
 enum link_argument_kind {
     LINK_ARGUMENT_FILE,    /* value: a path */
     LINK_ARGUMENT_LIBRARY, /* value: the name behind -l */
@@ -38,6 +50,10 @@ struct link_options {
     int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
     const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;
+    struct link_on_change *on_changes; /* --on-change: beats what the sources say */
+    size_t on_change_count;
+    bool is_forced;         /* --force: variables move though the program has pointers to them */
+    struct link_note *note; /* filled in; NULL: not wanted */
     const struct link_argument *arguments;
     size_t argument_count;
     const char *const *library_dirs; /* -L, in order */

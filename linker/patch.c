@@ -9,6 +9,7 @@
 #include "linker/function.h"
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
+#include "linker/patch_types.h"
 #include "linker/wanted.h"
 
 /* The base. */
@@ -18,6 +19,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
     struct span relink;
     *ret = (struct link_base){.path = name};
     hash_index_init(&ret->file_names);
+    TRY(link_base_types_create(&ret->types));
     TRY(file_open(path, &ret->file));
     TRY(crate_view_open(name, ret->file.data, &ret->view));
     TRY(crate_check_meta(name, ret->file.data, &ret->view.header));
@@ -36,6 +38,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
 
 void link_base_close(struct link_base *base)
 {
+    link_base_types_destroy(base->types);
     file_close(&base->file);
     hash_index_deinit(&base->file_names);
 }
@@ -88,6 +91,8 @@ void link_patch_destroy(struct link_patch *patch)
     free(patch->grown.at);
     free(patch->fresh.at);
     free(patch->sites.at);
+    free(patch->vanished.at);
+    free(patch->starters.at);
     free(patch);
 }
 
@@ -400,6 +405,22 @@ struct crateld_error *patch_bind_undefined(struct link *link)
 
 /* The tables. */
 
+static struct crateld_error *count_code(struct link_patch *patch, struct crate_tables *tables)
+{
+    for (size_t i = 0; i < patch->vanished.count; i++) {
+        struct crate_vanished vanished = {.module = patch->vanished.at[i].module};
+        TRY(crate_tables_string(tables, patch->vanished.at[i].name, &vanished.name));
+        if (!VEC_PUSH(&tables->vanished, vanished))
+            return error_memory();
+    }
+    for (size_t i = 0; i < patch->starters.count; i++) {
+        TRY(crate_tables_string(tables, patch->starters.at[i].name, &patch->starters.at[i].starter.name));
+        if (!VEC_PUSH(&tables->starters, patch->starters.at[i].starter))
+            return error_memory();
+    }
+    return NULL;
+}
+
 struct crateld_error *link_patch_count(struct link *link, struct crate_tables *tables)
 {
     struct link_patch *patch = link->patch;
@@ -431,22 +452,26 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     }
     for (size_t i = 0; i < patch->grown.count; i++) {
         TRY(crate_tables_string(tables, patch->grown.at[i].name, &patch->grown.at[i].grown.name));
+        TRY(crate_tables_string(tables, patch->grown.at[i].difference, &patch->grown.at[i].grown.difference));
+        TRY(crate_tables_string(tables, patch->grown.at[i].stranger, &patch->grown.at[i].grown.stranger));
         if (!VEC_PUSH(&tables->grown, patch->grown.at[i].grown))
             return error_memory();
     }
     for (size_t i = 0; i < patch->fresh.count; i++) {
         struct crate_fresh fresh = {.module = patch->fresh.at[i].module,
-                                    .size = (uint32_t)patch->fresh.at[i].section->size};
+                                    .size = (uint32_t)patch->fresh.at[i].section->size,
+                                    .type = patch->fresh.at[i].type};
         if (!patch->fresh.at[i].section->is_live)
             continue;
         TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));
-        if (!VEC_PUSH(&tables->fresh, fresh))
+        bool is_tls = patch->fresh.at[i].section->flags & SHF_TLS;
+        if (!(is_tls ? VEC_PUSH(&tables->fresh_tls, fresh) : VEC_PUSH(&tables->fresh, fresh)))
             return error_memory();
     }
     for (size_t i = 0; i < patch->sites.count; i++)
         if (!VEC_PUSH(&tables->sites, patch->sites.at[i]))
             return error_memory();
-    return NULL;
+    return count_code(patch, tables);
 }
 
 static int compare_fresh(const void *a, const void *b)
@@ -455,19 +480,32 @@ static int compare_fresh(const void *a, const void *b)
     return (x->rva > y->rva) - (x->rva < y->rva);
 }
 
-static void fill_fresh(const struct link_patch *patch, struct crate_tables *tables)
+static void sort_fresh(struct crate_fresh *fresh, size_t count)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < patch->fresh.count; i++)
-        if (patch->fresh.at[i].section->is_live)
-            tables->fresh.at[count++].rva = (uint32_t)link_section_rva(patch->fresh.at[i].section, 0);
     if (count)
-        qsort(tables->fresh.at, count, sizeof *tables->fresh.at, compare_fresh);
+        qsort(fresh, count, sizeof *fresh, compare_fresh);
+}
+
+static void fill_fresh(const struct link *link, struct crate_tables *tables)
+{
+    size_t count = 0, tls_count = 0;
+    for (size_t i = 0; i < link->patch->fresh.count; i++) {
+        const struct link_section *section = link->patch->fresh.at[i].section;
+        uint32_t rva = section->is_live ? (uint32_t)link_section_rva(section, 0) : 0;
+        if (section->is_live && section->flags & SHF_TLS)
+            tables->fresh_tls.at[tls_count++].rva = rva - (uint32_t)link->tls_rva;
+        else if (section->is_live)
+            tables->fresh.at[count++].rva = rva;
+    }
+    sort_fresh(tables->fresh.at, count);
+    sort_fresh(tables->fresh_tls.at, tls_count);
 }
 
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
-    fill_fresh(link->patch, tables);
+    fill_fresh(link, tables);
+    for (size_t i = 0; i < link->patch->starters.count; i++)
+        tables->starters.at[i].rva = (uint32_t)link_symbol_rva(link->patch->starters.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->moves.count; i++)
         tables->moves.at[i].new_rva = (uint32_t)link_symbol_rva(link->patch->moves.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->inits.count; i++) {
@@ -486,4 +524,6 @@ void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct
         visit(link, link->patch->inits.at[i].section);
     for (size_t i = 0; i < link->patch->grown.count; i++)
         visit(link, link->patch->grown.at[i].section);
+    for (size_t i = 0; i < link->patch->starters.count; i++)
+        visit(link, link->patch->starters.at[i].symbol->section);
 }

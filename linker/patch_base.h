@@ -48,11 +48,13 @@ struct patch_init {
     struct crate_init init;
 };
 
-/* A variable that is larger than in the base. */
+/* A variable that is larger than in the base, or of another type. */
 struct patch_grown {
     struct link_section *section; /* all of which it is, with the new value */
     const char *name;
-    uint32_t base_section; /* all of which it was */
+    uint32_t base_section;  /* all of which it was */
+    const char *difference; /* "": it has only grown */
+    const char *stranger;   /* a module that refers to it, and has no new version in the patch; "": none does */
     struct crate_grown grown;
 };
 
@@ -61,6 +63,20 @@ struct patch_fresh {
     struct link_section *section;
     const char *name; /* in the link's arena: what identifies them */
     uint32_t module;
+    uint64_t type; /* fingerprint; 0: not known */
+};
+
+/* An export of the base that no new object defines. */
+struct patch_vanished {
+    const char *name;
+    uint32_t module;
+};
+
+/* An initialiser that the base does not have. */
+struct patch_starter {
+    struct link_symbol *symbol; /* the function */
+    const char *name;           /* in the link's arena: what identifies it */
+    struct crate_starter starter;
 };
 
 struct link_patch {
@@ -76,6 +92,8 @@ struct link_patch {
     VEC(struct patch_grown) grown;
     VEC(struct patch_fresh) fresh;
     VEC(struct crate_site) sites;
+    VEC(struct patch_vanished) vanished;
+    VEC(struct patch_starter) starters;
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
 

@@ -105,37 +105,3 @@ struct crateld_error *patch_check_virtual_table(struct matching *m, const struct
                         "before",
                         symbol->object->path, name ? name : symbol->name);
 }
-
-/* Whether the bytes of the function are the base's, but for what relocations fill in. */
-static bool has_same_bytes(const struct matching *m, const struct link_symbol *symbol, const struct counterpart *old)
-{
-    const struct link_section *section = symbol->section;
-    struct span new_bytes, old_bytes;
-    if (!span_slice(section->data, symbol->value, symbol->size, &new_bytes) ||
-        !span_slice(m->link->patch->base->file.data, old->section.rva + old->symbol.value, symbol->size, &old_bytes))
-        return false;
-    uint32_t next = first_reloc(section, symbol->value);
-    for (uint64_t i = 0; i < symbol->size; i++) {
-        if (next < section->reloc_count && section->relocs[next].r_offset == symbol->value + i) {
-            uint8_t field = m->link->machine->howto((uint32_t)ELF64_R_TYPE(section->relocs[next++].r_info))->size;
-            i += field ? field - 1 : 0;
-        } else if (new_bytes.data[i] != old_bytes.data[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-struct crateld_error *patch_check_construction(struct matching *m, const struct link_symbol *symbol,
-                                               const struct counterpart *old)
-{
-    bool is_same = false;
-    if (old->symbol.size == symbol->size)
-        TRY(patch_has_same_names(m, symbol->section, symbol->value, symbol->size, old->symbol.section,
-                                 old->symbol.value, &is_same));
-    if (is_same && has_same_bytes(m, symbol, old))
-        return NULL;
-    return error_create(CRATELD_ERROR_UNSUPPORTED,
-                        "%s: objects with constructors came, went or changed ('%s'): constructors have run already",
-                        symbol->object->path, symbol->name);
-}

@@ -16,9 +16,4 @@ bool patch_is_virtual_table(const struct link_symbol *symbol);
  * Errors: MISMATCH (it does), FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *patch_check_virtual_table(struct matching *m, const struct link_symbol *symbol);
 
-/* Refuses a change of the function that constructs a file's objects before main. Errors: UNSUPPORTED (it changed),
- * FORMAT, MEMORY. */
-MUST_CHECK struct crateld_error *patch_check_construction(struct matching *m, const struct link_symbol *symbol,
-                                                          const struct counterpart *old);
-
 #endif

@@ -14,6 +14,8 @@
 #include "linker/patch_functions.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_sites.h"
+#include "linker/patch_starters.h"
+#include "linker/patch_types.h"
 #include "linker/relink_section.h"
 
 /* Modules. */
@@ -474,10 +476,11 @@ static struct crateld_error *add_unit(struct matching *m, const struct patch_sec
     return VEC_PUSH(&patch->units, unit) ? NULL : error_memory();
 }
 
-/* Whether the function is what g++ or clang makes of a file's objects that are constructed before main. */
+/* Whether the function is the one that g++ or clang makes of a file's objects that are constructed before main, or a
+ * part of it. */
 static bool constructs_objects(const struct link_symbol *symbol)
 {
-    return has_prefix(symbol->name, "_GLOBAL__sub_I_") ||
+    return has_prefix(symbol->name, "_GLOBAL__sub_I") ||
            strstr(symbol->name, "__static_initialization_and_destruction_") ||
            has_prefix(symbol->name, "__cxx_global_var_init");
 }
@@ -503,7 +506,7 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
     if (old.count > 1 && strcmp(old.symbol.name, symbol->name) != 0)
         return NULL;
     if (constructs_objects(symbol))
-        TRY(patch_check_construction(m, symbol, &old));
+        TRY(patch_check_constructors(m, symbol, &old.symbol));
     return add_move(m, symbol, &old);
 }
 
@@ -526,15 +529,18 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
 static struct crateld_error *check_section(const struct matching *m, const struct link_section *section)
 {
     const struct patch_section *matched = &m->object->sections[section->index];
-    if (is_array(section) && matched->fate != PATCH_SAME)
-        return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: section %s: initialisers changed, which have run already",
-                            section->object->path, section->name);
+    bool is_at_exit = section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY || section->is_reversed;
+    if (is_at_exit && matched->fate != PATCH_SAME)
+        return error_create(CRATELD_ERROR_UNSUPPORTED,
+                            "%s: section %s: functions that run at exit came, went or changed", section->object->path,
+                            section->name);
     return NULL;
 }
 
 static struct crateld_error *place_sections(struct matching *m)
 {
     struct link_object *object = m->object->object;
+    TRY(patch_find_starters(m));
     for (uint32_t i = 1; i < object->section_count; i++) {
         struct link_section *section = &object->sections[i];
         if (section->kind != LINK_SECTION_PLAIN || !link_relink_records(section))
@@ -616,9 +622,12 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
         error = match_sections(&m);
     if (!error)
         error = place_symbols(&m);
+    if (!error)
+        error = patch_find_vanished(&m);
     hash_index_deinit(&m.section_names);
     hash_index_deinit(&m.own_section_names);
     hash_index_deinit(&m.local_names);
+    patch_types_destroy(m.types);
     return error;
 }
 
@@ -669,6 +678,7 @@ struct crateld_error *link_patch_match(struct link *link)
         return NULL;
     for (size_t i = 0; i < link->objects.count; i++)
         TRY(match_object(link, link->objects.at[i]));
+    patch_find_options(link);
     sort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
     sort(patch->units.at, patch->units.count, sizeof *patch->units.at, compare_units);
     sort(patch->inits.at, patch->inits.count, sizeof *patch->inits.at, compare_inits);

@@ -15,6 +15,7 @@ struct matching {
     struct hash_index local_names;       /* of the module's symbols, less compilers' suffixes */
     const struct relink_symbol *symbols; /* the module's */
     bool *is_wanted;                     /* by the object's symbol indices: the patch may refer to it */
+    struct patch_types *types;           /* owned; of the object's variables; made on demand */
 };
 
 /* A place of the base that a name stands for. */

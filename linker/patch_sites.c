@@ -96,6 +96,21 @@ static struct crateld_error *unsupported(const struct finding *f, const struct r
                         patch_base_name(f->link), subject->name, f->link->machine->howto(reloc->type)->name);
 }
 
+/* Notes that a module refers to the variable, unless it is among the new ones. */
+static struct crateld_error *note_stranger(const struct finding *f, const struct subject *subject,
+                                           const struct relink_section *from)
+{
+    struct link_patch *patch = f->link->patch;
+    struct patch_grown *grown = &patch->grown.at[subject->number - patch->moves.count];
+    struct relink_module module;
+    TRY(relink_view_module(&patch->base->relink, from->module, &module));
+    for (size_t i = 0; i < patch->objects.count; i++)
+        if (patch->objects.at[i].module.first_section == module.first_section || !*module.path)
+            return NULL;
+    grown->stranger = *module.member ? module.member : module.path;
+    return NULL;
+}
+
 /* Of a variable, what the relocation means is what its symbol is: the operand may be elsewhere by a constant index. */
 static struct crateld_error *add_reference(const struct finding *f, const struct relink_reloc *reloc,
                                            const struct relink_symbol *symbol)
@@ -117,6 +132,8 @@ static struct crateld_error *add_reference(const struct finding *f, const struct
                                                               : (int64_t)f->section.rva + (int64_t)symbol->value);
     if (!subject)
         return NULL;
+    if (!is_function)
+        TRY(note_stranger(f, subject, &from));
     if (!is_place) {
         uint8_t formula = f->link->machine->howto(reloc->type)->formula;
         bool is_slot = formula == RELOC_SLOT || formula == RELOC_SLOT_RELAX || formula == RELOC_SLOT_OFFSET;

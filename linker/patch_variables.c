@@ -3,8 +3,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "linker/demangle.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_scope.h"
+#include "linker/patch_types.h"
 
 static struct crateld_error *refuse(const struct link_symbol *symbol, const char *what)
 {
@@ -30,8 +32,58 @@ struct storage {
     uint32_t section;                   /* of the base */
     uint32_t known, unknown;            /* variables that the base has, and has not */
     const struct link_symbol *stranger; /* the first that it has not */
-    uint32_t old_size;                  /* of one that has grown; 0: none has */
+    uint32_t old_size;                  /* of one that moves; 0: none does */
+    const struct link_symbol *moved;    /* that one */
+    struct patch_type_change change;
+    const char *refusal; /* what to say if its value can not be kept; NULL: it only has grown */
 };
+
+/* The variable's name in the source, in the link's arena; NULL without memory. */
+static const char *source_name(struct link *link, const struct link_symbol *symbol)
+{
+    char *demangled = demangle(symbol->name);
+    const char *name = demangled ? arena_strndup(&link->arena, demangled, strlen(demangled))
+                                 : arena_strndup(&link->arena, symbol->name, patch_stem_size(symbol->name));
+    free(demangled);
+    return name;
+}
+
+/* What to say of a variable whose value makes no sense to the new version. */
+static const char *describe_change(struct matching *m, const struct link_symbol *symbol, const struct counterpart *old,
+                                   const struct patch_type_change *change)
+{
+    struct arena *arena = &m->link->arena;
+    const char *name = source_name(m->link, symbol);
+    const char *colon = *change->difference ? ": " : "", *base = patch_base_name(m->link);
+    if (!name)
+        return NULL;
+    if (symbol->size != old->symbol.size)
+        return arena_printf(arena, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s%s%s",
+                            symbol->object->path, name, symbol->size, old->symbol.size, base, colon,
+                            change->difference);
+    return arena_printf(arena, "%s: variable '%s' has another type than in %s%s%s", symbol->object->path, name, base,
+                        colon, change->difference);
+}
+
+/* A variable that can not stay where it is, for its type is another. */
+static struct crateld_error *take_change(struct matching *m, const struct link_symbol *symbol,
+                                         const struct counterpart *old, const struct patch_type_change *change,
+                                         struct storage *storage)
+{
+    bool is_changed = change->relation == TYPE_CHANGED;
+    const char *what = describe_change(m, symbol, old, change);
+    if (!what)
+        return error_memory();
+    if (symbol->section->flags & SHF_TLS)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s: it is a thread-local, and threads have theirs already", what);
+    if (is_changed && (!old->symbol.size || !symbol->size))
+        return error_create(CRATELD_ERROR_MISMATCH, "%s", what);
+    storage->old_size = (uint32_t)old->symbol.size;
+    storage->moved = symbol;
+    storage->change = *change;
+    storage->refusal = is_changed ? what : NULL;
+    return NULL;
+}
 
 /* Takes one more variable of a section into account. */
 static struct crateld_error *place_variable(struct matching *m, const struct link_symbol *symbol,
@@ -52,16 +104,13 @@ static struct crateld_error *place_variable(struct matching *m, const struct lin
         return refuse(symbol, "it was something else, a function or a thread-local");
     if (!(old.section.flags & (RELINK_SECTION_DATA | RELINK_SECTION_BSS)) && !is_tls)
         return refuse(symbol, "it was constant, and what is to be written must be storage");
-    bool is_grown = old.symbol.size && old.symbol.size < symbol->size && !is_tls;
-    if (old.symbol.size != symbol->size && !is_grown)
-        return error_create(CRATELD_ERROR_MISMATCH, "%s: variable '%s': %" PRIu64 " bytes, but %" PRIu64 " in %s",
-                            symbol->object->path, symbol->name, symbol->size, old.symbol.size,
-                            patch_base_name(m->link));
+    struct patch_type_change change;
+    TRY(patch_compare_types(m, symbol, &old, &change));
+    if (change.relation != TYPE_SAME)
+        TRY(take_change(m, symbol, &old, &change, storage));
     uint32_t rva = old.section.rva + (uint32_t)old.symbol.value - (uint32_t)symbol->value;
     if (storage->first && storage->rva != rva)
         return refuse(symbol, "it lies elsewhere in its section than before: compile with -fdata-sections");
-    if (is_grown)
-        storage->old_size = (uint32_t)old.symbol.size;
     storage->first = symbol;
     storage->rva = rva;
     storage->section = old.symbol.section;
@@ -73,6 +122,18 @@ static bool is_own_variable(const struct link_symbol *symbol, const struct link_
 {
     return symbol->state == LINK_SYMBOL_DEFINED && symbol->section == section && symbol->type != STT_SECTION &&
            symbol->type != STT_FILE && *symbol->name;
+}
+
+/* A variable that would have to move, and is not alone in its section. */
+static struct crateld_error *refuse_to_move(struct matching *m, const struct storage *storage)
+{
+    uint32_t policy;
+    if (!storage->refusal)
+        return refuse(storage->moved, "it has grown, and is not alone in its section: compile with -fdata-sections");
+    TRY(patch_on_change(m, storage->moved, &policy));
+    return error_create(
+        CRATELD_ERROR_MISMATCH, "%s%s", storage->refusal,
+        policy == CRATE_ON_CHANGE_REFUSE ? "" : "; and it is not alone in its section: compile with -fdata-sections");
 }
 
 static struct crateld_error *find_storage(struct matching *m, const struct link_section *section, struct storage *ret)
@@ -89,8 +150,8 @@ static struct crateld_error *find_storage(struct matching *m, const struct link_
                       "it is new in a section with others, which must not move: compile with -fdata-sections");
     TRY(relink_view_section(&m->link->patch->base->relink, ret->section, &base));
     if (ret->old_size &&
-        (ret->known != 1 || ret->rva != base.rva || base.size != ret->old_size || section->size != ret->first->size))
-        return refuse(ret->first, "it has grown, and is not alone in its section: compile with -fdata-sections");
+        (ret->known != 1 || ret->rva != base.rva || base.size != ret->old_size || section->size != ret->moved->size))
+        return refuse_to_move(m, ret);
     /* What has no name, which compilers make of constants, is there too. */
     if (!ret->old_size && base.size != section->size)
         return refuse(ret->first,
@@ -102,12 +163,23 @@ static struct crateld_error *find_storage(struct matching *m, const struct link_
 static struct crateld_error *add_grown(struct matching *m, struct link_section *section, const struct storage *storage)
 {
     struct patch_grown grown = {section,
-                                storage->first->name,
+                                storage->moved->is_local ? source_name(m->link, storage->moved) : storage->moved->name,
                                 storage->section,
+                                storage->refusal ? storage->refusal : "",
+                                "",
                                 {.module = patch_module_index(m),
                                  .base_rva = storage->rva,
                                  .old_size = storage->old_size,
-                                 .new_size = (uint32_t)section->size}};
+                                 .new_size = (uint32_t)section->size,
+                                 .type = storage->change.type,
+                                 .flags = m->link->options->is_forced ? CRATE_GROWN_FLAG_FORCE : 0}};
+    if (!grown.name)
+        return error_memory();
+    if (storage->refusal)
+        TRY(patch_on_change(m, storage->moved, &grown.grown.on_change));
+    /* In a process that runs, an earlier reload may have given the variable this type already: the loader knows. */
+    if (grown.grown.on_change == CRATE_ON_CHANGE_REFUSE && !m->link->options->opened_base)
+        return error_create(CRATELD_ERROR_MISMATCH, "%s", storage->refusal);
     return VEC_PUSH(&m->link->patch->grown, grown) ? NULL : error_memory();
 }
 
@@ -178,10 +250,12 @@ static struct crateld_error *add_fresh(struct matching *m, struct link_section *
                                        const struct link_symbol *symbol)
 {
     struct link_object *object = m->object->object;
-    if (section->flags & SHF_TLS || !section->size)
+    if (!section->size)
         return NULL;
-    struct patch_fresh fresh = {section, NULL, patch_module_index(m)};
+    struct patch_fresh fresh = {section, NULL, patch_module_index(m), 0};
     TRY(fresh_name(m, section, symbol, &fresh.name));
+    if (symbol)
+        TRY(patch_new_type(m, symbol, &fresh.type));
     if (!VEC_PUSH(&m->link->patch->fresh, fresh))
         return error_memory();
     for (uint32_t i = 1; i < object->symbol_count; i++)

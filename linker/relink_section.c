@@ -262,9 +262,23 @@ static struct crateld_error *split_path(struct link *link, const struct link_obj
     return ret->path && ret->member ? NULL : error_memory();
 }
 
+/* Where the types of the object's variables are: patches are compared with them. */
+static void find_debug_info(const struct link_object *object, struct relink_module *ret)
+{
+    for (uint32_t i = 1; i < object->section_count; i++) {
+        const struct link_section *section = &object->sections[i];
+        if (section->kind != LINK_SECTION_DEBUG || !section->output || section->in_group ||
+            strcmp(section->name, ".debug_info") != 0 || section->out_off + section->size > UINT32_MAX)
+            continue;
+        ret->debug_off = (uint32_t)section->out_off;
+        ret->debug_size = (uint32_t)section->size;
+    }
+}
+
 static struct crateld_error *add_module(struct link *link, struct relink_builder *builder, struct link_object *object)
 {
     struct relink_module module = {.hash = hash_bytes(object->image.data, object->image.size)};
+    find_debug_info(object, &module);
     TRY(split_path(link, object, &module));
     TRY(relink_builder_add_module(builder, &module, &object->module));
     for (uint32_t i = 1; i < object->section_count; i++)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "crateld/reload.h"
 #include "linker/lto_pass.h"
 #include "linker/own.h"
 #include "linker/wanted.h"
@@ -263,8 +264,10 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
     if (symbol->state != LINK_SYMBOL_DEFINED && symbol->state != LINK_SYMBOL_COMMON &&
         symbol->state != LINK_SYMBOL_ABSOLUTE)
         return false;
-    if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL || symbol->bound_version || link->patch)
+    if (symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL || symbol->bound_version)
         return false;
+    if (link->patch) /* what others import is the base's, and what the loader calls may be new */
+        return !strcmp(symbol->name, CRATELD_MIGRATE_HOOK) || !strcmp(symbol->name, CRATELD_RELOADED_HOOK);
     if (symbol->state == LINK_SYMBOL_DEFINED &&
         (symbol->section->object == &link->own || !link_section_is_loaded(symbol->section)))
         return false;

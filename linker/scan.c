@@ -114,7 +114,7 @@ static struct crateld_error *need_address(struct link *link, struct link_symbol 
 static uint8_t tls_flags(const struct link_symbol *symbol)
 {
     if (symbol->is_base)
-        return CRATE_IMPORT_FLAG_BASE;
+        return base_flags(symbol);
     return symbol->state == LINK_SYMBOL_DEFINED && !symbol->is_vague ? CRATE_IMPORT_FLAG_SELF : 0;
 }
 
@@ -532,7 +532,7 @@ static struct crateld_error *scan_tls(const struct scanning *s)
         return scan_local_exec(s);
     default: /* RELOC_TLS_BLOCK */
         s->ref->action = LINK_ACTION_VALUE;
-        if (symbol->is_base)
+        if (symbol->is_base && !symbol->is_fresh)
             return NULL;
         if (s->link->patch)
             return place_error(

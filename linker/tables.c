@@ -272,7 +272,8 @@ static void fill_import(const struct link *link, const struct link_import *from,
 {
     const struct link_symbol *symbol = from->symbol;
     if (symbol && symbol->is_fresh)
-        import->fallback_rva = (uint32_t)link_section_rva(symbol->base->fresh, symbol->base->rva);
+        import->fallback_rva = (uint32_t)(link_section_rva(symbol->base->fresh, symbol->base->rva) -
+                                          (symbol->base->fresh->flags & SHF_TLS ? link->tls_rva : 0));
     if (!symbol || symbol->state != LINK_SYMBOL_DEFINED)
         return;
     uint64_t rva = link_symbol_rva(symbol, 0);

@@ -13,6 +13,27 @@ static bool is_in(const struct loaded_crate *crate, enum crate_segment_kind kind
     return crate_segment_has(&crate->view.header, kind, rva, size, kind != CRATE_SEGMENT_DATA);
 }
 
+/* Makes room for one more write, and leaves no copy of the others behind: a later search for pointers is not to find
+ * it.
+ */
+static bool reserve(struct change *change)
+{
+    size_t capacity = change->writes.capacity ? 2 * change->writes.capacity : 64;
+    if (change->writes.count < change->writes.capacity)
+        return true;
+    struct change_write *writes = calloc(capacity, sizeof *writes);
+    if (!writes)
+        return false;
+    if (change->writes.count) {
+        memcpy(writes, change->writes.at, change->writes.count * sizeof *writes);
+        explicit_bzero(change->writes.at, change->writes.count * sizeof *writes);
+    }
+    free(change->writes.at);
+    change->writes.at = writes;
+    change->writes.capacity = capacity;
+    return true;
+}
+
 static struct crateld_error *add(struct change *change, struct loaded_crate *crate, uint32_t rva, uint32_t size,
                                  uint64_t value)
 {
@@ -22,8 +43,9 @@ static struct crateld_error *add(struct change *change, struct loaded_crate *cra
                             crate->path, rva);
     if (!memcmp(crate->base + rva, &value, size)) /* little-endian: the low half comes first */
         return NULL;
-    if (!VEC_PUSH(&change->writes, (struct change_write){crate, rva, size, value}))
+    if (!reserve(change))
         return error_memory();
+    change->writes.at[change->writes.count++] = (struct change_write){crate, rva, size, value};
     return is_data ? NULL
                    : pages_add(&change->pages, crate->base + rva, size, is_text ? PROT_READ | PROT_EXEC : PROT_READ);
 }

@@ -17,11 +17,15 @@
 #include "base/hash.h"
 #include "base/runtime_folder.h"
 #include "base/vec.h"
+#include "crateld/reload.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
+#include "loader/guard.h"
+#include "loader/hooks.h"
 #include "loader/kept_socket.h"
 #include "loader/log.h"
 #include "loader/patch.h"
+#include "loader/starters.h"
 #include "loader/trial.h"
 #include "loader/versions.h"
 
@@ -174,18 +178,37 @@ static struct crateld_error *load_patches(struct process *process, const char *t
     return NULL;
 }
 
-/* What a crate of which modules were replaced wants to be called then, by its own code's name. */
-static void call_hooks(struct loaded_crate *const *bases, size_t count)
+static void run_starters(void *patch)
 {
-    static const char name[] = "crate_reloaded";
+    starters_run(patch);
+}
+
+static void run_hook(void *address)
+{
+    ((crateld_reloaded_function *)(uintptr_t) * (const uint64_t *)address)();
+}
+
+/* Calls code of the program's; if it faults, it is given up, and the program is told. */
+static void call(const struct loaded_crate *base, const char *what, void (*function)(void *), void *argument)
+{
+    int signal_number;
+    if (!guard_call(function, argument, &signal_number))
+        log_print("%s: %s: %s", base->path, what, strsignal(signal_number));
+}
+
+/* What is to be run of the program's own when modules were replaced: first initialisers, then what the crates want to
+ * be called then, by name. */
+static void run_code(struct process *process, struct loaded_crate *const *patches, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (crate_view_count(&patches[i]->view, CRATE_TABLE_STARTERS))
+            call(patches[i]->needed[0].crate, "initialisers", run_starters, patches[i]);
     for (size_t i = 0; i < count; i++) {
-        struct crate_export export;
-        uint32_t index = crate_view_find_export(&bases[i]->view, hash_string(name), name);
-        struct crateld_error *error = index == CRATE_NONE ? NULL : crate_view_export(&bases[i]->view, index, &export);
-        bool is_function = !error && index != CRATE_NONE && export.kind <= CRATE_EXPORT_FUNCTION_TOC;
-        if (is_function) /* what plain code calls it by */
-            ((void (*)(void))(uintptr_t)loaded_address(bases[i], export.canonical_rva))();
-        crateld_error_destroy(error);
+        process_lock(process);
+        uint64_t hook = hooks_find(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK);
+        process_unlock(process);
+        if (hook)
+            call(patches[i]->needed[0].crate, CRATELD_RELOADED_HOOK "()", run_hook, &hook);
     }
 }
 
@@ -229,10 +252,8 @@ static struct crateld_error *serve_reload(struct process *process, int client, c
     process_unlock(process);
     if (!error) {
         send_report(client, &report, nanoseconds() - start);
-        for (size_t i = 0; i < list.patches.count; i++)
-            list.patches.at[i] = list.patches.at[i]->needed[0].crate;
         if (!is_trial)
-            call_hooks(list.patches.at, list.patches.count);
+            run_code(process, list.patches.at, list.patches.count);
     }
     free(list.patches.at);
     return error;

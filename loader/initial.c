@@ -156,67 +156,6 @@ static struct crateld_error *copy_value(const struct initial_values *values, con
     return NULL;
 }
 
-/* Growth. */
-
-static struct crateld_error *check_growth(const struct loaded_crate *patch, const struct crate_grown *grown,
-                                          const struct moved_variable *variable)
-{
-    const struct loaded_crate *base = patch->needed[0].crate;
-    const char *name = crate_view_string(&patch->view, grown->name);
-    if (!crate_segment_has(&base->view.header, CRATE_SEGMENT_DATA, grown->base_rva, grown->old_size, false) ||
-        (variable && (variable->base_rva != grown->base_rva || variable->base_size != grown->old_size)))
-        return error_create(CRATELD_ERROR_FORMAT, "%s: variable '%s', %u bytes at 0x%x, is not one of %s", patch->path,
-                            name, grown->old_size, grown->base_rva, base->path);
-    return NULL;
-}
-
-static struct crateld_error *grow(struct initial_values *values, struct loaded_crate *patch,
-                                  const struct crate_grown *grown)
-{
-    struct loaded_crate *base = patch->needed[0].crate;
-    struct moved_variable *variable = versions_variable(base, grown->base_rva);
-    uint32_t size = variable ? variable->size : grown->old_size;
-    TRY(check_growth(patch, grown, variable));
-    if (grown->new_size <= size)
-        return NULL;
-    struct growth growth = {
-        .base = base,
-        .base_rva = grown->base_rva,
-        .base_size = grown->old_size,
-        .from_crate = variable ? variable->crate : base,
-        .from_rva = variable ? variable->rva : grown->base_rva,
-        .size = size,
-        .to_crate = patch,
-        .to_rva = grown->image_rva,
-        .new_size = grown->new_size,
-        .name = crate_view_string(&patch->view, grown->name),
-        .is_new = !variable,
-    };
-    if (variable)
-        growth.before = *variable;
-    struct moved_variable moved = {.base_rva = grown->base_rva,
-                                   .base_size = grown->old_size,
-                                   .size = grown->new_size,
-                                   .crate = patch,
-                                   .rva = grown->image_rva};
-    if (!VEC_RESERVE(&values->growths, 1) || (!variable && !VEC_RESERVE(&base->versions->variables, 1)))
-        return error_memory();
-    values->growths.at[values->growths.count++] = growth;
-    if (variable)
-        *variable = moved;
-    else
-        base->versions->variables.at[base->versions->variables.count++] = moved;
-    return NULL;
-}
-
-struct crateld_error *initial_grow(struct initial_values *values, struct loaded_crate *const *patches, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        for (uint32_t k = 0; k < crate_view_count(&patches[i]->view, CRATE_TABLE_GROWN); k++)
-            TRY(grow(values, patches[i], &patches[i]->view.grown[k]));
-    return NULL;
-}
-
 uint64_t initial_address_before(const struct initial_values *values, const struct loaded_crate *base, uint32_t rva)
 {
     const struct growth *growth = find_growth(values, base, rva);
@@ -297,7 +236,7 @@ static struct crateld_error *keep_images(struct initial_values *values, struct l
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
-        if (growth->base != base)
+        if (growth->base != base || growth->has_been_there)
             continue;
         struct moved_variable *variable = versions_variable(base, growth->base_rva);
         variable->image = malloc(growth->new_size);
@@ -308,13 +247,13 @@ static struct crateld_error *keep_images(struct initial_values *values, struct l
     return NULL;
 }
 
-/* Where a pointer to a variable will lead that has grown; other values stay what they are. */
+/* Where a pointer to a variable will lead that moves; other values stay what they are. */
 static uint64_t follow(const struct initial_values *values, uint64_t word)
 {
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
-        if (word - (uint64_t)(uintptr_t)growth_from(growth) < growth->size)
-            return word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth_to(growth);
+        if (word - (uint64_t)(uintptr_t)growth_from(growth) < growth->size) /* it may go on from there */
+            word = word - (uint64_t)(uintptr_t)growth_from(growth) + (uint64_t)(uintptr_t)growth_to(growth);
     }
     return word;
 }
@@ -387,6 +326,10 @@ void initial_move(const struct initial_values *values)
     for (size_t i = 0; i < values->growths.count; i++) {
         const struct growth *growth = &values->growths.at[i];
         const struct value_change *change = find_change(values, growth);
+        if (growth->way == GROWTH_INIT)
+            initial_reset(versions_variable(growth->base, growth->base_rva));
+        if (growth->way != GROWTH_COPY)
+            continue;
         const uint8_t *before = change ? change->before : NULL;
         for (uint32_t off = 0, size; off < growth->size; off += size) {
             size = growth->size - off < 8 ? growth->size - off : 8;
@@ -423,20 +366,6 @@ void initial_set(struct initial_values *values)
     }
 }
 
-void initial_undo(struct initial_values *values)
-{
-    for (size_t i = values->growths.count; i > 0; i--) {
-        const struct growth *growth = &values->growths.at[i - 1];
-        struct moved_variable *variable = versions_variable(growth->base, growth->base_rva);
-        free(variable->image);
-        if (growth->is_new)
-            growth->base->versions->variables.count--; /* the latest */
-        else
-            *variable = growth->before;
-    }
-    values->growths.count = 0;
-}
-
 /* Pointers among the values must not be found where they were. */
 static void forget(uint8_t *bytes, uint32_t size)
 {
@@ -451,8 +380,12 @@ void initial_deinit(struct initial_values *values)
         forget(values->changes.at[i].before, values->changes.at[i].size);
         forget(values->changes.at[i].after, values->changes.at[i].size);
     }
-    for (size_t i = 0; i < values->growths.count; i++)
-        forget(values->growths.at[i].before.image, values->growths.at[i].before.size);
+    for (size_t i = 0; i < values->growths.count; i++) {
+        const struct growth *growth = &values->growths.at[i];
+        if (growth->way == GROWTH_COPY)
+            forget(growth->before.image, growth->before.size);
+        forget(growth->old_value, growth->size);
+    }
     free(values->noted.at);
     free(values->changes.at);
     free(values->growths.at);

@@ -29,7 +29,15 @@ struct value_change {
     const char *name; /* borrowed from a patch */
 };
 
-/* A variable that moves to larger storage. */
+/* How a variable gets its value where it moves to. */
+enum growth_way {
+    GROWTH_COPY,    /* the old one is the first part of it */
+    GROWTH_INIT,    /* it has the new initial value */
+    GROWTH_MIGRATE, /* the crate's hook makes it */
+    GROWTH_RETURN,  /* it has the one that it had when it was there */
+};
+
+/* A variable that moves to other storage: to larger one, to one of another type, or back from that. */
 struct growth {
     struct loaded_crate *base;
     uint32_t base_rva, base_size;
@@ -40,8 +48,14 @@ struct growth {
     uint32_t to_rva;
     uint32_t new_size;
     const char *name;
-    bool is_new;                  /* it was in the base */
-    struct moved_variable before; /* else what it was */
+    enum growth_way way;
+    bool is_forced;      /* pointers to it may be about */
+    bool is_new;         /* it was in the base, and there is no record of it */
+    bool has_been_there; /* the storage is one that it had before */
+    struct moved_variable
+        *other; /* borrowed from the record; the storage that it leaves; NULL: COPY, which gives it up */
+    struct moved_variable before; /* what it was, unless it is new */
+    uint8_t *old_value;           /* owned; MIGRATE: what the new value was made of */
 };
 
 static inline uint8_t *growth_to(const struct growth *growth)
@@ -64,10 +78,20 @@ struct initial_values {
 /* Notes the initial values that the base's active patches have. Error: MEMORY. */
 MUST_CHECK struct crateld_error *initial_note(struct initial_values *values, struct loaded_crate *base);
 
-/* Gives the variables that are larger in the patches their new places, from which on versions_address() tells those.
- * Errors: FORMAT (not within the base's data, or overlapping another), MEMORY. */
+/* Lets variables of the base go back to the storage that they had with the type that they are to have, unless they are
+ * to begin anew; or, if `target` is not NULL, to the storage that they had then. Error: MEMORY. */
+MUST_CHECK struct crateld_error *initial_return(struct initial_values *values, struct loaded_crate *base,
+                                                const struct version_set *target);
+
+/* Gives the variables that are larger in the patches, or of another type, their new places, from which on
+ * versions_address() tells those. `is_running`: they have values. Errors: FORMAT (not within the base's data, or
+ * overlapping another), MISMATCH (the value can not be kept), MEMORY. */
 MUST_CHECK struct crateld_error *initial_grow(struct initial_values *values, struct loaded_crate *const *patches,
-                                              size_t count);
+                                              size_t count, bool is_running);
+
+/* The addresses of words of patches that are not active any more, and go on leading to variables of other types than
+ * before. Returns how many there are; `ret` NULL: only that. */
+size_t initial_old_words(const struct initial_values *values, uint64_t *ret);
 
 /* Finds out what changes now that other patches are active, all of which are activated. Errors: IO, FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *initial_plan(struct initial_values *values, struct loaded_crate *base);
@@ -81,8 +105,11 @@ void initial_move(const struct initial_values *values);
 /* Sets the values that change. */
 void initial_set(struct initial_values *values);
 
-/* Takes back what initial_grow() did. */
+/* Takes back what initial_return() and initial_grow() did. */
 void initial_undo(struct initial_values *values);
+
+/* Gives the storage of the variable that a patch has its initial value again. */
+void initial_reset(const struct moved_variable *variable);
 
 void initial_deinit(struct initial_values *values);
 

@@ -12,8 +12,11 @@
 #include "loader/current.h"
 #include "loader/holders.h"
 #include "loader/image.h"
+#include "loader/importers.h"
 #include "loader/initial.h"
+#include "loader/migrate.h"
 #include "loader/park.h"
+#include "loader/starters.h"
 #include "loader/versions.h"
 
 enum {
@@ -66,23 +69,6 @@ static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struc
            !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
 }
 
-/* Thread-locals that the base does not have are each patch's own: a later one would begin anew with them. */
-static struct crateld_error *check_thread_locals(const struct loaded_crate *patch)
-{
-    const struct versions *versions = patch->needed[0].crate->versions;
-    for (size_t n = 0; patch->view.header.tls_mem_size && versions && n < versions->patches.count; n++) {
-        const struct loaded_crate *other = versions->patches.at[n];
-        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_MODULES); i++)
-            for (uint32_t k = 0; k < crate_view_count(&other->view, CRATE_TABLE_MODULES); k++)
-                if (other->view.header.tls_mem_size && other->is_active_module[k] && is_same_module(patch, i, other, k))
-                    return error_create(CRATELD_ERROR_MISMATCH,
-                                        "%s: an earlier reload of %s brought thread-locals, and their values can not "
-                                        "be kept over another one",
-                                        patch->path, crate_view_string(&patch->view, patch->view.modules[i].path));
-    }
-    return NULL;
-}
-
 /* An earlier patch for the same base with the same contents; NULL if there is none. */
 static struct loaded_crate *find_twin(const struct loaded_crate *patch)
 {
@@ -109,8 +95,6 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
         error = error_create(CRATELD_ERROR_MISMATCH,
                              "%s: this version faulted, and was taken back: it is loaded again when it has changed",
                              crate_view_string(&patch->view, patch->view.modules[0].path));
-    if (!error && !twin)
-        error = check_thread_locals(patch);
     if (error || twin)
         process_forget(process, before);
     if (!error)
@@ -121,10 +105,10 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
 void patch_drop(struct loaded_crate *patch)
 {
     struct process *process = patch->process;
-    if (atomic_load(&patch->state) == LOADED_MAPPED && process->crates.at[process->crates.count - 1] == patch) {
-        versions_leave(patch);
-        process_forget(process, process->crates.count - 1);
-    }
+    if (atomic_load(&patch->state) != LOADED_MAPPED || process->crates.at[process->crates.count - 1] != patch)
+        return;
+    versions_remove(patch);
+    process_forget(process, process->crates.count - 1);
 }
 
 /* Whether code of the program runs already. */
@@ -246,6 +230,13 @@ static bool is_ours(const struct commit *commit, const struct loaded_crate *base
     return word == before;
 }
 
+/* Whether old code must stay with the variable as it was. */
+static bool is_retyped(const struct loaded_crate *base, uint32_t rva)
+{
+    const struct moved_variable *variable = versions_variable(base, rva);
+    return variable && variable->is_retyped;
+}
+
 static struct crateld_error *fix_site(struct commit *commit, struct loaded_crate *patch, uint32_t i)
 {
     struct crate_site site;
@@ -253,7 +244,7 @@ static struct crateld_error *fix_site(struct commit *commit, struct loaded_crate
     bool is_function = false;
     TRY(crate_view_site(&patch->view, i, &site));
     uint32_t subject = site_subject(patch, &site, &is_function);
-    bool is_superseded = is_function && versions_is_superseded(base, site.place_rva);
+    bool is_superseded = (is_function || is_retyped(base, subject)) && versions_is_superseded(base, site.place_rva);
     patch->has_stale_sites |= is_superseded;
     if (is_superseded || (!is_function && !is_ours(commit, base, &site, subject)))
         return NULL;
@@ -301,7 +292,8 @@ static struct crateld_error *imported_place(const struct loaded_crate *user, con
         return NULL;
     }
     if (import->flags & CRATE_IMPORT_FLAG_BASE) {
-        if (versions_is_active(user) || versions_variable(base, import->fallback_rva))
+        if (versions_is_active(user) ||
+            (versions_variable(base, import->fallback_rva) && !is_retyped(base, import->fallback_rva)))
             *ret = import->fallback_rva;
         return NULL;
     }
@@ -416,6 +408,11 @@ static struct crateld_error *plan_values(struct commit *commit, struct loaded_cr
     return initial_plan(&commit->values, base);
 }
 
+static struct crateld_error *return_variables(struct commit *commit, struct loaded_crate *base)
+{
+    return initial_return(&commit->values, base, commit->target);
+}
+
 static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
 {
     return VEC_PUSH(&commit->fresh_counts, base->versions->fresh.count) ? NULL : error_memory();
@@ -451,12 +448,17 @@ static struct crateld_error *plan(struct commit *commit)
 {
     if (is_running())
         TRY(check_leaked(commit));
+    for (size_t i = 0; i < commit->count; i++) {
+        TRY(importers_check_vanished(commit->patches[i]));
+        TRY(starters_check(commit->patches[i]));
+    }
     TRY(enter_patches(commit));
     TRY(note_active(commit));
     TRY(for_each_base(commit, note_values)); /* of the state before */
     activate_modules(commit);
     TRY(enter_fresh(commit));
-    TRY(initial_grow(&commit->values, commit->patches, commit->count));
+    TRY(for_each_base(commit, return_variables));
+    TRY(initial_grow(&commit->values, commit->patches, commit->count, is_running()));
     TRY(activate_patches(commit));
     TRY(for_each_base(commit, plan_values));
     TRY(for_each_base(commit, fix_base));
@@ -512,35 +514,64 @@ struct search {
 static struct crateld_error *prepare_search(const struct commit *commit, struct search *ret)
 {
     size_t count = commit->values.growths.count, known = commit->change.writes.count;
+    size_t old = initial_old_words(&commit->values, NULL);
     ret->stretches = calloc(count, sizeof *ret->stretches);
-    ret->known = calloc(known + 1, sizeof *ret->known);
+    ret->known = calloc(known + old + 1, sizeof *ret->known);
     if (!ret->stretches || !ret->known)
         return error_memory();
     for (size_t i = 0; i < count; i++) {
         const struct growth *growth = &commit->values.growths.at[i];
-        ret->stretches[i] = (struct holders_stretch){growth->from_crate->base, growth->from_rva, growth->size};
+        ret->stretches[i] =
+            (struct holders_stretch){growth->from_crate->base, growth->from_rva, growth->is_forced ? 0 : growth->size};
     }
     for (size_t i = 0; i < known; i++)
         ret->known[i] =
             (uint64_t)(uintptr_t)(commit->change.writes.at[i].crate->base + commit->change.writes.at[i].rva);
+    known += initial_old_words(&commit->values, ret->known + known);
     qsort(ret->known, known, sizeof *ret->known, compare_addresses);
     ret->query = (struct holders_query){ret->stretches, count, ret->known, known};
     return NULL;
 }
 
-/* Holds all threads and makes the changes, unless somebody has a pointer to a variable that moves; *is_held then. */
+/* Why the changes can not be made yet. */
+enum obstacle {
+    OBSTACLE_NONE,
+    OBSTACLE_HOLDER, /* somebody has a pointer to a variable that moves */
+    OBSTACLE_CHANGE, /* a value is not any more what the new one was made of */
+};
+
+/* Holds all threads and makes the changes, unless there is an obstacle. */
 static struct crateld_error *make_held(struct commit *commit, const struct search *search, struct holder *holder,
-                                       bool *is_held)
+                                       enum obstacle *ret)
 {
     uint64_t start = nanoseconds();
     struct crateld_error *error = NULL;
     TRY(park_threads());
-    *is_held = holders_find(&search->query, holder);
-    if (!*is_held)
+    *ret = !migrate_is_current(&commit->values)   ? OBSTACLE_CHANGE
+           : holders_find(&search->query, holder) ? OBSTACLE_HOLDER
+                                                  : OBSTACLE_NONE;
+    if (*ret == OBSTACLE_NONE)
         error = make(commit);
     park_release();
     commit->report->pause_ns = nanoseconds() - start;
     return error;
+}
+
+static struct crateld_error *can_not_move(const struct commit *commit, enum obstacle obstacle,
+                                          const struct holder *holder)
+{
+    const struct growth *growth = &commit->values.growths.at[holder->stretch];
+    if (obstacle == OBSTACLE_CHANGE)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "the program changes variables faster than crate_migrate() makes their new values");
+    if (growth->way != GROWTH_COPY)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "variable '%s' has another type, and can not move: %s points to it (--force: it moves)",
+                            growth->name, holder->text);
+    return error_create(CRATELD_ERROR_MISMATCH,
+                        "variable '%s' needs more room than the %u bytes it has, and can not move: %s points to it "
+                        "(--force: it moves)",
+                        growth->name, growth->size, holder->text);
 }
 
 /* Variables can move when nobody is about to use them where they were. Functions that are in the middle of that will
@@ -548,19 +579,17 @@ static struct crateld_error *make_held(struct commit *commit, const struct searc
 static struct crateld_error *try_to_make_held(struct commit *commit, const struct search *search)
 {
     struct holder holder = {0};
+    enum obstacle obstacle = OBSTACLE_NONE;
     for (int i = 0; i < TRIES; i++) {
-        bool is_held = false;
-        TRY(make_held(commit, search, &holder, &is_held));
-        if (!is_held)
+        TRY(migrate_values(&commit->values));
+        TRY(make_held(commit, search, &holder, &obstacle));
+        if (obstacle == OBSTACLE_NONE)
             return NULL;
-        if (!holder.is_fleeting && i >= TRIES / 10)
+        if (obstacle == OBSTACLE_HOLDER && !holder.is_fleeting && i >= TRIES / 10)
             break;
         usleep(PAUSE_US);
     }
-    const struct growth *growth = &commit->values.growths.at[holder.stretch];
-    return error_create(CRATELD_ERROR_MISMATCH,
-                        "variable '%s' needs more room than the %u bytes it has, and can not move: %s points to it",
-                        growth->name, growth->size, holder.text);
+    return can_not_move(commit, obstacle, &holder);
 }
 
 static struct crateld_error *make_with_growth(struct commit *commit)
@@ -572,6 +601,12 @@ static struct crateld_error *make_with_growth(struct commit *commit)
     free(search.stretches);
     free(search.known);
     return error;
+}
+
+/* Makes what was planned. */
+static struct crateld_error *make_planned(struct commit *commit)
+{
+    return commit->values.growths.count && is_running() ? make_with_growth(commit) : make_running(commit);
 }
 
 /* Keeps what was active before, for rolling back. */
@@ -619,7 +654,7 @@ struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t c
     struct process *process = patches[0]->process;
     struct crateld_error *error = VEC_RESERVE(&process->history, 1) ? plan(&commit) : error_memory();
     if (!error && !is_trial)
-        error = commit.values.growths.count && is_running() ? make_with_growth(&commit) : make_running(&commit);
+        error = make_planned(&commit);
     if (error || is_trial)
         undo(&commit);
     else
@@ -637,7 +672,7 @@ struct crateld_error *patch_rollback(struct process *process, struct patch_repor
     struct commit commit = {.target = target, .report = ret};
     struct crateld_error *error = plan(&commit);
     if (!error)
-        error = make_running(&commit);
+        error = make_planned(&commit);
     if (error) {
         undo(&commit);
     } else {

@@ -150,6 +150,14 @@ static struct crateld_error *find_thread_local(struct loaded_crate *crate, const
         *ret = own_thread_local(definition.crate, definition.value);
         return NULL;
     }
+    if (import->flags & CRATE_IMPORT_FLAG_FRESH) {
+        struct loaded_crate *patch;
+        uint32_t off;
+        TRY(versions_fresh_thread_local(crate, import->fallback_rva, &patch, &off));
+        TRY(tls_reserve(patch));
+        *ret = own_thread_local(patch, off);
+        return NULL;
+    }
     if (!(import->flags & CRATE_IMPORT_FLAG_SELF))
         return foreign_thread_local(crate, import, ret);
     *ret = own_thread_local(crate, import->fallback_rva);

@@ -18,6 +18,7 @@
 #include "loader/log.h"
 #include "loader/low.h"
 #include "loader/patch.h"
+#include "loader/starters.h"
 
 /* glibc's; C++ ABI 3.3.6.3. */
 extern void __cxa_finalize(void *dso_handle);
@@ -220,6 +221,20 @@ static struct crateld_error *apply_patches(struct process *process)
     return NULL;
 }
 
+/* What patches have that the crates had not. */
+static void start_patches(const struct process *process)
+{
+    for (size_t i = 0; i < process->crates.count; i++)
+        if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
+            starters_run(process->crates.at[i]);
+}
+
+void start_call(uint64_t address)
+{
+    initialiser *function = (initialiser *)(uintptr_t)address;
+    function(program_args.argc, program_args.argv, program_args.envp);
+}
+
 static struct crateld_error *start_items(const struct start_item *items, size_t count, struct loaded_crate *root,
                                          bool binds_now)
 {
@@ -237,7 +252,10 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     debugger_notify();
     if (root == current_entry())
         call_array(root, root->view.header.preinit_array);
-    return initialise_items(items, count, root);
+    TRY(initialise_items(items, count, root));
+    if (root == current_entry())
+        start_patches(process);
+    return NULL;
 }
 
 /* Activates, and runs initialisers. */

@@ -28,6 +28,9 @@ MUST_CHECK struct crateld_error *start_program(struct process *process, const ch
  */
 MUST_CHECK struct crateld_error *start_crate(struct loaded_crate *crate, bool binds_now);
 
+/* Calls the initialiser at `address` with what initialisers get. */
+void start_call(uint64_t address);
+
 /* Runs what the crate wants to be run at its end: the handlers that it registered, then its finalisers. They will not
  * be run at exit. The start lock is held, the process's is not. */
 void start_end_crate(struct loaded_crate *crate);

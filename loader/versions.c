@@ -11,29 +11,40 @@ struct crateld_error *versions_of(struct loaded_crate *base, struct versions **r
     return *ret ? NULL : error_memory();
 }
 
+static void release_others(struct moved_variable *variable)
+{
+    while (variable->others) {
+        struct moved_variable *other = variable->others;
+        variable->others = other->others;
+        free(other->image);
+        free(other);
+    }
+}
+
 void versions_destroy(struct versions *versions)
 {
     if (!versions)
         return;
-    for (size_t i = 0; i < versions->variables.count; i++)
+    for (size_t i = 0; i < versions->variables.count; i++) {
+        release_others(&versions->variables.at[i]);
         free(versions->variables.at[i].image);
+    }
     free(versions->variables.at);
     free(versions->fresh.at);
+    free(versions->started.at);
     free(versions->patches.at);
     free(versions);
 }
 
-void versions_leave(const struct loaded_crate *patch)
+void versions_remove(const struct loaded_crate *patch)
 {
     struct versions *versions = patch->needed[0].crate->versions;
-    size_t n = 0;
-    while (versions && n < versions->patches.count && versions->patches.at[n] != patch)
-        n++;
-    if (!versions || n == versions->patches.count)
-        return;
-    versions->patches.count--;
-    memmove(&versions->patches.at[n], &versions->patches.at[n + 1],
-            (versions->patches.count - n) * sizeof *versions->patches.at);
+    size_t count = 0;
+    for (size_t i = 0; versions && i < versions->patches.count; i++)
+        if (versions->patches.at[i] != patch)
+            versions->patches.at[count++] = versions->patches.at[i];
+    if (versions)
+        versions->patches.count = count;
 }
 
 struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base)
@@ -46,7 +57,28 @@ struct crateld_error *version_set_add(struct version_set *set, struct loaded_cra
             if (patch->is_active_module[i] && !VEC_PUSH(&set->active, (struct version){patch, i}))
                 return error_memory();
     }
+    for (size_t i = 0; base->versions && i < base->versions->variables.count; i++) {
+        const struct moved_variable *variable = &base->versions->variables.at[i];
+        struct version_place place = {base, variable->base_rva, variable->crate, variable->rva};
+        if (!VEC_PUSH(&set->places, place))
+            return error_memory();
+    }
     return NULL;
+}
+
+bool version_set_has_place(const struct version_set *set, const struct loaded_crate *base,
+                           const struct moved_variable *storage)
+{
+    bool is_known = false;
+    for (size_t i = 0; i < set->places.count; i++) {
+        const struct version_place *place = &set->places.at[i];
+        if (place->base != base || place->base_rva != storage->base_rva)
+            continue;
+        if (place->crate == storage->crate && place->rva == storage->rva)
+            return true;
+        is_known = true;
+    }
+    return !is_known && storage->crate == base; /* it had not moved yet */
 }
 
 void version_set_restore(const struct version_set *set)
@@ -67,6 +99,7 @@ void version_set_destroy(struct version_set *set)
         return;
     free(set->bases.at);
     free(set->active.at);
+    free(set->places.at);
     free(set);
 }
 
@@ -97,6 +130,17 @@ struct moved_variable *versions_variable(const struct loaded_crate *base, uint32
     return NULL;
 }
 
+const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint32_t base_rva)
+{
+    for (size_t n = base->versions->patches.count; n > 0; n--) {
+        const struct loaded_crate *patch = base->versions->patches.at[n - 1];
+        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_GROWN); i++)
+            if (patch->view.grown[i].base_rva == base_rva && patch->is_active_module[patch->view.grown[i].module])
+                return &patch->view.grown[i];
+    }
+    return NULL;
+}
+
 uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)
 {
     const struct versions *versions = base->versions;
@@ -113,48 +157,84 @@ uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)
     return loaded_address(base, rva);
 }
 
-static struct fresh_variable *find_fresh(const struct versions *versions, const char *name)
+static struct fresh_variable *find_fresh(const struct versions *versions, const char *name, bool is_thread_local)
 {
     for (size_t i = 0; i < versions->fresh.count; i++)
-        if (!strcmp(versions->fresh.at[i].name, name))
+        if (!strcmp(versions->fresh.at[i].name, name) && versions->fresh.at[i].is_thread_local == is_thread_local)
             return &versions->fresh.at[i];
     return NULL;
 }
 
-struct crateld_error *versions_add_fresh(struct loaded_crate *patch)
+static struct crateld_error *add_fresh(struct loaded_crate *patch, const struct crate_fresh *fresh,
+                                       bool is_thread_local)
 {
     struct versions *versions = patch->needed[0].crate->versions;
-    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++) {
-        const struct crate_fresh *fresh = &patch->view.fresh[i];
-        const char *name = crate_view_string(&patch->view, fresh->name);
-        const struct fresh_variable *known = find_fresh(versions, name);
-        if (known && known->size != fresh->size)
-            return error_create(
-                CRATELD_ERROR_MISMATCH,
-                "%s: variable '%s': %u bytes, but %u since an earlier reload: its value can not be kept", patch->path,
-                name, fresh->size, known->size);
-        struct fresh_variable variable = {name, patch, fresh->rva, fresh->size};
-        if (!known && !VEC_PUSH(&versions->fresh, variable))
-            return error_memory();
+    const char *name = crate_view_string(&patch->view, fresh->name);
+    const struct fresh_variable *known = find_fresh(versions, name, is_thread_local);
+    if (known && known->size != fresh->size)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: variable '%s': %u bytes, but %u since an earlier reload: its value can not be kept",
+                            patch->path, name, fresh->size, known->size);
+    if (known && known->type && fresh->type && known->type != fresh->type)
+        return error_create(
+            CRATELD_ERROR_MISMATCH,
+            "%s: variable '%s' has another type than since an earlier reload: its value can not be kept", patch->path,
+            name);
+    struct fresh_variable variable = {name, patch, fresh->rva, fresh->size, is_thread_local, fresh->type};
+    return known || VEC_PUSH(&versions->fresh, variable) ? NULL : error_memory();
+}
+
+struct crateld_error *versions_add_fresh(struct loaded_crate *patch)
+{
+    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++)
+        TRY(add_fresh(patch, &patch->view.fresh[i], false));
+    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH_TLS); i++)
+        TRY(add_fresh(patch, &patch->view.fresh_tls[i], true));
+    return NULL;
+}
+
+/* The variable that the patch has at `rva`, according to the table; and where in it that is. */
+static const struct fresh_variable *find_fresh_place(const struct loaded_crate *patch, const struct crate_fresh *table,
+                                                     uint32_t count, uint32_t rva, uint32_t *off)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (rva < table[i].rva || rva - table[i].rva > table[i].size)
+            continue;
+        *off = rva - table[i].rva;
+        return find_fresh(patch->needed[0].crate->versions, crate_view_string(&patch->view, table[i].name),
+                          table == patch->view.fresh_tls);
     }
     return NULL;
 }
 
-struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret)
+static struct crateld_error *no_fresh(const struct loaded_crate *patch, uint32_t rva)
 {
-    for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++) {
-        const struct crate_fresh *fresh = &patch->view.fresh[i];
-        if (rva < fresh->rva || rva - fresh->rva > fresh->size)
-            continue;
-        const struct fresh_variable *known =
-            find_fresh(patch->needed[0].crate->versions, crate_view_string(&patch->view, fresh->name));
-        if (!known)
-            break;
-        *ret = loaded_address(known->patch, known->rva) + (rva - fresh->rva);
-        return NULL;
-    }
     return error_create(CRATELD_ERROR_FORMAT, "%s: 0x%x, which an import names, is in none of its new variables",
                         patch->path, rva);
+}
+
+struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret)
+{
+    uint32_t off;
+    const struct fresh_variable *known =
+        find_fresh_place(patch, patch->view.fresh, crate_view_count(&patch->view, CRATE_TABLE_FRESH), rva, &off);
+    if (!known)
+        return no_fresh(patch, rva);
+    *ret = loaded_address(known->patch, known->rva) + off;
+    return NULL;
+}
+
+struct crateld_error *versions_fresh_thread_local(const struct loaded_crate *patch, uint32_t off,
+                                                  struct loaded_crate **ret_patch, uint32_t *ret_off)
+{
+    uint32_t within;
+    const struct fresh_variable *known = find_fresh_place(
+        patch, patch->view.fresh_tls, crate_view_count(&patch->view, CRATE_TABLE_FRESH_TLS), off, &within);
+    if (!known)
+        return no_fresh(patch, off);
+    *ret_patch = known->patch;
+    *ret_off = known->rva + within;
+    return NULL;
 }
 
 static bool supersedes(const struct loaded_crate *patch, uint32_t rva)

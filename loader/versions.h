@@ -10,26 +10,40 @@
 #include "base/vec.h"
 #include "loader/loaded.h"
 
-/* A variable that is elsewhere. */
+/* A variable that is elsewhere, or a storage of it that is not in use. */
 struct moved_variable {
     uint32_t base_rva, base_size; /* where it is in the base's image */
     uint32_t size;                /* now */
-    struct loaded_crate *crate;   /* borrowed; the patch in whose data it is */
+    struct loaded_crate *crate;   /* borrowed; the patch in whose data it is; the base: it is back there */
     uint32_t rva;                 /* there */
-    uint8_t *image;               /* owned; its initial value, `size` bytes */
+    const char *name;             /* borrowed from a patch */
+    uint8_t *image;               /* owned; its initial value, `size` bytes; NULL: that of the base */
+    bool is_retyped;              /* it is of another type than in the base */
+    uint64_t type;                /* fingerprint; 0: not known */
+    struct moved_variable
+        *others; /* owned list; storage that it has for other types, with the values that it had there */
 };
 
 /* A variable that the base does not have. */
 struct fresh_variable {
     const char *name;           /* borrowed from the patch */
     struct loaded_crate *patch; /* borrowed; the first that had it */
-    uint32_t rva, size;         /* there */
+    uint32_t rva, size;         /* there; of thread-locals: in its block */
+    bool is_thread_local;
+    uint64_t type; /* fingerprint; 0: not known */
+};
+
+/* An initialiser of a patch that has run. */
+struct started {
+    const char *name; /* borrowed from the patch */
+    uint64_t hash;
 };
 
 struct versions {
     VEC(struct loaded_crate *) patches; /* borrowed; those that are mapped, oldest first */
     VEC(struct moved_variable) variables;
     VEC(struct fresh_variable) fresh;
+    VEC(struct started) started;
 };
 
 /* A module of a patch. */
@@ -38,26 +52,39 @@ struct version {
     uint32_t module;
 };
 
-/* Which modules were active at some time, of some bases. */
+/* Where a variable is that has moved. */
+struct version_place {
+    const struct loaded_crate *base; /* borrowed */
+    uint32_t base_rva;
+    const struct loaded_crate *crate; /* borrowed */
+    uint32_t rva;
+};
+
+/* Which modules were active at some time, of some bases, and where their variables were. */
 struct version_set {
     VEC(struct loaded_crate *) bases; /* borrowed */
     VEC(struct version) active;
+    VEC(struct version_place) places;
 };
 
 /* Adds what is active of the base. Error: MEMORY. */
 MUST_CHECK struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base);
 
+/* Takes the patch, of which nothing was ever in effect, out of its base's record. */
+void versions_remove(const struct loaded_crate *patch);
+
 /* Makes of the set's bases just that active which is in it. */
 void version_set_restore(const struct version_set *set);
+
+/* Whether the variable was in that storage. */
+bool version_set_has_place(const struct version_set *set, const struct loaded_crate *base,
+                           const struct moved_variable *storage);
 
 /* NULL is allowed. */
 void version_set_destroy(struct version_set *set);
 
 /* The record of the crate's versions, made if it has none. Error: MEMORY. */
 MUST_CHECK struct crateld_error *versions_of(struct loaded_crate *base, struct versions **ret);
-
-/* Takes the patch, nothing of which is active, out of its base's record, if it is there. */
-void versions_leave(const struct loaded_crate *patch);
 
 /* NULL is allowed. */
 void versions_destroy(struct versions *versions);
@@ -66,8 +93,11 @@ void versions_destroy(struct versions *versions);
  * variable: where it is now. */
 uint64_t versions_address(const struct loaded_crate *base, uint32_t rva);
 
-/* The variable that has grown and held the place `rva` of the crate; NULL if there is none. */
+/* The variable that has moved and held the place `rva` of the crate; NULL if there is none. */
 struct moved_variable *versions_variable(const struct loaded_crate *base, uint32_t rva);
+
+/* What an active module of the base's patches has for the variable that lies there in the base; NULL: none moves it. */
+const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint32_t base_rva);
 
 /* Enters the patch's new variables, those that are not there yet. Error: MISMATCH (an earlier patch
  * has one of another size), MEMORY. */
@@ -75,6 +105,10 @@ MUST_CHECK struct crateld_error *versions_add_fresh(struct loaded_crate *patch);
 
 /* The address of the new variable's place that is at `rva` of the patch itself. Error: FORMAT (it is in none). */
 MUST_CHECK struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret);
+
+/* Likewise, of the new thread-local at offset `off` of the patch's block: whose block it is in, and where. */
+MUST_CHECK struct crateld_error *versions_fresh_thread_local(const struct loaded_crate *patch, uint32_t off,
+                                                             struct loaded_crate **ret_patch, uint32_t *ret_off);
 
 /* Whether the place `rva` of the base's text is superseded: whoever is there stays with what it refers to. */
 bool versions_is_superseded(const struct loaded_crate *base, uint32_t rva);

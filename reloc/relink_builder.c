@@ -364,6 +364,8 @@ static struct crateld_error *encode_modules(struct relink_builder *builder)
             .member = next_string(builder),
             .first_section = module->first_section,
             .first_symbol = module->first_symbol,
+            .debug_off = module->debug_off,
+            .debug_size = module->debug_size,
         };
         TRY(put_bytes(&builder->parts[RELINK_PART_MODULES], &record, sizeof record));
     }

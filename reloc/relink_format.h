@@ -9,7 +9,7 @@
 #define RELINK_MAGIC UINT64_C(0x00006b6e696c6572) /* "relink\0\0" */
 
 enum {
-    RELINK_VERSION = 1,
+    RELINK_VERSION = 2,
     RELINK_SYMBOLS_PER_BLOCK = 16, /* decoding starts at blocks: what a random access costs at most */
     RELINK_RELOCS_PER_BLOCK = 64,
     RELINK_MAX_KINDS = 1 << 16,
@@ -51,6 +51,8 @@ struct relink_module_record {
     uint32_t member;
     uint32_t first_section;
     uint32_t first_symbol;
+    uint32_t debug_off; /* in .debug_info */
+    uint32_t debug_size;
 };
 
 /* A section's relocations end where the next one's begin. */

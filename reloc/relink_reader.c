@@ -113,6 +113,8 @@ struct crateld_error *relink_view_module(const struct relink_view *view, uint32_
                      next.first_section, record.first_symbol, next.first_symbol);
     struct relink_module module = {
         .hash = record.hash,
+        .debug_off = record.debug_off,
+        .debug_size = record.debug_size,
         .first_section = record.first_section,
         .section_count = next.first_section - record.first_section,
         .first_symbol = record.first_symbol,

@@ -53,6 +53,9 @@ enum crate_table_kind {
     CRATE_TABLE_GROWN,       /* struct crate_grown; of a patch, sorted by base_rva */
     CRATE_TABLE_FRESH,       /* struct crate_fresh; of a patch, sorted by rva */
     CRATE_TABLE_SITES,       /* struct crate_site; of a patch */
+    CRATE_TABLE_FRESH_TLS,   /* struct crate_fresh; of a patch, sorted by rva, which is the offset in the block */
+    CRATE_TABLE_VANISHED,    /* struct crate_vanished; of a patch */
+    CRATE_TABLE_STARTERS,    /* struct crate_starter; of a patch, in the order in which they run */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
     CRATE_TABLE_COUNT,
 };
@@ -275,22 +278,41 @@ struct crate_init {
     uint32_t reserved;
 };
 
-/* A variable of the base that is larger in a patch, and so has to be elsewhere: in the patch. */
+/* A variable of the base that is larger in a patch, or of another type, and so has to be elsewhere: in the patch. */
 struct crate_grown {
     uint32_t name; /* string */
     uint32_t module;
     uint32_t base_rva; /* in the base's data */
     uint32_t old_size; /* bytes */
     uint32_t new_size;
-    uint32_t image_rva; /* its new storage, with the new initial value, in the patch's data */
+    uint32_t image_rva;  /* its new storage, with the new initial value, in the patch's data */
+    uint64_t type;       /* fingerprint of the new type; 0: not known */
+    uint32_t on_change;  /* enum crate_on_change */
+    uint32_t flags;      /* enum crate_grown_flags */
+    uint32_t difference; /* string: what is another than in the base, for a message; "": it has only grown */
+    uint32_t stranger;   /* string: a module that refers to it, and has no new version here; "": none does */
+};
+
+/* What becomes of the value of a variable. */
+enum crate_on_change {
+    CRATE_ON_CHANGE_COPY,   /* it is the first part of the new one; not if there is a difference */
+    CRATE_ON_CHANGE_REFUSE, /* it can not be kept: the patch is refused, unless the variable has the new type already */
+    CRATE_ON_CHANGE_INIT,   /* the new initial value takes its place */
+    CRATE_ON_CHANGE_MIGRATE, /* the crate's function crate_migrate() makes the new value of the old one */
+    CRATE_ON_CHANGE_COUNT,
+};
+
+enum crate_grown_flags {
+    CRATE_GROWN_FLAG_FORCE = 1 << 0, /* it moves even if somebody has a pointer to it, who stays with the old storage */
 };
 
 /* A variable that the base does not have. Later patches with one of the same name use the first one's. */
 struct crate_fresh {
     uint32_t name; /* string: unique among the base's new variables */
     uint32_t module;
-    uint32_t rva;  /* in the patch's data */
+    uint32_t rva;  /* in the patch's data; of thread-locals: offset in its block */
     uint32_t size; /* bytes */
+    uint64_t type; /* fingerprint; 0: not known */
 };
 
 /* A place of the base that refers to what a patch moves. With T the address of that, it holds T + addend - place (PC32)
@@ -300,6 +322,21 @@ struct crate_site {
     uint32_t subject;   /* index into CRATE_TABLE_MOVES, or, less the number of those, CRATE_TABLE_GROWN */
     int32_t addend;
     uint32_t kind; /* enum crate_fixup_kind, but TPOFF32 */
+};
+
+/* An export of the base that its module does not have any more: whoever imports it can not lose it. */
+struct crate_vanished {
+    uint32_t name; /* string */
+    uint32_t module;
+};
+
+/* An initialiser that the base does not have: it runs once, when the first patch with it has come into effect. */
+struct crate_starter {
+    uint64_t hash; /* of its code: the same initialiser in a later patch has the same */
+    uint32_t name; /* string: unique among the base's new initialisers */
+    uint32_t module;
+    uint32_t rva; /* in the patch's text */
+    uint32_t reserved;
 };
 
 #endif

@@ -158,13 +158,27 @@ static void add_relocs(struct image *image)
         {add_string(image, "other"), 0, 0x400, 4, DATA_RVA + 0x348, 0},
     };
     struct crate_grown grown[] = {
-        {add_string(image, "array"), 0, 0x500, 8, 16, DATA_RVA + 0x350},
-        {add_string(image, "list"), 0, 0x508, 4, 8, DATA_RVA + 0x360},
+        {.name = add_string(image, "array"),
+         .base_rva = 0x500,
+         .old_size = 8,
+         .new_size = 16,
+         .image_rva = DATA_RVA + 0x350},
+        {.name = add_string(image, "list"),
+         .base_rva = 0x508,
+         .old_size = 4,
+         .new_size = 8,
+         .image_rva = DATA_RVA + 0x360},
     };
     struct crate_fresh fresh[] = {
-        {add_string(image, "new"), 0, DATA_RVA + 0x348, 8},
-        {add_string(image, "newer"), 0, DATA_RVA + 0x350, 4},
+        {add_string(image, "new"), 0, DATA_RVA + 0x348, 8, 0},
+        {add_string(image, "newer"), 0, DATA_RVA + 0x350, 4, 0},
     };
+    struct crate_fresh fresh_tls[] = {
+        {add_string(image, "thread_local"), 0, 0, 8, 0},
+        {add_string(image, "another"), 0, 8, 4, 0},
+    };
+    struct crate_vanished vanished = {add_string(image, "vanished"), 0};
+    struct crate_starter starter = {.name = add_string(image, "starter"), .rva = TEXT_RVA + 0x130};
     struct crate_site sites[] = {{0x600, 1, -4, CRATE_FIXUP_PC32}, {0x700, 2, 0, CRATE_FIXUP_ABS64}};
     add_table(image, CRATE_TABLE_MODULES, &module, 1, sizeof module);
     add_table(image, CRATE_TABLE_MOVES, moves, 2, sizeof *moves);
@@ -173,6 +187,9 @@ static void add_relocs(struct image *image)
     add_table(image, CRATE_TABLE_GROWN, grown, 2, sizeof *grown);
     add_table(image, CRATE_TABLE_FRESH, fresh, 2, sizeof *fresh);
     add_table(image, CRATE_TABLE_SITES, sites, 2, sizeof *sites);
+    add_table(image, CRATE_TABLE_FRESH_TLS, fresh_tls, 2, sizeof *fresh_tls);
+    add_table(image, CRATE_TABLE_VANISHED, &vanished, 1, sizeof vanished);
+    add_table(image, CRATE_TABLE_STARTERS, &starter, 1, sizeof starter);
 }
 
 static void fill_header(struct image *image)

@@ -97,6 +97,8 @@ static void random_contents(uint64_t seed)
             .hash = random_next(&seed),
             .first_section = given.section_count,
             .first_symbol = given.symbol_count,
+            .debug_off = random_below(&seed, 1 << 20),
+            .debug_size = random_below(&seed, 1 << 20),
         };
         random_sections(&seed, m, random_below(&seed, sections + 1));
         given.modules[m].section_count = given.section_count - given.modules[m].first_section;
@@ -155,6 +157,8 @@ static void require_same_modules(const struct relink_view *view)
         cr_assert_str_eq(module.path, given.modules[i].path);
         cr_assert_str_eq(module.member, given.modules[i].member);
         cr_assert_eq(module.hash, given.modules[i].hash);
+        cr_assert_eq(module.debug_off, given.modules[i].debug_off);
+        cr_assert_eq(module.debug_size, given.modules[i].debug_size);
         cr_assert_eq(module.first_section, given.modules[i].first_section);
         cr_assert_eq(module.section_count, given.modules[i].section_count);
         cr_assert_eq(module.first_symbol, given.modules[i].first_symbol);
@@ -380,7 +384,7 @@ Test(reloc_relink, another_version_is_unsupported)
     struct relink_view view;
     ((uint8_t *)bytes.data)[offsetof(struct relink_header, version)]++;
     require_error(relink_view_open("test.crate", bytes, &view), CRATELD_ERROR_UNSUPPORTED,
-                  "test.crate: relink section of version 2, this crateld reads 1");
+                  "test.crate: relink section of version 3, this crateld reads 2");
     free((void *)bytes.data);
 }
 
