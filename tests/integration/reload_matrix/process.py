@@ -118,7 +118,7 @@ def no_gap(p):
         time.sleep(0.01)
     if answer != 2:
         raise AssertionError(f'version {answer} runs, not 2: {p.errors()}')
-    p.finish('(reloaded: [^\n]*\n)*')
+    p.finish('((reloaded|note): [^\n]*\n)*')
 
 
 @row('a new source file, beside the module that uses it')
@@ -218,8 +218,8 @@ def chain(p):
 def stripped(p):
     p.module('long state; API long act(const char *line) { return ++state; }')
     p.start()
-    p.must('crateld', 'strip', 'app.crate')
     p.ask('a', 1)
+    p.must('crateld', 'strip', 'app.crate')
     p.reload(('++state', '++state * 10'))  # the crate that runs has it
     p.ask('a', 20)
     p.finish()
