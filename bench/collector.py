@@ -57,7 +57,7 @@ def against_bdwgc(program, name, megabytes, *arguments):
     return best_ours[0], best_peer[0]
 
 
-ALLOC_HEAP = 8
+ALLOC_HEAP = 256  # that it may become: see DEFAULT_MULTIPLIER in runtime/heap.c
 ALLOC_RUNS = 5
 
 

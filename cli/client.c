@@ -242,7 +242,10 @@ static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct c
     size_t left = packet->size > first ? packet->size - first : 0, name_size = strnlen(name, left) + 1;
     bool is_good = name_size < left && !packet->payload[packet->size - 1];
     if (is_good) {
-        memcpy(crate.build_id, packet->payload, sizeof crate.build_id);
+        struct control_crate record;
+        memcpy(&record, packet->payload, sizeof record);
+        memcpy(crate.build_id, record.build_id, sizeof crate.build_id);
+        crate.is_patched = record.patch_count;
         crate.name = strdup(name);
         crate.path = strdup(name + name_size);
     }
@@ -257,16 +260,24 @@ static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct c
                : error_create(CRATELD_ERROR_FORMAT, "process %d: says something unintelligible of a crate", (int)id);
 }
 
+/* What is done with the parts of an answer. */
+struct answer {
+    struct client_crates *crates;                /* NULL: none are expected */
+    void (*tell)(const char *line, size_t size); /* NULL: no text is */
+};
+
 /* Takes the whole answer. */
-static struct crateld_error *receive_all(pid_t id, int fd, struct client_crates *crates, struct control_report *ret)
+static struct crateld_error *receive_all(pid_t id, int fd, const struct answer *answer, struct control_report *ret)
 {
     struct packet *packet AUTO_FREE = malloc(sizeof *packet);
     if (!packet)
         return error_memory();
     for (;;) {
         struct crateld_error *error = receive(id, fd, packet);
-        if (!error && packet->header.kind == CONTROL_CRATE && crates)
-            error = add_crate(id, packet, crates);
+        if (!error && packet->header.kind == CONTROL_CRATE && answer->crates)
+            error = add_crate(id, packet, answer->crates);
+        if (!error && packet->header.kind == CONTROL_TEXT && answer->tell)
+            answer->tell(packet->payload, packet->size);
         if (packet->fd >= 0)
             close(packet->fd);
         if (error)
@@ -297,12 +308,12 @@ static bool is_connected(struct client *client)
 }
 
 static struct crateld_error *talk(struct client *client, enum control_kind kind, const void *payload, size_t size,
-                                  struct client_crates *crates, struct control_report *ret)
+                                  const struct answer *answer, struct control_report *ret)
 {
     if (!is_connected(client))
         TRY(connect_to(client));
     struct crateld_error *error = send_request(client, kind, payload, size)
-                                      ? receive_all(client->id, client->fd, crates, ret)
+                                      ? receive_all(client->id, client->fd, answer, ret)
                                       : error_errno(errno, "process %d: cannot ask", (int)client->id);
     if (error) /* more of an answer may be to come, that nobody waits for */
         client_close(client);
@@ -313,7 +324,7 @@ struct crateld_error *client_list(struct client *client, struct client_crates *r
 {
     struct control_report report;
     *ret = (struct client_crates){0};
-    struct crateld_error *error = talk(client, CONTROL_LIST, NULL, 0, ret, &report);
+    struct crateld_error *error = talk(client, CONTROL_LIST, NULL, 0, &(struct answer){.crates = ret}, &report);
     if (error)
         client_crates_deinit(ret);
     return error;
@@ -322,5 +333,12 @@ struct crateld_error *client_list(struct client *client, struct client_crates *r
 struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload, size_t size,
                                      struct control_report *ret)
 {
-    return talk(client, kind, payload, size, NULL, ret);
+    return talk(client, kind, payload, size, &(struct answer){0}, ret);
+}
+
+struct crateld_error *client_trace(struct client *client, void (*tell)(const char *line, size_t size), bool *ret)
+{
+    struct control_report report;
+    *ret = is_connected(client);
+    return talk(client, CONTROL_TRACE, NULL, 0, &(struct answer){.tell = tell}, &report);
 }

@@ -15,6 +15,7 @@ struct client_crate {
     char *path; /* owned; as the process opened it */
     int fd;     /* owned; of the very file, whatever has become of its name; -1: the crate has no relink section */
     uint8_t build_id[16];
+    bool is_patched; /* it had other versions of modules than those in the file, and may have them still */
 };
 
 struct client_crates {
@@ -41,6 +42,11 @@ void client_close(struct client *client);
 
 /* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
 MUST_CHECK struct crateld_error *client_list(struct client *client, struct client_crates *ret);
+
+/* Calls `tell` with a line for each thing that has happened in the process since the last call, on this connection.
+ * *ret is false if the connection is new, and nothing could be told. Errors likewise. */
+MUST_CHECK struct crateld_error *client_trace(struct client *client, void (*tell)(const char *line, size_t size),
+                                              bool *ret);
 
 /* Makes a request: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
 MUST_CHECK struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload,

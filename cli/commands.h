@@ -16,9 +16,12 @@ int cmd_as(int argc, char **argv); /* the assembler of cc and c++, never called 
 int cmd_ld(int argc, char **argv); /* the linker of compilers, also by the name ld */
 int cmd_link(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_refresh(int argc, char **argv); /* what `run --fresh` calls, never users */
+int cmd_apply(int argc, char **argv);
 int cmd_reload(int argc, char **argv); /* and check */
 int cmd_rollback(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_where(int argc, char **argv);
 int cmd_export(int argc, char **argv);

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "cli/frame_size.h"
+#include "crate/carried.h"
 #include "crate/machine.h"
 
 enum { NAME_SIZE = 512 }; /* of text made for a place; longer names are cut */
@@ -69,6 +70,7 @@ static struct crateld_error *report_header(struct report *report, const struct i
     report_number(report, "reserve_size", header->reserve_size);
     report_number(report, "file_size", crate->file.data.size);
     report_number(report, "relink_size", header->relink_size);
+    report_number(report, "carried_patches", header->carried_count);
     if (header->entry_rva)
         report_address(report, "entry", header->entry_rva);
     if (header->toc_text_rva)
@@ -601,6 +603,30 @@ static struct crateld_error *report_patch(struct report *report, const struct in
     return NULL;
 }
 
+/* The patches that the crate's file carries. */
+static struct crateld_error *report_carried(struct report *report, const struct inspected_crate *crate)
+{
+    const struct crate_header *header = &crate->view.header;
+    report_begin_table(report, "carried", "Patches that the file carries");
+    for (uint32_t i = 0; crate->file.data.size && i < header->carried_count; i++) {
+        struct span bytes = {0};
+        struct crate_view patch = {0};
+        TRY(crate_carried_at(crate->path, crate->file.data, header, i, &bytes));
+        TRY(crate_view_open(crate->path, bytes, &patch));
+        for (uint32_t k = 0; k < crate_view_count(&patch, CRATE_TABLE_MODULES); k++) {
+            struct crate_module module;
+            TRY(crate_view_module(&patch, k, &module));
+            report_row(report);
+            report_number(report, "patch", i);
+            report_bytes(report, "build_id", patch.header.build_id, sizeof patch.header.build_id);
+            report_string(report, "path", crate_view_string(&patch, module.path));
+            report_string(report, "member", text_or_null(crate_view_string(&patch, module.member)));
+        }
+    }
+    report_end_table(report);
+    return NULL;
+}
+
 struct crateld_error *inspect_crate(struct report *report, const struct inspected_crate *crate, unsigned parts)
 {
     if (parts & INSPECT_HEADER)
@@ -621,6 +647,8 @@ struct crateld_error *inspect_crate(struct report *report, const struct inspecte
         TRY(report_modules(report, crate));
     if (parts & INSPECT_PATCH && crate->view.header.flags & CRATE_FLAG_PATCH)
         TRY(report_patch(report, crate));
+    if (parts & INSPECT_PATCH && crate->view.header.carried_count)
+        TRY(report_carried(report, crate));
     if (parts & INSPECT_FIXUPS)
         TRY(report_fixups(report, crate));
     if (parts & INSPECT_FUNCTIONS)

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "crate/build_id.h"
+#include "crate/carried.h"
 #include "crate/check.h"
 #include "crate/machine.h"
 
@@ -205,6 +206,22 @@ struct crateld_error *inspected_crate_has_right_id(const struct inspected_crate 
     return NULL;
 }
 
+/* A patch that the file carries, as a file of its own. */
+static struct crateld_error *check_carried(const struct inspected_crate *crate, uint32_t i)
+{
+    struct inspected_crate patch = {.path = crate->path};
+    bool is_right = false;
+    TRY(crate_carried_at(crate->path, crate->file.data, &crate->view.header, i, &patch.file.data));
+    struct crateld_error *error = crate_view_open(crate->path, patch.file.data, &patch.view);
+    if (!error)
+        error = crate_view_check_all(&patch.view);
+    if (!error)
+        error = inspected_crate_has_right_id(&patch, &is_right);
+    if (!error && !is_right)
+        error = error_create(CRATELD_ERROR_MISMATCH, "its contents do not have the build id of its header");
+    return error ? error_prefix(error, "%s: patch %u of those that it carries", crate->path, i) : NULL;
+}
+
 struct crateld_error *inspected_crate_check(const struct inspected_crate *crate)
 {
     bool is_right = false;
@@ -212,6 +229,8 @@ struct crateld_error *inspected_crate_check(const struct inspected_crate *crate)
     if (!is_right)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: its contents do not have the build id of its header",
                             crate->path);
+    for (uint32_t i = 0; i < crate->view.header.carried_count; i++)
+        TRY(check_carried(crate, i));
     return crate->has_relink ? relink_view_check_all(&crate->relink) : NULL;
 }
 

@@ -14,13 +14,16 @@
 #include "cli/replace.h"
 
 static const char reload_usage[] =
-    "usage: crateld reload [options] PID MODULE.o...\n"
-    "       crateld check [options] PID MODULE.o...\n"
+    "usage: crateld reload [options] PID MODULE.o|FIX.patch|NEW.crate...\n"
+    "       crateld check [options] PID MODULE.o|FIX.patch|NEW.crate...\n"
     "Has the running process take the modules, all at once, in place of those that it has; `check` only tells whether "
     "it "
     "would. A module\n"
     "is known by the path from which it was linked, or else by its file's name; OLD=MODULE.o says of which it is a new "
     "version.\n"
+    "A patch (crateld diff) is taken as it is; of a later build of a crate, the modules that it was linked from and "
+    "the "
+    "process's was not.\n"
     "  --on-change VARIABLE=POLICY  what becomes of its value if its type changes: refuse (the reload), init (it gets\n"
     "                               the new initial value) or migrate (crate_migrate() makes the new value)\n"
     "  --force                      variables move even if the program has pointers to them\n"

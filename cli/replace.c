@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/operand.h"
 
 struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
 {
@@ -105,25 +106,119 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         module);
 }
 
+/* Takes the file for the next patch, which is of crate number `index`, and sets *ret to what is to be done; its
+ * output_fd is the caller's to close. */
+static struct crateld_error *begin_patch(struct replacement *replacement, size_t index, struct link_options *ret)
+{
+    struct replace_target *target = replacement->target;
+    TRY(replace_prepare(target));
+    char *path = target->spare_path;
+    if (!VEC_PUSH(&replacement->patches, path))
+        return error_memory();
+    target->spare_path = NULL; /* the list has it */
+    *ret = (struct link_options){
+        .collect_garbage = true,
+        .opened_base = &target->bases[index],
+        .output = path,
+        .output_fd = target->spare_fd,
+        .name = target->crates.list.at[index].name,
+    };
+    on_change_apply(&target->changes, ret);
+    return NULL;
+}
+
 /* Makes the patch of the crate from those of the modules that are its own. */
 static struct crateld_error *make_patch(struct replacement *replacement, size_t index,
                                         const struct diff_module *modules, size_t count)
 {
-    struct replace_target *target = replacement->target;
-    TRY(replace_prepare(target));
-    if (!VEC_PUSH(&replacement->patches, target->spare_path))
-        return error_memory();
-    int fd AUTO_CLOSE = target->spare_fd;
-    const char *path = STEAL_PTR(target->spare_path);
-    struct link_options link = {
-        .collect_garbage = true,
-        .opened_base = &target->bases[index],
-        .output = path,
-        .output_fd = fd,
-        .name = target->crates.list.at[index].name,
-    };
-    on_change_apply(&target->changes, &link);
-    return diff_modules(&link, modules, count);
+    struct link_options link = {0};
+    TRY(begin_patch(replacement, index, &link));
+    struct crateld_error *error = diff_modules(&link, modules, count);
+    close(link.output_fd);
+    return error;
+}
+
+/* The crate of the name. */
+static struct crateld_error *find_crate_called(const struct replace_target *target, const char *path, const char *name,
+                                               size_t *ret)
+{
+    for (*ret = 0; *ret < target->crates.list.count; ++*ret)
+        if (!strcmp(target->crates.list.at[*ret].name, name))
+            return NULL;
+    return error_create(CRATELD_ERROR_NOT_FOUND, "%s: process %d has no crate '%s'", path, (int)target->client.id,
+                        name);
+}
+
+/* Makes the patch to the later build of a crate that is at `path`. */
+static struct crateld_error *make_whole_patch(struct replacement *replacement, const char *path)
+{
+    struct link_base next = {0};
+    struct link_options link = {0};
+    size_t index = 0;
+    struct crateld_error *error = link_base_open(path, path, &next);
+    if (!error)
+        error = find_crate_called(replacement->target, path, crate_view_name(&next.view), &index);
+    if (!error && replacement->target->crates.list.at[index].fd < 0)
+        error = error_create(CRATELD_ERROR_UNSUPPORTED,
+                             "%s: process %d has it without a relink section, or does not use it yet: no patch can be "
+                             "made for it",
+                             path, (int)replacement->target->client.id);
+    if (!error)
+        error = begin_patch(replacement, index, &link);
+    if (!error) {
+        bool is_any = false;
+        error = diff_opened(&link, &next, replacement->target->crates.list.at[index].is_patched, &is_any);
+        if (!error && !is_any)
+            error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: was linked from the same modules as %s", path,
+                                 link.opened_base->path);
+        close(link.output_fd);
+    }
+    link_base_close(&next);
+    return error;
+}
+
+/* The crate that the patch is for. */
+static struct crateld_error *find_base(const struct replace_target *target, const char *path, struct span patch,
+                                       size_t *ret)
+{
+    struct crate_view view;
+    struct crate_needed base;
+    TRY(crate_view_open(path, patch, &view));
+    TRY(crate_view_needed(&view, 0, &base));
+    TRY(find_crate_called(target, path, crate_view_string(&view, base.name), ret));
+    const struct client_crate *crate = &target->crates.list.at[*ret];
+    return !memcmp(crate->build_id, base.build_id, sizeof base.build_id)
+               ? NULL
+               : error_create(CRATELD_ERROR_MISMATCH, "%s: is a patch for another build of %s", path, crate->path);
+}
+
+/* Fills the empty file. */
+static struct crateld_error *write_adopted(int fd, const char *path, struct span bytes)
+{
+    struct output_file file;
+    TRY(output_file_adopt(fd, path, bytes.size, &file));
+    memcpy(file.data, bytes.data, bytes.size);
+    struct crateld_error *error = output_file_commit(&file, 0600);
+    output_file_discard(&file);
+    return error;
+}
+
+/* Takes a copy of the patch at `path`, which has been made already: it becomes the process's own. */
+static struct crateld_error *copy_patch(struct replacement *replacement, const char *path)
+{
+    struct file file = {0};
+    struct link_options link = {0};
+    size_t index = 0;
+    TRY(file_open(path, &file));
+    struct crateld_error *error = find_base(replacement->target, path, file.data, &index);
+    if (!error)
+        error = begin_patch(replacement, index, &link);
+    if (!error) {
+        error = write_adopted(link.output_fd, link.output, file.data);
+        close(link.output_fd);
+    }
+    file_close(&file);
+    return error;
 }
 
 /* Sorts the modules by their crates, and makes a patch for each. */
@@ -135,8 +230,16 @@ static struct crateld_error *make_patches(struct replacement *replacement, const
     struct diff_module *own AUTO_FREE = calloc(count + 1, sizeof *own);
     if (!crate_of || !own)
         return error_memory();
-    for (size_t i = 0; i < count; i++)
-        TRY(find_crate(replacement->target, modules[i].name, &crate_of[i]));
+    for (size_t i = 0; i < count; i++) {
+        enum operand_kind kind = modules[i].contents.size ? OPERAND_MODULE : operand_kind_of(modules[i].name);
+        crate_of[i] = SIZE_MAX;
+        if (kind == OPERAND_PATCH)
+            TRY(copy_patch(replacement, modules[i].name));
+        else if (kind == OPERAND_CRATE)
+            TRY(make_whole_patch(replacement, modules[i].name));
+        else
+            TRY(find_crate(replacement->target, modules[i].name, &crate_of[i]));
+    }
     for (size_t k = 0; k < crates; k++) {
         size_t own_count = 0;
         for (size_t i = 0; i < count; i++)

@@ -16,8 +16,9 @@ enum {
 };
 
 static const char usage[] =
-    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--watch] [--bind-now]\n"
-    "                   [--aslr] [--argv0 NAME] CRATE [ARGUMENT]...\n";
+    "usage: crateld run [--path FOLDER]... [--as NAME=FILE]... [--patch FILE]... [--fresh]\n"
+    "                   [--watch [--compile COMPILE_COMMANDS.json [--tiered]]] [--bind-now] [--aslr] "
+    "[--argv0 NAME] CRATE [ARGUMENT]...\n";
 
 static int usage_error(const char *message, const char *option)
 {
@@ -61,6 +62,8 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
         }
         if (strcmp(argv[i], "--bind-now") == 0) {
             ret->process.binds_now = true;
+        } else if (strcmp(argv[i], "--fresh") == 0) {
+            ret->process.is_fresh = true;
         } else if (strcmp(argv[i], "--watch") == 0) {
             ret->process.is_watched = true;
         } else if (strcmp(argv[i], "--aslr") == 0) {
@@ -80,6 +83,12 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
             if (!*value)
                 return usage_error("no file follows", "--patch");
             ret->patches[ret->process.patch_count++] = value;
+        } else if (strcmp(argv[i], "--tiered") == 0) {
+            ret->process.is_tiered = true;
+        } else if ((value = option_value(argc, argv, &i, "--compile"))) {
+            if (!*value)
+                return usage_error("no file follows", "--compile");
+            ret->process.compile_commands = value;
         } else if ((value = option_value(argc, argv, &i, "--argv0"))) {
             ret->argv0 = value;
         } else {
@@ -88,6 +97,10 @@ static int parse(int argc, char **argv, int first, struct run_options *ret)
     }
     if (i >= argc)
         return usage_error("no crate is named behind", argv[argc - 1]);
+    if (ret->process.compile_commands && !ret->process.is_watched)
+        return usage_error("only with --watch:", "--compile");
+    if (ret->process.is_tiered && !ret->process.compile_commands)
+        return usage_error("only with --compile:", "--tiered");
     ret->crate = i;
     ret->process.paths = ret->paths;
     ret->process.aliases = ret->aliases;

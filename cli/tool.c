@@ -18,6 +18,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     bool is_wrapper; /* ends as another program */
 } commands[] = {
+    {"apply", cmd_apply, false},
     {"cc", cmd_cc, true},
     {"c++", cmd_cxx, true},
     {"check", cmd_reload, false},
@@ -27,10 +28,12 @@ static const struct {
     {"ld", cmd_ld, false},
     {"link", cmd_link, false},
     {"ps", cmd_ps, false},
+    {"refresh", cmd_refresh, false},
     {"reload", cmd_reload, false},
     {"rollback", cmd_rollback, false},
     {"strip", cmd_strip, false},
     {"stub", cmd_stub, false},
+    {"trace", cmd_trace, false},
     {"watch", cmd_watch, false},
     {"where", cmd_where, false},
 };

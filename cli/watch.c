@@ -18,14 +18,21 @@
 #include "base/hash_index.h"
 #include "base/latency.h"
 #include "cli/commands.h"
+#include "cli/compiler.h"
+#include "cli/object_file.h"
 #include "cli/replace.h"
 
-static const char usage[] = "usage: crateld watch PID\n"
+static const char usage[] = "usage: crateld watch [--compile COMPILE_COMMANDS.json [--tiered]] PID\n"
                             "Watches the objects from which the process's crates were linked, and has it take each "
                             "that changes, until it ends.\n"
-                            "  -h, --help  show this\n";
+                            "  --compile FILE  compile what is edited, by the commands in FILE\n"
+                            "  --tiered        take what tcc makes of it, until that is done\n"
+                            "  -h, --help      show this\n";
 
-static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+static const struct option options[] = {{"compile", required_argument, NULL, 'c'},
+                                        {"tiered", no_argument, NULL, 't'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {0}};
 
 enum {
     KEPT_SIZE = 1 << 20,    /* bytes of an object whose memory is used again */
@@ -36,6 +43,7 @@ enum {
 struct watched {
     char *path;                 /* owned; where the file is */
     const char *file;           /* in it: its name */
+    char *member;               /* owned; of the archive that the file is; "": it is the object */
     char *module;               /* owned; "path=file" as replace_modules() takes it */
     int folder;                 /* inotify's number */
     uint64_t hash;              /* of the contents that the process has */
@@ -49,6 +57,7 @@ struct watch {
     struct link_note note; /* the last that was printed */
     VEC(struct watched) objects;
     struct hash_index names; /* of the files' names */
+    struct compiler compiler;
     int inotify;
     int process; /* a descriptor that tells when it has ended */
 };
@@ -70,40 +79,66 @@ static int watch_folder(const struct watch *watch, const char *path)
     return inotify_add_watch(watch->inotify, folder, IN_CLOSE_WRITE | IN_MOVED_TO);
 }
 
-/* Objects are where they were linked from, seen from here. */
-static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module)
+static void release(struct watched *object)
 {
-    struct watched object = {.hash = module->hash, .folder = watch_folder(watch, module->path)};
+    free(object->path);
+    free(object->member);
+    free(object->module);
+    free(object->contents.at);
+}
+
+/* What the module is called, as its own new version; NULL without memory. */
+static char *module_name(const struct relink_module *module)
+{
+    char *name;
+    int length = *module->member
+                     ? asprintf(&name, "%s(%s)=%s(%s)", module->path, module->member, module->path, module->member)
+                     : asprintf(&name, "%s=%s", module->path, module->path);
+    return length < 0 ? NULL : name;
+}
+
+/* Objects are where they were linked from, seen from here. Of a crate that is patched it is not known which versions it
+ * has: whatever is written next is taken. */
+static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module, bool is_patched)
+{
+    struct watched object = {.hash = is_patched ? 0 : module->hash, .folder = watch_folder(watch, module->path)};
     if (object.folder < 0)
         return NULL; /* its folder is gone: nothing will happen there */
     object.path = strdup(module->path);
-    if (!object.path || asprintf(&object.module, "%s=%s", module->path, module->path) < 0) {
-        free(object.path);
-        return error_memory();
-    }
-    const char *slash = strrchr(object.path, '/');
-    object.file = slash ? slash + 1 : object.path;
-    if (hash_index_add(&watch->names, hash_string(object.file)) && VEC_PUSH(&watch->objects, object))
+    object.member = strdup(module->member);
+    object.module = module_name(module);
+    const char *slash = strrchr(module->path, '/');
+    if (object.path)
+        object.file = object.path + (slash ? slash + 1 - module->path : 0);
+    if (object.path && object.member && object.module && hash_index_add(&watch->names, hash_string(object.file)) &&
+        VEC_PUSH(&watch->objects, object))
         return NULL;
-    free(object.path);
-    free(object.module);
+    release(&object);
     return error_memory();
 }
 
-static struct crateld_error *add_modules(struct watch *watch, const struct relink_view *relink)
+/* Members of archives are watched if they are the only ones of their names. */
+static struct crateld_error *add_modules(struct watch *watch, const struct link_base *base, bool is_patched)
 {
-    for (uint32_t i = 0; i < relink->module_count; i++) {
+    for (uint32_t i = 0; i < base->relink.module_count; i++) {
         struct relink_module module;
-        TRY(relink_view_module(relink, i, &module));
-        if (*module.path && !*module.member)
-            TRY(add_object(watch, &module));
+        TRY(relink_view_module(&base->relink, i, &module));
+        uint32_t count = !!*module.path;
+        if (*module.member) {
+            char *name AUTO_FREE = module_name(&module);
+            if (!name)
+                return error_memory();
+            TRY(link_patch_count_modules(base, name, &count));
+        }
+        if (count == 1)
+            TRY(add_object(watch, &module, is_patched));
     }
     return NULL;
 }
 
 static struct crateld_error *open_watch(pid_t id, struct watch *ret)
 {
-    *ret = (struct watch){.inotify = -1, .process = -1};
+    *ret = (struct watch){.inotify = -1, .process = -1, .compiler.socket = -1};
     hash_index_init(&ret->names);
     ret->process = (int)syscall(SYS_pidfd_open, id, 0);
     if (ret->process < 0)
@@ -114,20 +149,30 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     TRY(replace_open(id, &ret->target));
     for (size_t i = 0; i < ret->target.crates.list.count; i++)
         if (ret->target.crates.list.at[i].fd >= 0)
-            TRY(add_modules(ret, &ret->target.bases[i].relink));
+            TRY(add_modules(ret, &ret->target.bases[i], ret->target.crates.list.at[i].is_patched));
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);
     return replace_prepare(&ret->target);
 }
 
+/* Has what is edited compiled. */
+static struct crateld_error *start_compiler(struct watch *watch, const char *commands_path, bool is_tiered)
+{
+    const char **paths AUTO_FREE = calloc(watch->objects.count, sizeof *paths);
+    if (!paths)
+        return error_memory();
+    for (size_t i = 0; i < watch->objects.count; i++)
+        paths[i] = watch->objects.at[i].path;
+    return compiler_start(&(struct compiler_opts){commands_path, paths, watch->objects.count, is_tiered},
+                          &watch->compiler);
+}
+
 static void close_watch(struct watch *watch)
 {
-    for (size_t i = 0; i < watch->objects.count; i++) {
-        free(watch->objects.at[i].path);
-        free(watch->objects.at[i].module);
-        free(watch->objects.at[i].contents.at);
-    }
+    compiler_stop(&watch->compiler);
+    for (size_t i = 0; i < watch->objects.count; i++)
+        release(&watch->objects.at[i]);
     free(watch->objects.at);
     hash_index_deinit(&watch->names);
     replace_close(&watch->target);
@@ -142,7 +187,7 @@ static void close_watch(struct watch *watch)
 /* Whether the object's file has other contents than the process has. */
 static bool has_changed(struct watched *object)
 {
-    struct crateld_error *error = file_read(object->path, &object->contents);
+    struct crateld_error *error = object_file_read(object->path, object->member, &object->contents);
     if (error) { /* it is being replaced, and there will be another event */
         crateld_error_destroy(error);
         return false;
@@ -252,15 +297,53 @@ static void handle_change(struct watch *watch, uint64_t start)
     crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
 }
 
+/* Of objects that were replaced in another way than by their files it is not known what the process has. */
+static void note_replaced(struct watch *watch, const char *module)
+{
+    for (size_t i = 0; i < watch->objects.count; i++) {
+        struct watched *object = &watch->objects.at[i];
+        if (!strncmp(object->path, module, strlen(object->path)) && module[strlen(object->path)] == '=')
+            object->hash = 0;
+    }
+}
+
+/* Takes the quick compiler's objects. If that can not be, or something else is to be taken, the other compiler's are
+ * waited for. */
+static void take_quick(void *context, const char *names, size_t size)
+{
+    struct watch *watch = context;
+    struct control_report report;
+    uint64_t start = nanoseconds();
+    size_t count = 0;
+    struct diff_module *modules AUTO_FREE = calloc(size + 1, sizeof *modules);
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (watch->objects.at[i].is_changed)
+            return;
+    for (const char *name = names; modules && name < names + size; name += strlen(name) + 1)
+        modules[count++].name = name;
+    struct crateld_error *error =
+        modules ? replace_modules(&watch->target, modules, count, false, &report) : error_memory();
+    for (size_t i = 0; !error && i < count; i++)
+        note_replaced(watch, modules[i].name);
+    if (!error)
+        replace_print("reloaded by tcc", &report, nanoseconds() - start);
+    fflush(stdout);
+    crateld_error_destroy(error);
+    crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
+}
+
 static void serve(struct watch *watch)
 {
     for (;;) {
-        struct pollfd wanted[] = {{.fd = watch->inotify, .events = POLLIN}, {.fd = watch->process, .events = POLLIN}};
-        if (poll(wanted, 2, -1) < 0 && errno != EINTR)
+        struct pollfd wanted[] = {{.fd = watch->inotify, .events = POLLIN},
+                                  {.fd = watch->process, .events = POLLIN},
+                                  {.fd = watch->compiler.socket, .events = POLLIN}};
+        if (poll(wanted, 3, -1) < 0 && errno != EINTR)
             return;
         if (wanted[1].revents)
             return;
         uint64_t start = nanoseconds();
+        compiler_settle(&watch->compiler, take_quick, watch);
         if (wanted[0].revents && take_events(watch))
             handle_change(watch, start);
     }
@@ -269,18 +352,26 @@ static void serve(struct watch *watch)
 int cmd_watch(int argc, char **argv)
 {
     struct watch watch;
-    int option = getopt_long(argc, argv, "h", options, NULL);
+    const char *compile = NULL;
+    bool is_tiered = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) == 'c' || option == 't') {
+        compile = option == 'c' ? optarg : compile;
+        is_tiered |= option == 't';
+    }
     char *end = NULL;
     long id = option < 0 && argc - optind == 1 ? strtol(argv[optind], &end, 10) : 0;
-    if (option == 'h' || id <= 0 || *end) {
+    if (option == 'h' || id <= 0 || *end || (is_tiered && !compile)) {
         fputs(usage, option == 'h' ? stdout : stderr);
         return option == 'h' ? EXIT_STATUS_DONE : EXIT_STATUS_USAGE;
     }
-    latency_prefer();
     /* Memory that one reload took is there for the next. */
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
     struct crateld_error *error = open_watch((pid_t)id, &watch);
+    if (!error && compile)
+        error = start_compiler(&watch, compile, is_tiered);
+    latency_prefer(); /* but not for compilers */
     if (!error)
         serve(&watch);
     close_watch(&watch);

@@ -31,7 +31,7 @@ static void add_meta(hash_update *update, XXH3_state_t *state, struct span meta,
     add_bytes(update, state, meta, header_off + sizeof *masked, masked->segments[CRATE_SEGMENT_META].file_size);
 }
 
-/* The crate header as it counts for the hash of the meta segment. */
+/* The crate header as it counts for the hash of the meta segment: what stripping and carried patches change is zero. */
 static struct crate_header mask(const struct crate_header *header, uint64_t header_off)
 {
     assert(header_off >= sizeof(Elf64_Ehdr) && header_off % 8 == 0 &&
@@ -41,6 +41,8 @@ static struct crate_header mask(const struct crate_header *header, uint64_t head
     masked.flags &= ~(uint32_t)CRATE_FLAG_HAS_RELINK;
     masked.relink_off = 0;
     masked.relink_size = 0;
+    masked.carried_off = 0;
+    masked.carried_count = 0;
     return masked;
 }
 

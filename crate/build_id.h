@@ -13,8 +13,8 @@ enum { CRATE_BUILD_ID_SIZE = 16 };
 
 /* Sets `ret` to the build id of a crate: XXH3-128, canonical, over the segments' parts of `file`, the whole file, whose
  * checked crate header is at `header_off`. What stripping changes counts as zero: in the ELF header e_shoff, e_shnum
- * and e_shstrndx, in the crate header the flag HAS_RELINK, relink_off and relink_size; and so do the build id itself
- * and meta_hash. Linear in the size. */
+ * and e_shstrndx, in the crate header the flag HAS_RELINK, relink_off and relink_size; what carrying patches
+ * changes, carried_off and carried_count; and the build id itself and meta_hash. Linear in the size. */
 void crate_build_id(struct span file, uint64_t header_off, const struct crate_header *header,
                     uint8_t ret[CRATE_BUILD_ID_SIZE]);
 

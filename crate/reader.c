@@ -270,6 +270,20 @@ static struct crateld_error *check_relink(const char *path, const struct crate_h
     return NULL;
 }
 
+/* The list of patches that the file carries. */
+static struct crateld_error *check_carried(const char *path, const struct crate_header *header, uint64_t file_size)
+{
+    uint64_t off = header->carried_off, size = (uint64_t)header->carried_count * sizeof(struct crate_carried);
+    if (!size)
+        return NULL;
+    if (header->flags & CRATE_FLAG_PATCH)
+        return FAULT(path, "carried patches", "a patch does not carry any");
+    if (!is_aligned(off, 8) || off > file_size || size > file_size - off)
+        return FAULT(path, "carried patches", "a list of %u at 0x%" PRIx64 " is not within the file: truncated?",
+                     header->carried_count, off);
+    return NULL;
+}
+
 struct crateld_error *crate_toc_shape(const struct crate_header *header, struct toc_shape *ret)
 {
     return toc_shape_for_crate(
@@ -301,6 +315,7 @@ struct crateld_error *crate_header_read(const char *path, struct span start, uin
     TRY(check_tls(path, &header));
     TRY(check_unwind(path, &header));
     TRY(check_relink(path, &header, file_size));
+    TRY(check_carried(path, &header, file_size));
     *ret = header;
     return NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "crate/build_id.h"
+#include "crate/carried.h"
 #include "crate/reader.h"
 
 enum {
@@ -251,6 +252,8 @@ static void write_file(struct strip *strip, unsigned what)
         header.relink_size = 0;
         header.flags &= ~(uint32_t)CRATE_FLAG_HAS_RELINK;
     }
+    header.carried_off = 0; /* what it carries is added afterwards */
+    header.carried_count = 0;
     memcpy(bytes + strip->header_off, &header, sizeof header);
 }
 
@@ -271,11 +274,50 @@ static struct crateld_error *strip_file(struct strip *strip, const char *path, u
     return NULL;
 }
 
+/* Strips the carried patches, which are crates of their own, into `patches`, in the order in which they are carried. */
+static struct crateld_error *strip_carried(struct strip *strip, unsigned what, struct crate_stripped *patches)
+{
+    for (uint32_t i = 0; i < strip->view.header.carried_count; i++) {
+        struct span patch;
+        TRY(crate_carried_at(strip->view.path, strip->file, &strip->view.header, i, &patch));
+        TRY(crate_strip(strip->view.path, patch, what, &patches[i]));
+        strip->result.symbols_size += patches[i].symbols_size;
+        strip->result.debug_size += patches[i].debug_size;
+    }
+    return NULL;
+}
+
+/* Has the stripped file carry the patches that the file did, stripped. */
+static struct crateld_error *carry_on(struct strip *strip, unsigned what)
+{
+    uint32_t count = strip->view.header.carried_count;
+    struct crate_stripped *patches = calloc(count, sizeof *patches);
+    struct span *spans AUTO_FREE = calloc(count, sizeof *spans);
+    struct crate_carrier carrier = {0};
+    struct crateld_error *error = patches && spans ? strip_carried(strip, what, patches) : error_memory();
+    for (uint32_t i = 0; !error && i < count; i++)
+        spans[i] = (struct span){patches[i].bytes, patches[i].size};
+    if (!error)
+        error = crate_carry(strip->view.path, (struct span){strip->result.bytes, strip->result.size}, spans, count,
+                            &carrier);
+    for (uint32_t i = 0; patches && i < count; i++)
+        free(patches[i].bytes);
+    free(patches);
+    if (error)
+        return error;
+    free(strip->result.bytes);
+    strip->result.bytes = carrier.bytes;
+    strip->result.size = carrier.size;
+    return NULL;
+}
+
 struct crateld_error *crate_strip(const char *path, struct span file, unsigned what, struct crate_stripped *ret)
 {
     struct strip strip = {.file = file};
     struct crateld_error *error = strip_file(&strip, path, what);
     free(strip.sections);
+    if (!error && strip.view.header.carried_count)
+        error = carry_on(&strip, what);
     if (error)
         free(strip.result.bytes);
     else

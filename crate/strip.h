@@ -24,7 +24,8 @@ struct crate_stripped {
 
 /* Makes the crate file `file`, 8-aligned, without `what` (enum crate_strip_what): a valid ELF file with the
  * same loaded contents but for the fields that the build id does not cover (crate/build_id.h), so it keeps
- * its build id. Sections that are not loaded move together; what no section header shows is dropped. `path`
+ * its build id. Patches that it carries are
+ * stripped likewise. Sections that are not loaded move together; what no section header shows is dropped. `path`
  * is for messages. Errors: those of crate_view_open(); FORMAT, when the section headers are damaged; MEMORY.
  */
 MUST_CHECK struct crateld_error *crate_strip(const char *path, struct span file, unsigned what,

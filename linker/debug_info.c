@@ -322,6 +322,9 @@ static struct crateld_error *walk_scope(struct walk *walk, Dwarf_Die *scope, int
             break;
         case DW_TAG_namespace:
         case DW_TAG_subprogram:
+            if (dwarf_haschildren(&die) > 0 && !VEC_PUSH(&walk->variables->functions, die))
+                return error_memory();
+            break;
         case DW_TAG_lexical_block:
         case DW_TAG_module:
             TRY(walk_scope(walk, &die, depth + 1));
@@ -337,6 +340,12 @@ static int compare_variables(const void *a, const void *b)
 {
     const struct debug_variable *x = a, *y = b;
     return (x->address > y->address) - (x->address < y->address);
+}
+
+static void sort(struct debug_variables *variables)
+{
+    if (variables->list.count)
+        qsort(variables->list.at, variables->list.count, sizeof *variables->list.at, compare_variables);
 }
 
 static struct crateld_error *walk_unit(struct walk *walk, Dwarf_Die *unit, bool *is_missing)
@@ -366,13 +375,11 @@ struct crateld_error *debug_info_variables(struct debug_info *info, uint64_t off
             break;
         at = next;
     }
-    if (ret->list.count)
-        qsort(ret->list.at, ret->list.count, sizeof *ret->list.at, compare_variables);
+    sort(ret);
     return NULL;
 }
 
-bool debug_variables_find(const struct debug_variables *variables, uint64_t address, bool is_thread_local,
-                          Dwarf_Die *ret)
+static bool find_known(const struct debug_variables *variables, uint64_t address, bool is_thread_local, Dwarf_Die *ret)
 {
     size_t low = 0, high = variables->list.count;
     while (low < high) {
@@ -388,4 +395,34 @@ bool debug_variables_find(const struct debug_variables *variables, uint64_t addr
             return true;
         }
     return false;
+}
+
+/* Looks for variables in functions, and in functions of those. */
+static struct crateld_error *walk_functions(struct debug_variables *variables)
+{
+    struct walk walk = {variables, MAX_ENTRIES};
+    for (size_t i = 0; i < variables->functions.count; i++) {
+        Dwarf_Die function = variables->functions.at[i];
+        TRY(walk_scope(&walk, &function, 0));
+    }
+    variables->functions.count = 0;
+    sort(variables);
+    return NULL;
+}
+
+struct crateld_error *debug_variables_find(struct debug_variables *variables, uint64_t address, bool is_thread_local,
+                                           Dwarf_Die *ret, bool *is_found)
+{
+    *is_found = find_known(variables, address, is_thread_local, ret);
+    if (*is_found || !variables->functions.count)
+        return NULL;
+    TRY(walk_functions(variables));
+    *is_found = find_known(variables, address, is_thread_local, ret);
+    return NULL;
+}
+
+void debug_variables_deinit(struct debug_variables *variables)
+{
+    free(variables->list.at);
+    free(variables->functions.at);
 }

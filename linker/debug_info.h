@@ -24,6 +24,7 @@ struct debug_variable {
 
 struct debug_variables {
     VEC(struct debug_variable) list; /* sorted by address */
+    VEC(Dwarf_Die) functions;        /* in which nobody has looked for variables yet */
 };
 
 /* Opens the object's, relocated: addresses are those of debug_info_address(). *ret is NULL if it has none. Error:
@@ -41,14 +42,17 @@ void debug_info_close(struct debug_info *info);
  * refer to them by such. */
 uint64_t debug_info_address(const struct link_object *object, uint32_t section, uint64_t value);
 
-/* Adds the variables that the units in [off, off + size) of .debug_info define; free(list.at) releases them. Units
- * whose information is in a file of its own (-gsplit-dwarf) are looked for there: *is_missing is set where that is
- * gone, or is another version's. Error: MEMORY. Cost: one pass over the units' outermost entries. */
+/* Adds the variables that the units in [off, off + size) of .debug_info define. Units whose information is in a file of
+ * its own (-gsplit-dwarf) are looked for there: *is_missing is set where that is gone, or is another version's. Error:
+ * MEMORY. Cost: one pass over the units' outermost entries. */
 MUST_CHECK struct crateld_error *debug_info_variables(struct debug_info *info, uint64_t off, uint64_t size,
                                                       struct debug_variables *ret, bool *is_missing);
 
-/* The type of the variable at the address; false if it is not known. */
-bool debug_variables_find(const struct debug_variables *variables, uint64_t address, bool is_thread_local,
-                          Dwarf_Die *ret);
+void debug_variables_deinit(struct debug_variables *variables);
+
+/* Finds the type of the variable at the address; functions' static variables are looked for when one is not found
+ * otherwise. Error: MEMORY. */
+MUST_CHECK struct crateld_error *debug_variables_find(struct debug_variables *variables, uint64_t address,
+                                                      bool is_thread_local, Dwarf_Die *ret, bool *is_found);
 
 #endif

@@ -227,6 +227,10 @@ struct crateld_error *link_own_bounds(struct link *link)
         bool is_ours = symbol->state == LINK_SYMBOL_DEFINED || symbol->state == LINK_SYMBOL_ABSOLUTE;
         if (is_ours || (!is_start && !is_stop) || !link_is_set_name(name) || !has_section(link, name))
             continue;
+        bool is_base = false;
+        TRY(link_patch_has_place(link, symbol->name, &is_base));
+        if (is_base) /* the set is what the crate has of it */
+            continue;
         struct link_marker marker = {
             .place = is_start ? LINK_PLACE_SECTION_START : LINK_PLACE_SECTION_END,
             .bounds_name = name,

@@ -305,12 +305,36 @@ static struct crateld_error *use_imported(struct link *link, struct link_symbol 
     return NULL;
 }
 
+/* The linker's own places have an rva as value; numbers that objects define are local to them, as a rule, and never
+ * have such names. */
+static bool is_own_place(const struct relink_symbol *known)
+{
+    return known->where == RELINK_ABSOLUTE &&
+           (!strncmp(known->name, "__start_", 8) || !strncmp(known->name, "__stop_", 7));
+}
+
+struct crateld_error *link_patch_has_place(struct link *link, const char *name, bool *ret)
+{
+    struct relink_symbol known;
+    uint32_t number = RELINK_NONE;
+    if (link->patch)
+        TRY(relink_view_find(&link->patch->base->relink, name, &number));
+    *ret = number != RELINK_NONE;
+    if (*ret) {
+        TRY(relink_view_symbol(&link->patch->base->relink, number, &known));
+        *ret = is_own_place(&known);
+    }
+    return NULL;
+}
+
 /* What the base's relink section knows by that name. */
 static struct crateld_error *bind_known(struct link *link, struct link_symbol *symbol,
                                         const struct relink_symbol *known, bool *ret)
 {
     struct relink_section section;
     *ret = true;
+    if (is_own_place(known))
+        return patch_use_base(link, symbol, (uint32_t)known->value);
     if (known->where == RELINK_ABSOLUTE) {
         symbol->state = LINK_SYMBOL_ABSOLUTE;
         symbol->value = known->value;

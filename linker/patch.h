@@ -52,6 +52,10 @@ MUST_CHECK struct crateld_error *link_patch_open(struct link *link);
 
 void link_patch_destroy(struct link_patch *patch);
 
+/* Whether a patch is linked, and its base knows `name` as a place of its linker's own: see link_own_bounds(). Error:
+ * FORMAT. */
+MUST_CHECK struct crateld_error *link_patch_has_place(struct link *link, const char *name, bool *ret);
+
 /* Compares the objects with the modules of the base: decides what stays the base's, what moves, what is new, and marks
  * what the patch is to hold. What can not be decided, or would change the layout of state, is reported. Does nothing in
  * a link that makes a crate. Error: MEMORY. */

@@ -34,7 +34,7 @@ void link_base_types_destroy(struct link_base_types *types)
     if (!types)
         return;
     for (size_t i = 0; i < types->modules.count; i++)
-        free(types->modules.at[i].variables.list.at);
+        debug_variables_deinit(&types->modules.at[i].variables);
     free(types->modules.at);
     debug_info_close(types->info);
     free(types);
@@ -42,7 +42,7 @@ void link_base_types_destroy(struct link_base_types *types)
 
 /* Sets *ret to what the base says of the module's variables; NULL: nothing. Valid until the next call. */
 static struct crateld_error *module_types(const struct link_base *base, const struct relink_module *module,
-                                          const struct module_types **ret)
+                                          struct module_types **ret)
 {
     struct link_base_types *types = base->types;
     *ret = NULL;
@@ -64,7 +64,7 @@ static struct crateld_error *module_types(const struct link_base *base, const st
     if (!error && !VEC_PUSH(&types->modules, added))
         error = error_memory();
     if (error)
-        free(added.variables.list.at);
+        debug_variables_deinit(&added.variables);
     else
         *ret = &types->modules.at[types->modules.count - 1];
     return error;
@@ -83,11 +83,11 @@ void patch_types_destroy(struct patch_types *types)
     if (!types)
         return;
     debug_info_close(types->info);
-    free(types->variables.list.at);
+    debug_variables_deinit(&types->variables);
     free(types);
 }
 
-static struct crateld_error *object_types(struct matching *m, const struct patch_types **ret)
+static struct crateld_error *object_types(struct matching *m, struct patch_types **ret)
 {
     if (!m->types) {
         m->types = calloc(1, sizeof *m->types);
@@ -127,9 +127,10 @@ static struct crateld_error *find_old_type(const struct matching *m, const struc
     bool has_any = false;
     *is_found = false;
     for (size_t i = 0; i < sizeof modules / sizeof *modules && !*is_found; i++) {
-        const struct module_types *types;
+        struct module_types *types;
         TRY(module_types(base, modules[i], &types));
-        *is_found = types && debug_variables_find(&types->variables, address, is_tls, ret);
+        if (types)
+            TRY(debug_variables_find(&types->variables, address, is_tls, ret, is_found));
         is_missing |= types && types->is_missing;
         has_any |= types != NULL;
     }
@@ -143,11 +144,10 @@ static struct crateld_error *find_old_type(const struct matching *m, const struc
 static struct crateld_error *find_new_type(struct matching *m, const struct link_symbol *symbol, Dwarf_Die *ret,
                                            bool *is_found)
 {
-    const struct patch_types *types;
+    struct patch_types *types;
     TRY(object_types(m, &types));
     uint64_t address = debug_info_address(symbol->section->object, symbol->section->index, symbol->value);
-    *is_found = debug_variables_find(&types->variables, address, symbol->section->flags & SHF_TLS, ret);
-    return NULL;
+    return debug_variables_find(&types->variables, address, symbol->section->flags & SHF_TLS, ret, is_found);
 }
 
 struct crateld_error *patch_new_type(struct matching *m, const struct link_symbol *symbol, uint64_t *ret)

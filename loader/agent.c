@@ -67,7 +67,7 @@ void agent_start(void)
 }
 
 /* A child's child has no parent but init: the program does not find it among its own children. */
-static _Noreturn void run_watcher(int id)
+static _Noreturn void run_watcher(int id, const char *compile, bool is_tiered)
 {
     char text[16];
     if (fork() != 0)
@@ -77,17 +77,24 @@ static _Noreturn void run_watcher(int id)
     if (null >= 0)
         dup2(null, STDIN_FILENO); /* that is the program's */
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    char *arguments[] = {"crateld", "watch", text, NULL};
+    char *arguments[7] = {"crateld", "watch"}, **next = arguments + 2;
+    if (compile) {
+        *next++ = "--compile";
+        *next++ = (char *)compile;
+    }
+    if (is_tiered)
+        *next++ = "--tiered";
+    *next = text;
     execv("/proc/self/exe", arguments); /* which knows where the tool is */
     _exit(127);
 }
 
-struct crateld_error *agent_watch(void)
+struct crateld_error *agent_watch(const char *compile, bool is_tiered)
 {
     int id = getpid(), status;
     pid_t child = fork();
     if (!child)
-        run_watcher(id);
+        run_watcher(id, compile, is_tiered);
     if (child < 0 || waitpid(child, &status, 0) < 0)
         return error_errno(errno, "cannot start crateld watch");
     agent_start();

@@ -16,8 +16,9 @@ void agent_init(struct process *process);
 void agent_keep(void);
 
 /* Starts `crateld watch` for this process, which is no child of it, and makes the thread. For a process of one thread.
- * Error: IO. */
-MUST_CHECK struct crateld_error *agent_watch(void);
+ * `compile`: the path of a compile_commands.json, for it to compile what is edited; NULL: none;
+ * `is_tiered`: with tcc first. Error: IO. */
+MUST_CHECK struct crateld_error *agent_watch(const char *compile, bool is_tiered);
 
 /* Makes the thread, unless there is one. For a caller that holds no lock of libc's. */
 void agent_start(void);

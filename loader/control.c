@@ -26,6 +26,7 @@
 #include "loader/log.h"
 #include "loader/patch.h"
 #include "loader/starters.h"
+#include "loader/trace.h"
 #include "loader/trial.h"
 #include "loader/versions.h"
 
@@ -37,7 +38,11 @@ enum {
 };
 
 static struct kept_socket listener = {.fd = -1};
-static struct kept_socket clients[CLIENTS_MAX]; /* connected ones, the latest last */
+/* Who is connected, the latest last. */
+static struct client {
+    struct kept_socket socket;
+    struct trace *trace; /* owned; NULL: it has not asked for one */
+} clients[CLIENTS_MAX];
 static size_t client_count;
 
 /* Makes the folder for sockets, or sees to it that nobody else can do anything there. */
@@ -84,11 +89,18 @@ static struct crateld_error *open_listener(void)
     return error;
 }
 
+static void close_client(struct client *client)
+{
+    kept_socket_close(&client->socket);
+    trace_destroy(client->trace);
+    client->trace = NULL;
+}
+
 void control_forget(void)
 {
     kept_socket_close(&listener);
     while (client_count)
-        kept_socket_close(&clients[--client_count]);
+        close_client(&clients[--client_count]);
     trial_forget();
 }
 
@@ -123,9 +135,20 @@ static void send_error(int client, struct crateld_error *error)
 
 /* Requests. */
 
+/* Patches of the crate that were loaded. */
+static uint32_t count_patches(const struct loaded_crate *crate)
+{
+    const struct process *process = crate->process;
+    uint32_t count = 0;
+    for (size_t i = 0; i < process->crates.count; i++)
+        count += process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH &&
+                 process->crates.at[i]->needed[0].crate == crate;
+    return count;
+}
+
 static struct crateld_error *send_crate(int client, const struct loaded_crate *crate)
 {
-    struct control_crate record;
+    struct control_crate record = {.patch_count = count_patches(crate)};
     size_t name = strlen(crate->name) + 1, path = strlen(crate->path) + 1;
     memcpy(record.build_id, crate->view.header.build_id, sizeof record.build_id);
     char *payload AUTO_FREE = malloc(sizeof record + name + path);
@@ -134,7 +157,8 @@ static struct crateld_error *send_crate(int client, const struct loaded_crate *c
     memcpy(payload, &record, sizeof record);
     memcpy(payload + sizeof record, crate->name, name);
     memcpy(payload + sizeof record + name, crate->path, path);
-    send_packet(client, CONTROL_CRATE, payload, sizeof record + name + path, crate->fd);
+    bool has_relink = crate->view.header.flags & CRATE_FLAG_HAS_RELINK;
+    send_packet(client, CONTROL_CRATE, payload, sizeof record + name + path, has_relink ? crate->fd : -1);
     return NULL;
 }
 
@@ -279,8 +303,27 @@ static struct crateld_error *serve_list(struct process *process, int client)
     return error;
 }
 
-static struct crateld_error *serve_request(struct process *process, int client, const char *packet, size_t size)
+static void send_line(void *context, const char *line)
 {
+    send_packet(((const struct client *)context)->socket.fd, CONTROL_TEXT, line, strlen(line), -1);
+}
+
+static struct crateld_error *serve_trace(struct process *process, struct client *client)
+{
+    struct control_report nothing = {0};
+    process_lock(process);
+    struct crateld_error *error =
+        client->trace ? trace_step(client->trace, process, send_line, client) : trace_create(process, &client->trace);
+    process_unlock(process);
+    if (!error)
+        send_packet(client->socket.fd, CONTROL_DONE, &nothing, sizeof nothing, -1);
+    return error;
+}
+
+static struct crateld_error *serve_request(struct process *process, struct client *client, const char *packet,
+                                           size_t size)
+{
+    int fd = client->socket.fd;
     struct control_header header;
     if (size < sizeof header)
         return error_create(CRATELD_ERROR_FORMAT, "a request of %zu bytes", size);
@@ -296,12 +339,14 @@ static struct crateld_error *serve_request(struct process *process, int client, 
     size -= sizeof header;
     switch (header.kind) {
     case CONTROL_LIST:
-        return serve_list(process, client);
+        return serve_list(process, fd);
     case CONTROL_RELOAD:
     case CONTROL_CHECK:
-        return serve_reload(process, client, packet, size, header.kind == CONTROL_CHECK);
+        return serve_reload(process, fd, packet, size, header.kind == CONTROL_CHECK);
     case CONTROL_ROLLBACK:
-        return serve_rollback(process, client);
+        return serve_rollback(process, fd);
+    case CONTROL_TRACE:
+        return serve_trace(process, client);
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED, "a request of unknown kind %u", header.kind);
     }
@@ -316,21 +361,21 @@ static bool is_allowed(int client)
 }
 
 /* Serves one request; false: there are no more. */
-static bool serve_client(struct process *process, int client)
+static bool serve_client(struct process *process, struct client *client)
 {
     static char packet[CONTROL_MAX_SIZE];
-    ssize_t size = recv(client, packet, sizeof packet, MSG_DONTWAIT);
+    ssize_t size = recv(client->socket.fd, packet, sizeof packet, MSG_DONTWAIT);
     if (size <= 0)
         return size < 0 && (errno == EAGAIN || errno == EINTR);
     struct crateld_error *error = serve_request(process, client, packet, (size_t)size);
     if (error)
-        send_error(client, error);
+        send_error(client->socket.fd, error);
     return true;
 }
 
 static void drop_client(size_t index)
 {
-    kept_socket_close(&clients[index]);
+    close_client(&clients[index]);
     memmove(&clients[index], &clients[index + 1], (--client_count - index) * sizeof *clients);
 }
 
@@ -348,7 +393,8 @@ static void accept_client(void)
     if (client_count == CLIENTS_MAX)
         drop_client(0);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-    client_count += kept_socket_take(fd, &clients[client_count]);
+    clients[client_count].trace = NULL;
+    client_count += kept_socket_take(fd, &clients[client_count].socket);
 }
 
 /* A program that ends its threads one by one, the first included, ends with its last. */
@@ -377,7 +423,7 @@ void control_serve(struct process *process)
         }
         struct pollfd wanted[2 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
         for (size_t i = 0; i < client_count; i++)
-            wanted[1 + i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
+            wanted[1 + i] = (struct pollfd){.fd = clients[i].socket.fd, .events = POLLIN};
         wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
         int ready = poll(wanted, 2 + client_count, TICK_MS);
         trial_serve(process);
@@ -387,7 +433,7 @@ void control_serve(struct process *process)
             continue;
         for (size_t i = client_count; i > 0; i--)
             if (wanted[i].revents &&
-                (!kept_socket_is_ours(&clients[i - 1]) || !serve_client(process, clients[i - 1].fd)))
+                (!kept_socket_is_ours(&clients[i - 1].socket) || !serve_client(process, &clients[i - 1])))
                 drop_client(i - 1);
         if (!kept_socket_is_ours(&listener))
             listener.fd = -1; /* the program has closed what it did not open */

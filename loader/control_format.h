@@ -8,7 +8,7 @@
 #define CONTROL_MAGIC UINT32_C(0x6c727463) /* "ctrl" */
 
 enum {
-    CONTROL_VERSION = 1,
+    CONTROL_VERSION = 2,
     CONTROL_MAX_SIZE = 64 << 10, /* bytes of a packet */
 };
 
@@ -23,6 +23,11 @@ enum control_kind {
     CONTROL_CRATE, /* payload: struct control_crate, name, path; with the descriptor of its file */
     CONTROL_DONE,  /* payload: struct control_report */
     CONTROL_ERROR, /* payload: the message */
+    /* Requests that were added later. */
+    CONTROL_TRACE, /* what has happened since the last one on this connection; answered by TEXT for each thing, then
+                      DONE */
+    /* Answers likewise. */
+    CONTROL_TEXT, /* payload: a line of text */
 };
 
 struct control_header {
@@ -33,6 +38,7 @@ struct control_header {
 
 struct control_crate {
     uint8_t build_id[16];
+    uint32_t patch_count; /* that were loaded for it so far */
 };
 
 /* What was done: see struct patch_report. */

@@ -15,6 +15,7 @@
 #include "loader/activate.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
 #include "loader/export_object.h"
@@ -130,7 +131,7 @@ static struct crateld_error *open_crate(const char *path, int mode, struct loade
     process_lock(process);
     struct crateld_error *error = NULL;
     if (!(mode & RTLD_NOLOAD))
-        error = process_load(process, path, &crate);
+        error = carried_load(process, path, &crate);
     else if (!(crate = process_find_file(process, path)))
         error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: not loaded", path);
     if (!error)

@@ -126,13 +126,33 @@ static struct crateld_error *enter_type(struct loaded_crate *crate, uint32_t i)
     return NULL;
 }
 
+static bool overlaps(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+    return a < b + b_size && b < a + a_size;
+}
+
+bool heap_is_type(const struct loaded_crate *crate, uint32_t rva, uint32_t size)
+{
+    const struct crate_array *types = &crate->view.header.types;
+    bool is_found = overlaps(rva, size, types->rva, types->count * sizeof(uint64_t));
+    for (uint32_t i = 0; i < types->count && !is_found; i++) {
+        uint64_t description;
+        memcpy(&description, crate->base + types->rva + i * sizeof description, sizeof description);
+        is_found = overlaps(loaded_address(crate, rva), size, description, sizeof(struct crateld_gc_type));
+    }
+    return is_found;
+}
+
 /* Types, roots, TOC of a crate, with a heap. */
 static struct crateld_error *enter(struct loaded_crate *crate)
 {
     const struct crate_segment *data = &crate->view.header.segments[CRATE_SEGMENT_DATA];
     uintptr_t base, bound;
-    for (uint32_t i = 0; i < crate->view.header.types.count; i++)
-        TRY(enter_type(crate, i));
+    if (crate->view.header.flags & CRATE_FLAG_PATCH) /* its types are those of the crate that it is for */
+        crate->toc->type_ids = crate->needed[0].crate->toc->type_ids;
+    else
+        for (uint32_t i = 0; i < crate->view.header.types.count; i++)
+            TRY(enter_type(crate, i));
     /* All that its code may write: TOC slots, variables, zeros behind the file's part. */
     struct crateld_error *error = add_roots(crate, crate->base + data->rva, data->mem_size);
     if (error)

@@ -25,6 +25,9 @@ MUST_CHECK struct crateld_error *heap_open(struct process *process);
  * objects, MEMORY. */
 MUST_CHECK struct crateld_error *heap_enter(struct loaded_crate *crate);
 
+/* Whether bytes of the crate's data say what a type of collected objects looks like. */
+bool heap_is_type(const struct loaded_crate *crate, uint32_t rva, uint32_t size);
+
 /* Its data are roots no more. */
 void heap_leave(struct loaded_crate *crate);
 

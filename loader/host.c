@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "loader/activate.h"
 #include "loader/address_index.h"
+#include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/dl.h"
 #include "loader/host_process.h"
@@ -143,7 +144,7 @@ static struct crateld_error *open_crate(struct process *process, const char *pat
     struct loaded_crate *crate = NULL;
     process_lock(process);
     process->area = area;
-    struct crateld_error *error = process_load(process, path, &crate);
+    struct crateld_error *error = carried_load(process, path, &crate);
     process->area = NULL;
     if (!error) {
         unload_hold(crate);

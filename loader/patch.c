@@ -10,6 +10,7 @@
 #include "loader/activate.h"
 #include "loader/change.h"
 #include "loader/current.h"
+#include "loader/heap.h"
 #include "loader/holders.h"
 #include "loader/image.h"
 #include "loader/importers.h"
@@ -390,6 +391,7 @@ static struct crateld_error *activate_patches(const struct commit *commit)
 {
     for (size_t i = 0; i < commit->count; i++) {
         TRY(activate_crate(base_of(commit->patches[i])));
+        (void)image_reopen_file(base_of(commit->patches[i])); /* initial values are compared with what it says */
         TRY(activate_crate(commit->patches[i]));
         commit->report->functions += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES);
         commit->report->relocations += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_FIXUPS) +
@@ -413,6 +415,21 @@ static struct crateld_error *return_variables(struct commit *commit, struct load
     return initial_return(&commit->values, base, commit->target);
 }
 
+/* Objects are what their types said when they were made, and code that still runs goes on making such. */
+static struct crateld_error *check_types(const struct commit *commit)
+{
+    for (size_t i = 0; i < commit->values.changes.count; i++) {
+        const struct value_change *change = &commit->values.changes.at[i];
+        if (change->before && change->after && memcmp(change->before, change->after, change->size) != 0 &&
+            heap_is_type(change->base, change->base_rva, change->size))
+            return error_create(CRATELD_ERROR_UNSUPPORTED,
+                                "%s: '%s' says what collected objects look like, and is another: those that are there "
+                                "can not be changed; start the program anew",
+                                change->base->path, change->name);
+    }
+    return NULL;
+}
+
 static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
 {
     return VEC_PUSH(&commit->fresh_counts, base->versions->fresh.count) ? NULL : error_memory();
@@ -429,7 +446,9 @@ static struct crateld_error *enter_fresh(struct commit *commit)
 /* While the program runs, whoever has a function's address must get to the new version by it. */
 static struct crateld_error *check_leaked(const struct commit *commit)
 {
-    for (size_t i = 0; i < commit->count; i++)
+    for (size_t i = 0; i < commit->count; i++) {
+        if (!loaded_is_active(base_of(commit->patches[i])))
+            continue; /* nobody has any yet */
         for (uint32_t k = 0; k < crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES); k++) {
             const struct crate_view *view = &commit->patches[i]->view;
             const struct crate_move *move = &view->moves[k];
@@ -441,6 +460,7 @@ static struct crateld_error *check_leaked(const struct commit *commit)
                     commit->patches[i]->path, crate_view_string(view, move->name),
                     crate_view_string(view, view->modules[move->module].path));
         }
+    }
     return NULL;
 }
 
@@ -461,6 +481,7 @@ static struct crateld_error *plan(struct commit *commit)
     TRY(initial_grow(&commit->values, commit->patches, commit->count, is_running()));
     TRY(activate_patches(commit));
     TRY(for_each_base(commit, plan_values));
+    TRY(check_types(commit));
     TRY(for_each_base(commit, fix_base));
     TRY(for_each_base(commit, fix_users));
     commit->report->relocations += (uint32_t)commit->change.writes.count;

@@ -31,7 +31,10 @@ struct process_opts {
     const char *env_path;         /* CRATELD_PATH: more of them, separated by colons; NULL: none */
     const char *env_library_path; /* LD_LIBRARY_PATH: likewise, and behind those */
     bool has_aslr;                /* crates are mapped at addresses that the kernel chooses */
+    bool is_fresh;                /* what changed since the crates were linked is in effect from the start */
     bool is_watched;              /* `crateld watch` is started for it */
+    const char *compile_commands; /* with this file, to compile what is edited; NULL: only to take what is compiled */
+    bool is_tiered;               /* what tcc makes of it comes first */
     bool binds_now;               /* all imports are bound at start */
 };
 

@@ -12,8 +12,10 @@
 #include "loader/activate.h"
 #include "loader/agent.h"
 #include "loader/bind.h"
+#include "loader/carried.h"
 #include "loader/current.h"
 #include "loader/debugger.h"
+#include "loader/fresh.h"
 #include "loader/heap.h"
 #include "loader/log.h"
 #include "loader/low.h"
@@ -209,18 +211,6 @@ static struct crateld_error *load_patches(struct process *process)
     return NULL;
 }
 
-/* Puts them into effect, in the order in which they were named: of a module of which several have a version, that of
- * the last one counts. */
-static struct crateld_error *apply_patches(struct process *process)
-{
-    for (size_t i = 0; i < process->crates.count; i++) {
-        struct patch_report report;
-        if (process->crates.at[i]->view.header.flags & CRATE_FLAG_PATCH)
-            TRY(patch_commit(&process->crates.at[i], 1, false, &report));
-    }
-    return NULL;
-}
-
 /* What patches have that the crates had not. */
 static void start_patches(const struct process *process)
 {
@@ -241,9 +231,14 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     struct process *process = root->process;
     process_lock(process);
     debugger_show(process); /* also crates that are activated later: their break points are set now */
-    struct crateld_error *error = activate_items(items, count, root);
-    if (!error && root == current_entry())
-        error = apply_patches(process);
+    /* Patches come into effect in the order in which they were loaded: of a module of which several have a version,
+     * that of the last one counts. */
+    bool is_program = root == current_entry(), has_patches = false;
+    struct crateld_error *error = is_program ? NULL : carried_commit(process, &has_patches);
+    if (!error)
+        error = activate_items(items, count, root);
+    if (!error && is_program)
+        error = carried_commit(process, &has_patches);
     if (!error && binds_now)
         error = bind_items(items, count);
     process_unlock(process);
@@ -253,7 +248,7 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     if (root == current_entry())
         call_array(root, root->view.header.preinit_array);
     TRY(initialise_items(items, count, root));
-    if (root == current_entry())
+    if (has_patches)
         start_patches(process);
     return NULL;
 }
@@ -290,18 +285,20 @@ struct crateld_error *start_program(struct process *process, const char *path, c
 {
     struct loaded_crate *crate = NULL;
     program_args = *args;
-    TRY(process_load(process, path, &crate));
+    TRY(carried_load(process, path, &crate));
     if (!crate->view.header.entry_rva)
         return error_create(CRATELD_ERROR_FORMAT,
                             "%s: has no entry function: it is a library, or was linked without "
                             "one that is called main",
                             path);
+    if (process->opts.is_fresh)
+        TRY(fresh_load(process));
     TRY(load_patches(process));
     TRY(low_check(process, args));
     current_set(process, crate);
     agent_init(process);
     if (process->opts.is_watched)
-        TRY(agent_watch());
+        TRY(agent_watch(process->opts.compile_commands, process->opts.is_tiered));
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
     process_lock(process);

@@ -17,9 +17,9 @@
 enum { RELINK_NONE = 0xffffffff }; /* "no index", "no address" */
 
 struct relink_module {
-    const char *path;   /* of the object or archive, as the link was given it; "": made by the linker */
-    const char *member; /* of the archive; "": an object of its own */
-    uint64_t hash;      /* XXH3-64 of the object's bytes */
+    const char *path;               /* of the object or archive, as the link was given it; "": made by the linker */
+    const char *member;             /* of the archive; "": an object of its own */
+    uint64_t hash;                  /* XXH3-64 of the object's bytes */
     uint32_t debug_off, debug_size; /* what the crate's .debug_info has of it, bytes; 0, 0: nothing */
 
     /* Set by the builder and the reader. */

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* pthread_getattr_np(), recursive mutexes */
 #include "runtime/heap.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,11 +10,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/heap_list.h"
+
 enum {
     HEAP_SIZE_MIN = 1 << 20,
-    TRIGGER_MIN = 8 << 20, /* with a multiplier, no heap is collected below this */
+    TRIGGER_MIN = 4 << 20, /* no heap that may be larger is collected below this */
 };
-#define HEAP_SIZE_MAX (UINT64_C(1) << 42) /* counts of pages fit into 32 bits, with what is reserved in addition */
+/* How many times what survived a heap becomes before it is collected, if it is not said. Large, since collecting a heap
+ * of which much survives is what costs; but where little does, memory that the caches hold is used again, rather than
+ * new memory until the limit is reached. */
+#define DEFAULT_MULTIPLIER 8
+#define HEAP_SIZE_MAX      (UINT64_C(1) << 42) /* counts of pages fit into 32 bits, with what is reserved in addition */
 
 void gc_fail(struct crateld_gc_heap *heap, const char *format, ...)
 {
@@ -23,19 +30,40 @@ void gc_fail(struct crateld_gc_heap *heap, const char *format, ...)
     va_end(arguments);
 }
 
-const char *crateld_gc_why(const struct crateld_gc_heap *heap)
+bool gc_is_owner(const struct crateld_gc_heap *heap)
 {
-    return heap->why;
+    return pthread_equal(heap->owner, pthread_self());
 }
 
-/* A quarter of the memory that there is, and not more than a part of the address space that this process may have. */
+/* What is in heap->why is the owner's, which may be reading it. */
+const char *crateld_gc_why(const struct crateld_gc_heap *heap)
+{
+    return gc_is_owner(heap) ? heap->why : "gc: allocation in another thread than the heap's";
+}
+
+/* Bytes of address space that this process has; 0 where the system does not say. */
+static uint64_t address_space_used(void)
+{
+    char text[32] = "";
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+    if (file >= 0)
+        close(file);
+    return length > 0 ? strtoull(text, NULL, 10) * GC_PAGE : 0;
+}
+
+/* A quarter of the memory that there is, and not more than a part of the address space that this process may still
+ * have. */
 static uint64_t default_heap_size(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES);
     uint64_t size = pages > 0 ? (uint64_t)pages * GC_PAGE / 4 : 256 << 20;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 16 < size)
-        size = limit.rlim_cur / 16; /* the reservation is some times the heap */
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        uint64_t used = address_space_used(), left = limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+        size = left / 16 < size ? left / 16 : size; /* the reservation is some times the heap */
+    }
+    size = size < HEAP_SIZE_MIN ? HEAP_SIZE_MIN : size;
     return size & ~(uint64_t)(GC_PAGE - 1);
 }
 
@@ -67,7 +95,9 @@ static struct crateld_error *check_opts(struct crateld_gc_heap *heap)
     if (opts->heap_size < HEAP_SIZE_MIN || opts->heap_size > HEAP_SIZE_MAX)
         return error_create(CRATELD_ERROR_USAGE, "gc: a heap of %zu bytes is wanted; possible are %d to %" PRIu64,
                             opts->heap_size, HEAP_SIZE_MIN, HEAP_SIZE_MAX);
-    if (opts->multiplier && !(opts->multiplier >= 1 && opts->multiplier <= 1000))
+    if (!opts->multiplier)
+        opts->multiplier = DEFAULT_MULTIPLIER;
+    if (!(opts->multiplier >= 1 && opts->multiplier <= 1000))
         return error_create(CRATELD_ERROR_USAGE, "gc: the multiplier is %g, wanted 1 to 1000", opts->multiplier);
     if (opts->is_stack_scanned && heap->plan->is_moving)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "gc: a stack is ambiguous, but plan %s moves objects",
@@ -77,7 +107,7 @@ static struct crateld_error *check_opts(struct crateld_gc_heap *heap)
 
 static uint64_t initial_trigger(const struct crateld_gc_heap *heap)
 {
-    return heap->opts.multiplier && heap->opts.heap_size > TRIGGER_MIN ? TRIGGER_MIN : heap->opts.heap_size;
+    return heap->opts.heap_size > TRIGGER_MIN ? TRIGGER_MIN : heap->opts.heap_size;
 }
 
 static struct crateld_error *init(struct crateld_gc_heap *heap)
@@ -104,6 +134,7 @@ struct crateld_error *gc_heap_create(const struct crateld_gc_opts *opts, const s
     heap->opts = opts ? *opts : (struct crateld_gc_opts){.is_stack_scanned = true};
     heap->owner = pthread_self();
     heap->lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+    heap_list_add(heap);
     own_model_init(&heap->own_model);
     heap->model = model ? model : &heap->own_model.base;
     heap->stacks.next = heap->stacks.previous = &heap->stacks;
@@ -125,6 +156,7 @@ void crateld_gc_heap_destroy(struct crateld_gc_heap *heap)
 {
     if (!heap)
         return;
+    heap_list_remove(heap);
     gc_roots_deinit(heap);
     gc_trace_deinit(&heap->trace);
     gc_unreserve(heap);
@@ -206,7 +238,7 @@ static void set_trigger(struct crateld_gc_heap *heap)
 {
     double wanted = heap->opts.multiplier * (double)gc_used_size(heap, 0);
     heap->trigger_size = heap->opts.heap_size;
-    if (heap->opts.multiplier && wanted < (double)heap->opts.heap_size)
+    if (wanted < (double)heap->opts.heap_size)
         heap->trigger_size = wanted < (double)initial_trigger(heap) ? initial_trigger(heap) : (uint64_t)wanted;
 }
 
@@ -222,15 +254,17 @@ static void note_collection(struct crateld_gc_heap *heap, uint64_t pause)
     heap->stats.ambiguous_count = heap->trace.ambiguous_count;
 }
 
-bool gc_collect_now(struct crateld_gc_heap *heap)
+/* With the caller's frame and all above it as the running stack: what it calls has no references, and what calls
+ * before have left there is none of its own. */
+__attribute__((noinline)) static bool collect_above(struct crateld_gc_heap *heap)
 {
+    heap->is_collecting = true; /* whoever is told can not allocate */
+    heap->stack_here = __builtin_frame_address(0);
     tell(heap, CRATELD_GC_START, 0);
     pthread_mutex_lock(&heap->lock);
     uint64_t start = now_ns();
-    heap->is_collecting = true;
     bool did = heap->plan->collect(heap);
     heap->mutator.public.limit = heap->mutator.limit;
-    heap->is_collecting = false;
     uint64_t pause = now_ns() - start;
     if (did) {
         note_collection(heap, pause);
@@ -240,6 +274,15 @@ bool gc_collect_now(struct crateld_gc_heap *heap)
         gc_sanity_check(heap);
     pthread_mutex_unlock(&heap->lock);
     tell(heap, CRATELD_GC_END, pause);
+    heap->is_collecting = false;
+    return did;
+}
+
+__attribute__((noinline)) bool gc_collect_now(struct crateld_gc_heap *heap)
+{
+    __builtin_unwind_init(); /* all registers that a callee has to keep are saved in this frame */
+    /* What it returns is wanted, so that this frame is still there while it runs. */
+    volatile bool did = collect_above(heap);
     return did;
 }
 
@@ -338,9 +381,10 @@ struct crateld_error *crateld_gc_finalizer_add(struct crateld_gc_heap *heap, voi
 
 size_t crateld_gc_run_finalizers(struct crateld_gc_heap *heap)
 {
-    size_t count = 0;
-    /* A finalizer may allocate, and so make more of them due, and move objects. */
-    while (heap->due_done < heap->due.count) {
+    /* A finalizer may allocate, and so make more of them due, which are for the next time; may run others; and move
+     * objects. */
+    size_t count = 0, due = heap->due.count - heap->due_done;
+    while (count < due && heap->due_done < heap->due.count) {
         /* Off the list before it runs, as it may ask for finalizers itself; so it is kept here while it does. */
         struct gc_finalizer finalizer = heap->due.at[heap->due_done++];
         void *object = (void *)finalizer.ref.address;
@@ -350,6 +394,9 @@ size_t crateld_gc_run_finalizers(struct crateld_gc_heap *heap)
         crateld_gc_frame_pop(heap);
         count++;
     }
-    heap->due.count = heap->due_done = 0;
+    heap->due.count -= heap->due_done;
+    if (heap->due.count)
+        memmove(heap->due.at, heap->due.at + heap->due_done, heap->due.count * sizeof *heap->due.at);
+    heap->due_done = 0;
     return count;
 }

@@ -58,8 +58,10 @@ struct gc_mutator {
     uintptr_t hole_end; /* the cursor's hole or block ends here; what lies behind `limit` is not zeroed yet, or is known
                            to be zero */
     bool is_hole_clean;
-    uint32_t hole_block; /* where the next hole is searched */
+    uint32_t hole_block; /* where the next hole is searched, upwards */
     uint32_t hole_line;
+    uint32_t overflow_block; /* where the next hole for larger objects is searched, downwards: in the block below */
+    uint32_t overflow_line;
 };
 
 struct gc_root {
@@ -80,6 +82,7 @@ struct gc_finalizer {
 
 struct crateld_gc_heap {
     struct crateld_gc_opts opts;
+    struct crateld_gc_heap *next, **previous_next; /* in heap_list.c's list */
     const struct gc_plan *plan;
     pthread_t owner;
     pthread_mutex_t lock; /* recursive; guards `roots` and own_model's types, which any thread may add to: held by
@@ -121,6 +124,7 @@ struct crateld_gc_heap {
     struct crateld_gc_stack stacks; /* the head of a ring */
     const void *stack_low;
     const void *stack_high; /* where the creating thread's stack ends, if it is scanned */
+    const void *stack_here; /* while collecting: the frames from here up are the program's */
     VEC(struct gc_finalizer) finalizers;
     VEC(struct gc_finalizer) due;
     size_t due_done; /* of `due`, those that have run */
@@ -151,6 +155,9 @@ static inline bool gc_is_published(const struct crateld_gc_heap *heap, uintptr_t
 {
     return *(uint64_t *)(heap->vo_base + (start >> 10) * 8) >> (start >> 4 & 63) & 1;
 }
+
+/* Whether this is the heap's thread. */
+bool gc_is_owner(const struct crateld_gc_heap *heap);
 
 /* Sets heap->why, printf-like. */
 void gc_fail(struct crateld_gc_heap *heap, const char *format, ...) __attribute__((format(printf, 2, 3)));

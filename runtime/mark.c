@@ -58,8 +58,11 @@ static inline bool set_mark(uintptr_t mark_base, uintptr_t start)
 struct gc_ref gc_mark_trace(struct crateld_gc_heap *heap, struct gc_ref ref)
 {
     if (is_own(heap)) {
-        if (set_mark(heap->mark_base, ref.address - CRATELD_GC_WORD))
+        if (set_mark(heap->mark_base, ref.address - CRATELD_GC_WORD)) {
+            /* drain_own() does so too, but not all comes there. */
+            mark_lines(heap->line_base, own_start(ref), own_total_size(*own_header(ref)));
             gc_trace_push(&heap->trace, ref);
+        }
     } else if (!object_metadata_fetch(&heap->metadata, OBJECT_MARK_BIT, ref, BIT_OR, 1)) {
         mark_lines(heap->line_base, heap->model->ref_to_object_start(heap->model, ref),
                    heap->model->current_size(heap->model, ref));

@@ -57,20 +57,11 @@ static uintptr_t alloc_any(struct gc_mutator *mutator, size_t size, size_t align
     return start;
 }
 
-/* Whether this is the heap's thread. */
-static bool is_owner(struct crateld_gc_heap *heap)
-{
-    if (pthread_equal(heap->owner, pthread_self()))
-        return true;
-    gc_fail(heap, "gc: allocation in another thread than the heap's");
-    return false;
-}
-
 uintptr_t gc_alloc_storage(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off,
                            enum crateld_gc_semantics semantics, bool may_collect)
 {
     struct crateld_gc_heap *heap = mutator->public.heap;
-    if (!is_owner(heap))
+    if (!gc_is_owner(heap))
         return 0;
     heap->why[0] = 0;
     if (heap->is_collecting) {
@@ -154,7 +145,7 @@ void *crateld_gc_alloc_with(struct crateld_gc_mutator *public, uint32_t type, si
     struct crateld_gc_heap *heap = public->heap;
     static const struct crateld_gc_alloc_opts defaults;
     opts = opts ? opts : &defaults;
-    if (!is_owner(heap))
+    if (!gc_is_owner(heap))
         return NULL;
     pthread_mutex_lock(&heap->lock);
     void *object = check_request(heap, type, size, opts)

@@ -10,7 +10,16 @@
 #include "runtime/heap.h"
 #include "runtime/mark.h"
 
-enum { ZERO_PIECE = 1024 };
+/* Memory is zeroed in pieces just before it is used. Where the caches hold the heap, those that the nearest one holds
+ * beside all else are best; where it comes from memory, larger ones, of which a CPU need not read what it overwrites.
+ */
+enum {
+    ZERO_PIECE = 1024,
+    ZERO_PIECE_LARGE = 4096,
+    CACHED_MAX = 16 << 20, /* bytes of a heap that the caches are likely to hold */
+};
+
+enum { OVERFLOW_LINES = 4 }; /* no smaller hole is worth being taken for larger objects */
 
 static void init(struct crateld_gc_heap *heap)
 {
@@ -37,11 +46,12 @@ static void open_hole(struct gc_mutator *mutator, uintptr_t begin, uintptr_t end
     mutator->is_hole_clean = is_clean;
 }
 
-/* Makes more of the hole ready for allocation: at least `size` bytes behind the cursor, if it has them. Memory is
- * zeroed in pieces that the nearest cache holds, just before it is used. */
+/* Makes more of the hole ready for allocation: at least `size` bytes behind the cursor, if it has them. */
 static bool extend(struct gc_mutator *mutator, size_t size)
 {
-    size_t left = mutator->hole_end - mutator->limit, piece = size < ZERO_PIECE ? ZERO_PIECE : size;
+    size_t left = mutator->hole_end - mutator->limit;
+    size_t usual = mutator->public.heap->trigger_size > CACHED_MAX ? ZERO_PIECE_LARGE : ZERO_PIECE;
+    size_t piece = size < usual ? usual : size;
     if (!left)
         return false;
     piece = piece < left ? piece : left;
@@ -99,14 +109,38 @@ static bool take_overflow_block(struct gc_mutator *mutator, bool is_forced)
     return true;
 }
 
-/* Objects larger than a line have a block of their own, so that holes are not wasted for them; unless there are only
- * holes. */
+/* Puts a hole of at least `size` bytes at the overflow cursor, zeroed: of those that are not at the mutator's cursor
+ * yet, the last. Its lines are marked, so that they are not found again. */
+static bool take_overflow_hole(struct gc_mutator *mutator, size_t size)
+{
+    struct crateld_gc_heap *heap = mutator->public.heap;
+    for (; mutator->overflow_block > mutator->hole_block + 1; mutator->overflow_block--, mutator->overflow_line = 0) {
+        uint32_t block = mutator->overflow_block - 1, begin, end;
+        uint8_t *marks = gc_line_marks(heap, block);
+        while (heap->blocks[block].state == GC_BLOCK_RECYCLABLE &&
+               find_hole(marks, mutator->overflow_line, &begin, &end)) {
+            mutator->overflow_line = end;
+            if ((size_t)(end - begin) * GC_LINE < size || end - begin < OVERFLOW_LINES)
+                continue;
+            memset(marks + begin, 1, end - begin);
+            mutator->overflow_cursor = gc_block_start(heap, block) + begin * GC_LINE;
+            mutator->overflow_limit = gc_block_start(heap, block) + end * GC_LINE;
+            memset((void *)mutator->overflow_cursor, 0, (end - begin) * GC_LINE);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Objects larger than a line have a block of their own, so that holes are not wasted for them; unless blocks are half
+ * of what there may be already, so that large objects find room too. */
 static uintptr_t alloc_overflow(struct gc_mutator *mutator, size_t size, size_t align, size_t align_off, bool is_forced)
 {
     uintptr_t start = gc_bump(&mutator->overflow_cursor, mutator->overflow_limit, size, align, align_off);
     if (start)
         return start;
-    if (take_overflow_block(mutator, is_forced))
+    bool is_tight = gc_used_size(mutator->public.heap, 0) > mutator->public.heap->trigger_size / 2;
+    if ((is_tight && take_overflow_hole(mutator, size + align)) || take_overflow_block(mutator, is_forced))
         return gc_bump(&mutator->overflow_cursor, mutator->overflow_limit, size, align, align_off);
     if (!take_hole(mutator, size + align))
         return 0;
@@ -179,7 +213,8 @@ static bool collect(struct crateld_gc_heap *heap)
     struct gc_mutator *mutator = &heap->mutator;
     open_hole(mutator, 0, 0, true);
     mutator->overflow_cursor = mutator->overflow_limit = 0;
-    mutator->hole_block = mutator->hole_line = 0;
+    mutator->hole_block = mutator->hole_line = mutator->overflow_line = 0;
+    mutator->overflow_block = heap->next_fresh_block;
     for (uint32_t block = 0; block < heap->next_fresh_block; block++)
         if (heap->blocks[block].state != GC_BLOCK_FREE)
             memset(gc_line_marks(heap, block), 0, GC_BLOCK_LINES);

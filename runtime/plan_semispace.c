@@ -153,8 +153,10 @@ static struct gc_ref current(const struct crateld_gc_heap *heap, struct gc_ref r
 /* Makes sure that all of the half in use could be copied. */
 static bool prepare_room(struct crateld_gc_heap *heap)
 {
-    /* No more is in use than half_size() has room for: see take_block(). */
+    /* A half has room for all that was allocated: see take_block(). Only by copies, which waste, may there be more
+     * blocks in use than that would be true of. */
     uint64_t wanted = copied_block_count(heap, heap->half_block_count);
+    wanted = wanted < half_size(heap) ? wanted : half_size(heap);
     return gc_map(heap, gc_block_start(heap, other_half(heap)), (size_t)wanted << GC_BLOCK_LOG);
 }
 
@@ -180,6 +182,15 @@ static void release_half(struct crateld_gc_heap *heap, uint32_t half, uint32_t f
         gc_block_give_back(heap, i);
 }
 
+/* What copies have left of their last block is for the program; but not where they have wasted so much that the limit
+ * is exceeded by it, or that more could not be copied. */
+static void close_last_block(struct crateld_gc_heap *heap)
+{
+    if (gc_used_size(heap, 0) > heap->opts.heap_size ||
+        copied_block_count(heap, heap->half_block_count) > half_size(heap))
+        heap->mutator.public.cursor = heap->mutator.limit = 0;
+}
+
 static bool collect(struct crateld_gc_heap *heap)
 {
     uint32_t from = heap->half_start, from_count = heap->half_block_count, taken = heap->taken_block_count;
@@ -192,6 +203,7 @@ static bool collect(struct crateld_gc_heap *heap)
     gc_trace_all(heap);
     free_half(heap, from, from_count);
     gc_large_sweep(heap);
+    close_last_block(heap);
     heap->taken_block_count = taken; /* by the program; copies do not count */
     uint32_t likely = gc_blocks_likely_needed(heap);
     release_half(heap, heap->half_start, heap->half_block_count + likely);

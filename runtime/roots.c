@@ -107,24 +107,12 @@ __attribute__((no_sanitize("address"))) static void trace_ambiguous(struct objec
         visitor->ambiguous(visitor, *word);
 }
 
-/* From here up: the caller's frame, into which it has saved the registers, is above. */
-__attribute__((noinline)) static bool trace_stack_above(struct object_visitor *visitor, const void *low,
-                                                        const void *high)
+/* The live part of a stack: of the one that this runs on, from the program's frames up. */
+static void trace_stack(const struct crateld_gc_heap *heap, struct object_visitor *visitor, const void *low,
+                        const void *high)
 {
-    const void *here = __builtin_frame_address(0);
-    /* On another stack: that one was added, as a whole, and this one from where it was left. */
-    if (here >= low && here < high)
-        trace_ambiguous(visitor, here, high);
-    return true;
-}
-
-__attribute__((noinline)) static void trace_running_stack(struct object_visitor *visitor, const void *low,
-                                                          const void *high)
-{
-    __builtin_unwind_init(); /* all registers that a callee has to keep are saved in this frame */
-    /* What it returns is wanted, so that this frame is still there while it runs. */
-    volatile bool is_done = trace_stack_above(visitor, low, high);
-    (void)is_done;
+    bool is_running = heap->stack_here >= low && heap->stack_here < high;
+    trace_ambiguous(visitor, is_running ? heap->stack_here : low, high);
 }
 
 static void trace_range(struct object_visitor *visitor, const struct crateld_gc_root_range *range)
@@ -150,9 +138,10 @@ void gc_roots_trace(struct crateld_gc_heap *heap, struct object_visitor *visitor
     for (size_t i = heap->due_done; i < heap->due.count; i++)
         visitor->edge(visitor, gc_edge_plain(&heap->due.at[i].ref));
     for (const struct crateld_gc_stack *stack = heap->stacks.next; stack != &heap->stacks; stack = stack->next)
-        trace_ambiguous(visitor, stack->low, stack->high);
-    if (heap->stack_high)
-        trace_running_stack(visitor, heap->stack_low, heap->stack_high);
+        trace_stack(heap, visitor, stack->low, stack->high);
+    /* If another one runs, that was added, and this one from where it was left. */
+    if (heap->stack_here >= heap->stack_low && heap->stack_here < heap->stack_high)
+        trace_stack(heap, visitor, heap->stack_low, heap->stack_high);
     gc_immortal_trace(heap, visitor);
 }
 

@@ -87,11 +87,7 @@ void gc_sanity_check(struct crateld_gc_heap *heap)
                             .place = "a root"};
     if (!sanity.seen)
         return;
-    /* Stacks hold what has died too, since this runs on one: only what is known to be a reference can be checked. */
-    const void *high = heap->stack_high;
-    heap->stack_high = NULL;
     gc_roots_trace(heap, &sanity.visitor);
-    heap->stack_high = high;
     sanity.place = "an object";
     while (sanity.queue.count && !sanity.is_short)
         heap->model->scan(heap->model, (struct gc_ref){sanity.queue.at[--sanity.queue.count]}, &sanity.visitor);

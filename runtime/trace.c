@@ -23,13 +23,12 @@ struct gc_ref gc_trace_object(struct crateld_gc_heap *heap, struct gc_ref ref)
     return ref;
 }
 
-static bool is_kept(const struct crateld_gc_heap *heap, struct gc_ref ref)
+bool gc_trace_is_kept(const struct crateld_gc_heap *heap, struct gc_ref ref)
 {
     return ref.address < heap->large_start ? heap->plan->is_kept(heap, ref) : gc_large_is_marked(heap, ref);
 }
 
-/* Where a kept object is. */
-static struct gc_ref current(const struct crateld_gc_heap *heap, struct gc_ref ref)
+struct gc_ref gc_trace_current(const struct crateld_gc_heap *heap, struct gc_ref ref)
 {
     return ref.address < heap->large_start ? heap->plan->current(heap, ref) : ref;
 }
@@ -40,6 +39,8 @@ static void visit_edge(struct object_visitor *visitor, struct gc_edge edge)
     struct gc_ref ref = gc_edge_load(edge);
     if (gc_ref_is_null(ref))
         return;
+    if (heap->trace.ephemerons.lists)
+        gc_ephemerons_found(&heap->trace.ephemerons, ref);
     struct gc_ref now = gc_trace_object(heap, ref);
     if (now.address != ref.address)
         gc_edge_store(edge, now);
@@ -52,6 +53,8 @@ static void visit_ambiguous(struct object_visitor *visitor, uintptr_t word)
     if (gc_ref_is_null(ref))
         return;
     trace->ambiguous_count++;
+    if (trace->ephemerons.lists)
+        gc_ephemerons_found(&trace->ephemerons, ref);
     gc_trace_object(trace->heap, ref);
 }
 
@@ -68,7 +71,7 @@ static void visit_ephemeron(struct object_visitor *visitor, struct gc_edge key, 
     struct gc_trace *trace = trace_of(visitor);
     if (gc_ref_is_null(gc_edge_load(key))) {
         visit_edge(visitor, value); /* without a key it is an ordinary reference */
-    } else if (!VEC_PUSH(&trace->ephemerons, (struct gc_ephemeron){key, value})) {
+    } else if (!gc_ephemerons_add(trace->heap, key, value)) {
         visit_edge(visitor, key);
         visit_edge(visitor, value);
     }
@@ -93,7 +96,7 @@ void gc_trace_deinit(struct gc_trace *trace)
     if (trace->stack)
         munmap(trace->stack, trace->stack_size);
     free(trace->weaks.at);
-    free(trace->ephemerons.at);
+    gc_ephemerons_deinit(&trace->ephemerons);
 }
 
 void gc_trace_drain(struct crateld_gc_heap *heap)
@@ -107,43 +110,19 @@ void gc_trace_drain(struct crateld_gc_heap *heap)
     }
 }
 
-/* Traces the values of ephemerons whose keys live, until no further key does. */
-static void trace_ephemerons(struct crateld_gc_heap *heap)
-{
-    struct gc_trace *trace = &heap->trace;
-    bool did_find = true;
-    while (did_find) {
-        did_find = false;
-        for (size_t i = 0; i < trace->ephemerons.count;) {
-            struct gc_ephemeron ephemeron = trace->ephemerons.at[i];
-            struct gc_ref key = gc_edge_load(ephemeron.key);
-            if (!is_kept(heap, key)) {
-                i++;
-                continue;
-            }
-            gc_edge_store(ephemeron.key, current(heap, key));
-            trace->ephemerons.at[i] = trace->ephemerons.at[--trace->ephemerons.count];
-            visit_edge(&trace->visitor, ephemeron.value);
-            did_find = true;
-        }
-        heap->plan->drain(heap); /* may find more ephemerons, which the next round looks at */
-    }
-}
-
-/* Weak references to what is not kept become null, ephemerons with such keys too; others are brought up to date. */
+/* Weak references to what is not kept become null, ephemerons with such keys too; other references are brought up to
+ * date. */
 static void clear_weak(struct crateld_gc_heap *heap)
 {
     struct gc_trace *trace = &heap->trace;
     for (size_t i = 0; i < trace->weaks.count; i++) {
         struct gc_ref ref = gc_edge_load(trace->weaks.at[i]);
         if (!gc_ref_is_null(ref))
-            gc_edge_store(trace->weaks.at[i], is_kept(heap, ref) ? current(heap, ref) : (struct gc_ref){0});
+            gc_edge_store(trace->weaks.at[i],
+                          gc_trace_is_kept(heap, ref) ? gc_trace_current(heap, ref) : (struct gc_ref){0});
     }
-    for (size_t i = 0; i < trace->ephemerons.count; i++) {
-        gc_edge_store(trace->ephemerons.at[i].key, (struct gc_ref){0});
-        gc_edge_store(trace->ephemerons.at[i].value, (struct gc_ref){0});
-    }
-    trace->weaks.count = trace->ephemerons.count = 0;
+    trace->weaks.count = 0;
+    gc_ephemerons_clear(&trace->ephemerons);
 }
 
 /* Moves the finalizers of dead objects to those that are due. `due` has room for all: see crateld_gc_finalizer_add().
@@ -153,8 +132,8 @@ static void queue_finalizers(struct crateld_gc_heap *heap)
     size_t kept = 0, first = heap->due.count;
     for (size_t i = 0; i < heap->finalizers.count; i++) {
         struct gc_finalizer finalizer = heap->finalizers.at[i];
-        if (is_kept(heap, finalizer.ref)) {
-            finalizer.ref = current(heap, finalizer.ref);
+        if (gc_trace_is_kept(heap, finalizer.ref)) {
+            finalizer.ref = gc_trace_current(heap, finalizer.ref);
             heap->finalizers.at[kept++] = finalizer;
         } else {
             heap->due.at[heap->due.count++] = finalizer;
@@ -171,12 +150,12 @@ void gc_trace_all(struct crateld_gc_heap *heap)
     trace->live_count = trace->live_size = trace->ambiguous_count = 0;
     gc_roots_trace(heap, &trace->visitor);
     heap->plan->drain(heap);
-    trace_ephemerons(heap);
+    gc_ephemerons_trace(heap);
     /* After this, what is dead is dead for weak references; finalizers may still keep it for a while. */
     clear_weak(heap);
     queue_finalizers(heap);
     heap->plan->drain(heap);
-    trace_ephemerons(heap);
+    gc_ephemerons_trace(heap);
     clear_weak(heap);
     /* A deep stack is rare: what is above its usual depth goes back. */
     madvise(trace->stack + STACK_KEEP / sizeof *trace->stack, trace->stack_size - STACK_KEEP, MADV_DONTNEED);

@@ -5,13 +5,10 @@
 
 #include "base/error.h"
 #include "base/vec.h"
+#include "runtime/ephemerons.h"
 #include "runtime/object_model.h"
 
 struct crateld_gc_heap;
-
-struct gc_ephemeron {
-    struct gc_edge key, value;
-};
 
 struct gc_trace {
     struct object_visitor visitor; /* of scan(); first */
@@ -22,7 +19,7 @@ struct gc_trace {
     size_t stack_size; /* bytes reserved */
     size_t count;
     VEC(struct gc_edge) weaks;
-    VEC(struct gc_ephemeron) ephemerons;
+    struct gc_ephemerons ephemerons;
     uint64_t live_count, live_size, ambiguous_count;
 };
 
@@ -40,6 +37,10 @@ void gc_trace_all(struct crateld_gc_heap *heap);
 
 /* Keeps the object, in whatever space it is; returns where it is now. */
 struct gc_ref gc_trace_object(struct crateld_gc_heap *heap, struct gc_ref ref);
+
+/* Whether the object has been kept so far; and where one that has is now. */
+bool gc_trace_is_kept(const struct crateld_gc_heap *heap, struct gc_ref ref);
+struct gc_ref gc_trace_current(const struct crateld_gc_heap *heap, struct gc_ref ref);
 
 /* Scans with the model's scan() until the queue is empty. */
 void gc_trace_drain(struct crateld_gc_heap *heap);

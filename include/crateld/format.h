@@ -129,6 +129,16 @@ struct crate_header {
 
     uint64_t relink_off; /* file offset of .crate.relink, outside all segments */
     uint64_t relink_size;
+
+    uint64_t carried_off;   /* file offset, 8-aligned, of struct crate_carried[carried_count], behind all else */
+    uint32_t carried_count; /* patches that the file carries, in the order in which they come into effect; 0 in those */
+    uint32_t reserved;
+};
+
+/* A patch that a crate's file carries: a file of its own within it. */
+struct crate_carried {
+    uint64_t off; /* from the start of the crate's file; 8-aligned */
+    uint64_t size;
 };
 
 enum crate_needed_kind {

@@ -67,14 +67,15 @@ struct crateld_gc_event {
 struct crateld_gc_opts {
     const char *plan;  /* "nogc", "semispace" or "immix"; NULL: immix */
     size_t heap_size;  /* the most bytes of heap; 0: a quarter of the memory there is */
-    double multiplier; /* collect when the heap is that many times what survived; 0: only when heap_size is reached */
+    double multiplier; /* collect when the heap is that many times what survived, and not below 4 MiB; 0: 8 times. When
+                          heap_size is reached, in any case */
     unsigned stress_interval; /* collect at every n-th allocation; 0: not */
     bool is_sane_checked;     /* trace the heap again after each collection, in a simple way, and compare. A difference
                                  aborts */
     bool is_poisoned;         /* overwrite what dies */
     bool is_stack_scanned; /* the creating thread's stack and registers are ambiguous roots; only of plans that do not
                               move */
-    void (*on_event)(const struct crateld_gc_event *event, void *context);
+    void (*on_event)(const struct crateld_gc_event *event, void *context); /* can not allocate */
     void *context;
 };
 
@@ -125,7 +126,8 @@ CRATELD_API bool crateld_gc_collect(struct crateld_gc_heap *heap);
 CRATELD_API void crateld_gc_disable(struct crateld_gc_heap *heap);
 CRATELD_API void crateld_gc_enable(struct crateld_gc_heap *heap);
 
-/* Why the last allocation returned NULL; "" if none did. Valid until the next one does. */
+/* Why the last allocation returned NULL; "" if none did. Valid until the next one does. For any thread: those that the
+ * heap does not belong to are told so. */
 CRATELD_API const char *crateld_gc_why(const struct crateld_gc_heap *heap);
 
 /* ---- Allocation ---- */
@@ -273,7 +275,8 @@ typedef void crateld_gc_finalizer(void *object, void *data);
  * is no object; MEMORY. */
 CRATELD_API struct crateld_error *crateld_gc_finalizer_add(struct crateld_gc_heap *heap, void *object,
                                                            crateld_gc_finalizer *finalizer, void *data);
-/* Runs what is due; collections never do by themselves. Returns how many it called. */
+/* Runs what is due now: what a finalizer makes due is for the next time. Collections never do so by themselves. Returns
+ * how many it called. A finalizer may do all that programs do, and keep its object. */
 CRATELD_API size_t crateld_gc_run_finalizers(struct crateld_gc_heap *heap);
 
 #ifdef __cplusplus

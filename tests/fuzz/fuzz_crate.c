@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "crate/build_id.h"
+#include "crate/carried.h"
 #include "crate/check.h"
 #include "crate/strip.h"
 
@@ -57,6 +58,29 @@ static void read_entries(const struct crate_view *view)
         crateld_error_destroy(crate_view_site(view, i, &site));
 }
 
+/* The file with itself as a patch, whether it is one or not; then what it carries. */
+static void carry(struct span file, const struct crate_view *view)
+{
+    struct crate_carrier carrier;
+    struct crate_view carrying;
+    struct span patch;
+    for (uint32_t i = 0; i < limit(view->header.carried_count); i++)
+        crateld_error_destroy(crate_carried_at("fuzz.crate", file, &view->header, i, &patch));
+    struct span patches[] = {file, file};
+    struct crateld_error *error = crate_carry("fuzz.crate", file, patches, 2, &carrier);
+    if (error) {
+        crateld_error_destroy(error);
+        return;
+    }
+    struct span made = {carrier.bytes, carrier.size};
+    error = crate_view_open("fuzz.crate", made, &carrying);
+    if (error)
+        abort(); /* a crate that carries something is a crate */
+    for (uint32_t i = 0; i < 2; i++)
+        crateld_error_destroy(crate_carried_at("fuzz.crate", made, &carrying.header, i, &patch));
+    free(carrier.bytes);
+}
+
 static void strip_and_open(struct span file, unsigned what)
 {
     struct crate_stripped stripped;
@@ -95,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(copy + off, &view.header, sizeof view.header);
         strip_and_open(file, CRATE_STRIP_ALL);
         strip_and_open(file, CRATE_STRIP_DEBUG);
+        carry(file, &view);
     }
     crateld_error_destroy(error);
     free(copy);

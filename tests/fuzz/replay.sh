@@ -21,6 +21,27 @@ archive)
     printf '!<arch>\n%-16s%-12s%-6s%-6s%-8s%-10s`\n%s' '#1/8' 0 0 0 644 12 'long.namdata' > bsd.a
     set -- gnu.a thin.a bsd.a
     ;;
+compile_commands)
+    cat > compile_commands.json <<'END'
+[{"directory": "/b", "file": "a.c", "arguments": ["gcc", "-I", "i", "-MD", "-MF", "a.d", "-c", "a.c", "-o", "a.o"]},
+ {"directory": "/b", "command": "cc 'a b' \"c\\\"d\" e\\ f -oa.o -c x/a.c", "file": "x/a.c", "output": "q.o", "n": [1.5e3, {"k": null}, true]},
+ {"directory": "\u00e9\ud83d\ude00\n", "command": "cc -MMD -c b.c", "file": "b.c"}]
+END
+    printf 'a.o b\\ c.o: /x/a.c \\\n i/h$$.h a\\ b.h \\#.h\n\ni/h$$.h:\n' > a.d
+    set -- compile_commands.json a.d
+    ;;
+split_object)
+    cat > v.c <<'END'
+int d = 5, zero, *p = &d;
+int f(int x) { return x * 3; }
+int (*table[2])(int) = {f, f}; const int two[] = {1, 2};
+int g(int x) { zero++; return table[x & 1](x) + d + *p + two[x]; }
+END
+    gcc -O0 -fno-pic -fno-asynchronous-unwind-tables -c v.c -o v.o
+    gcc -O0 -fno-pic -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -c v.c -o sections.o
+    strip -g -R .comment -R .note.gnu.property -R .note.GNU-stack v.o sections.o
+    set -- v.o sections.o
+    ;;
 ldscript)
     cat > libx.so <<'END'
 /* GNU ld script */
@@ -75,7 +96,10 @@ crate)
     echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
     "$TOOL" link --name shapes -o full.crate f.o m.o
     "$TOOL" strip -o small.crate full.crate > strip.txt
-    set -- full.crate small.crate
+    echo 'int f(void); int d = 2, *p = &d; __thread int t; int main(void){return f() + t + 1;}' | gcc -O2 -fPIC -c -x c - -o new.o
+    "$TOOL" diff -S -o fix.patch full.crate m.o=new.o
+    "$TOOL" apply -o patched.crate fix.patch small.crate > apply.txt
+    set -- full.crate small.crate fix.patch patched.crate
     ;;
 relink)
     "$SEED_RELINK" > x.relink

@@ -13,7 +13,7 @@ check_options() {
             fail "$1 $option is not in the completion"
     done <options
 }
-for command in run link diff reload inspect strip stub export; do
+for command in run link inspect strip stub export apply diff reload watch; do
     crateld $command --help >help
     sed -i 's/--help//; s/-h, *//' help
     check_options $command

@@ -161,7 +161,10 @@ crateld link -o m2.crate m2.o eager.crate
 status 0 crateld run m2.crate
 [ "$(cat out)" = "$(printf 'constructor\nmain')" ] || fail "order: $(cat out)"
 crateld link --no-relink -o many.crate many.o
-printf '\001' | dd of=many.crate bs=1 seek=3000 conv=notrunc status=none
+python3 -c "
+data = bytearray(open('many.crate', 'rb').read())
+data[3000] ^= 1
+open('many.crate', 'wb').write(data)"
 status 1 crateld run m.crate all $N
 has err 'many.crate: damaged'
 

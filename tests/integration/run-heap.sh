@@ -49,7 +49,7 @@ static int count(const struct node *node, int depth)
 static void *elsewhere(void *unused)
 {
     (void)unused;
-    return crateld_gc_new(&node_type, sizeof(struct node));
+    return crateld_gc_new(&node_type, sizeof(struct node)) ? NULL : (void *)crateld_gc_why(crateld_gc_own_heap());
 }
 
 static __attribute__((noinline)) void fill(void)
@@ -98,7 +98,7 @@ int main(void)
     printf("dropped %d\n", most >= 237 && least <= 130);
     pthread_create(&thread, NULL, elsewhere, NULL);
     pthread_join(thread, &result);
-    printf("thread %d %s\n", result == NULL, crateld_gc_why(crateld_gc_own_heap()));
+    printf("thread %s\n", (const char *)result);
     return 0;
 }
 C
@@ -112,7 +112,7 @@ cat >want <<'T'
 types 1 1
 toc 1 1 1
 dropped 1
-thread 1 gc: allocation in another thread than the heap's
+thread gc: allocation in another thread than the heap's
 T
 for compiler in "$CC -O2 -fPIC" "$CC -O0" "$CC -O2 -fno-pie" "crateld cc -O2"; do
     $compiler -I"$root/include" -c m.c keep.c
@@ -148,6 +148,24 @@ has err 'gc: a heap of 1024 bytes is wanted'
     CRATELD_GC=heap=4G status 1 crateld run m.crate
     has err 'gc: cannot reserve'
 )
+
+# Little address space: it works, or it is said what lacks.
+works=0 refused=0
+for megabytes in 64 96 128 192 256 512 1024 2048; do
+    for options in heap=16M heap=256M; do
+        result=0
+        (ulimit -v $((megabytes * 1024)) && CRATELD_GC=$options exec crateld run m.crate) >out 2>err || result=$?
+        if [ $result = 0 ]; then
+            diff out want || fail "$options in $megabytes MiB"
+            works=1
+        else
+            [ $result = 1 ] || fail "$options in $megabytes MiB: exit status $result"
+            grep -Eq 'cannot|memory' err || fail "$options in $megabytes MiB: $(cat err)"
+            refused=1
+        fi
+    done
+done
+[ $works$refused = 11 ] || fail "works $works, refused $refused"
 
 # A heap that is full: an error that the program handles.
 source_file full.c <<'C'

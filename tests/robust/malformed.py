@@ -52,6 +52,9 @@ def build():
         "crateld link -o app.crate app.o lib.crate -lm",
         "gcc -O0 -fPIC -c lib.c -o new.o",
         "crateld diff -o fix.patch lib.crate lib.o=new.o",
+        "gcc -O1 -fno-builtin -DMORE=1 -c app.c -o new.o",
+        "crateld diff -o app.patch app.crate app.o=new.o",
+        "crateld apply -o carrying.crate app.patch app.crate",
     ):
         subprocess.run(command.split(), check=True)
     result = subprocess.run(["crateld", "run", "app.crate"], capture_output=True)
@@ -77,6 +80,13 @@ KINDS = {
         True,
     ),
     "run": ("app.crate", [["crateld", "run", "bad"]], True),
+    "patch": ("fix.patch", [["crateld-tool", "apply", "-o", "out.crate", "bad", "lib.crate"]], True),
+    "carrying": (
+        "carrying.crate",
+        [["crateld-tool", "apply", "-o", "out.crate", "app.patch", "bad"], ["crateld-tool", "inspect", "--check", "bad"]],
+        True,
+    ),
+    "run-carrying": ("carrying.crate", [["crateld", "run", "bad"]], True),
     "run-patch": ("fix.patch", [["crateld", "run", "--patch", "bad", "app.crate"]], True),
     "run-needed": ("lib.crate", [["crateld", "run", "--path", ".", "app.crate"]], True),
 }
@@ -103,7 +113,7 @@ def damaged(how, kind, data):
         for size in in_slice(range(min(len(data), EDGE))):
             yield f"cut off at {size}", data[:size]
         return
-    end = meta_size(data) if data[16] == 3 and kind.split("-")[0] in ("crate", "run") else len(data)
+    end = meta_size(data) if data[16] == 3 and kind.split("-")[0] in ("crate", "carrying", "run") else len(data)
     for bit in in_slice(range(8 * end)):
         bad = bytearray(data)
         bad[bit // 8] ^= 1 << bit % 8

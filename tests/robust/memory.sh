@@ -20,10 +20,13 @@ crateld link -o good.crate app.o -lm
 sed 's/^int main/static int more = 1;\nint main/; s/"41")/"40") + more++/' app.c >new.c
 $CC -O2 -c new.c
 crateld diff -o good.patch good.crate app.o=new.o
+crateld apply -o carrying.crate good.patch good.crate >out
+cp good.crate stale.crate
 echo 'int far(int x) { return x; }' | $CC -O2 -c -x c - -o far.o
 echo 'extern int far(int); int (*pointer)(int) = far; int main(void) { return pointer(0); }' | $CC -O2 -fPIC -c -x c - -o gate.o
 crateld link -o far.crate far.o
 crateld link -o gate.crate gate.o far.crate
+[ "$1" != changed ] || cp new.o app.o
 mkdir work temp
 export TMPDIR=$tmp/temp
 
@@ -35,6 +38,9 @@ strip) set -- strip crateld-tool strip -o work/out.crate good.crate ;;
 run) set -- run crateld run good.crate ;;
 diff) set -- diff crateld-tool diff -o work/out.patch good.crate app.o=new.o ;;
 run-gate) set -- run-gate crateld run gate.crate ;;
+apply) set -- apply crateld-tool apply -o work/out.crate good.patch carrying.crate ;;
+changed) set -- changed crateld-tool diff --changed -o work/out.patch stale.crate ;;
+run-carrying) set -- run-carrying crateld run carrying.crate ;;
 run-patch) set -- run-patch crateld run --patch good.patch good.crate ;;
 esac
 command=$1

@@ -5,6 +5,8 @@ lacks_sanitizers
 
 echo 'int main(void) { return 0; }' | $CC -O2 -c -x c - -o app.o
 crateld link -o good.crate app.o
+echo 'int main(void) { return 1 - 1; } int more(void) { return 2; }' | $CC -O2 -c -x c - -o new.o
+crateld diff -o fix.patch good.crate app.o=new.o
 mkdir place
 
 # refused REASON COMMAND...: exit status 1, the reason said, and `place` as it was.
@@ -31,9 +33,12 @@ for old in '' old; do
     refused 'No space left on device' full_disk crateld-tool strip -o place/out.crate good.crate
     refused 'File too large' small_files crateld link -o place/out.crate app.o
     refused 'File too large' small_files crateld strip -o place/out.crate good.crate
+    refused 'No space left on device' full_disk crateld-tool apply -o place/out.crate fix.patch good.crate
+    refused 'File too large' small_files crateld apply -o place/out.crate fix.patch good.crate
 done
 refused 'No space left on device' full_disk crateld-tool link --map place/out.map -o place/out.crate app.o
 refused 'No space left on device' full_disk crateld-tool strip place/out.crate
+refused 'No space left on device' full_disk crateld-tool apply fix.patch place/out.crate
 
 refused 'not a regular file' crateld link -o place app.o
 refused 'not a regular file' crateld strip -o place good.crate

@@ -83,6 +83,8 @@ static void use_shared_heap(uintptr_t thread, int i)
     check(crateld_gc_type_add(shared, &type, &first));
     check(crateld_gc_type_add(shared, &type, &second));
     require(first == second, "a type has two numbers");
+    require(!crateld_gc_alloc_slow(crateld_gc_mutator(shared), first, 1000), "another thread may allocate");
+    require(strstr(crateld_gc_why(shared), "in another thread") != NULL, crateld_gc_why(shared));
     crateld_gc_roots_withdraw(shared, words);
 }
 

@@ -103,9 +103,9 @@ Test(crate_reader, each_bit_of_headers_and_tables_that_is_flipped_is_noticed)
         crateld_error_destroy(error);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
-    /* What stripping changes: e_shoff, e_shnum, e_shstrndx, HAS_RELINK, relink_off and relink_size, where they do not
-     * contradict each other. */
-    cr_assert_leq(unnoticed, 64 + 16 + 16 + 1 + 64 + 64, "%u", unnoticed);
+    /* What stripping changes: e_shoff, e_shnum, e_shstrndx, HAS_RELINK, relink_off and relink_size, and what patches
+     * that are carried do, where they do not contradict each other. */
+    cr_assert_leq(unnoticed, 64 + 16 + 16 + 1 + 64 + 64 + 64 + 32, "%u", unnoticed);
     bytes[header_off + offsetof(struct crate_header, meta_hash)] ^= 1;
     require_success(crate_view_open("shapes.crate", file, &view));
     require_error(crate_check_meta("shapes.crate", file, &view.header), CRATELD_ERROR_FORMAT,
@@ -168,6 +168,8 @@ static const struct header_fault header_faults[] = {
     {FIELD(tls_mem_size), 4, CRATELD_ERROR_FORMAT, "8 bytes in the file and 4 in memory"},
     {FIELD(eh_frame_hdr_rva), 0x30f8, CRATELD_ERROR_FORMAT, "unwind tables: 12 bytes at 0x30f8"},
     {FIELD(toc_text_rva), 0x3000, CRATELD_ERROR_FORMAT, "TOC code at 0x3000 is not within the text"},
+    {FIELD(carried_count), 1u << 20, CRATELD_ERROR_FORMAT,
+     "carried patches: a list of 1048576 at 0x0 is not within the file: truncated?"},
     {FIELD(relink_size), 5, CRATELD_ERROR_FORMAT, "relink section: 5 bytes, but the flags say there is none"},
 };
 

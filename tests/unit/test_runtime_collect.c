@@ -24,6 +24,17 @@ enum { MB = 1 << 20 };
     }                                                                                                                  \
     static void name##_in(const char *plan)
 
+/* And once more with a collection at every `interval`-th allocation. */
+#define EACH_COLLECTING_PLAN_STRESSED(name, interval)                                                                  \
+    static void name##_in(const char *plan, unsigned stress);                                                          \
+    Test(runtime_collect, name)                                                                                        \
+    {                                                                                                                  \
+        for (int i = 0; i < 2 * PLAN_COUNT; i++)                                                                       \
+            if (collects(plan_names[i % PLAN_COUNT]))                                                                  \
+                name##_in(plan_names[i % PLAN_COUNT], i < PLAN_COUNT ? 0 : (interval));                                \
+    }                                                                                                                  \
+    static void name##_in(const char *plan, unsigned stress)
+
 struct weak {
     struct pair *target; /* weak */
     struct pair *kept;
@@ -47,25 +58,31 @@ static void *new_of(const struct test_heap *in, const struct crateld_gc_type *ty
     return object;
 }
 
-EACH_COLLECTING_PLAN(weak_references_do_not_keep_and_become_null)
+EACH_COLLECTING_PLAN_STRESSED(weak_references_do_not_keep_and_become_null, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
     void *roots[3] = {0};
     struct crateld_gc_frame frame = {.variables = roots, .count = 3};
     crateld_gc_frame_push(in.heap, &frame);
     roots[0] = new_of(&in, &weak_type, sizeof(struct weak));
     roots[1] = new_of(&in, &weak_type, sizeof(struct weak));
     roots[2] = new_pair(&in, 3);
-    struct weak *lost = roots[0], *found = roots[1];
-    lost->target = new_pair(&in, 1);
-    lost->kept = new_pair(&in, 2);
-    found->target = roots[2];
+    struct pair *made = new_pair(&in, 2);
+    ((struct weak *)roots[0])->kept = made;
+    made = new_pair(&in, 1);
+    ((struct weak *)roots[0])->target = made;
+    ((struct weak *)roots[1])->target = roots[2];
     crateld_gc_collect(in.heap);
-    lost = roots[0], found = roots[1];
+    struct weak *lost = roots[0], *found = roots[1];
     cr_assert_null(lost->target);
     cr_assert_eq(lost->kept->number, 2);
     cr_assert_eq(found->target, roots[2]);
     cr_assert_eq(found->target->number, 3);
+    for (uint64_t i = 0; i < 20; i++) {
+        made = new_pair(&in, i);
+        found = roots[1];
+        cr_assert(found->target == roots[2] && found->target->number == 3);
+    }
     roots[2] = NULL;
     crateld_gc_collect(in.heap);
     cr_assert_null(((struct weak *)roots[1])->target);
@@ -74,15 +91,15 @@ EACH_COLLECTING_PLAN(weak_references_do_not_keep_and_become_null)
 
 enum { CHAIN = 50 };
 
-EACH_COLLECTING_PLAN(ephemerons_keep_their_values_as_long_as_their_keys_live)
+EACH_COLLECTING_PLAN_STRESSED(ephemerons_keep_their_values_as_long_as_their_keys_live, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
-    void *roots[CHAIN + 1] = {0};
-    struct crateld_gc_frame frame = {.variables = roots, .count = CHAIN + 1};
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
+    void *roots[CHAIN + 1] = {0}, *keys[CHAIN + 1] = {0};
+    struct crateld_gc_frame frame = {.variables = roots, .count = CHAIN + 1},
+                            keys_frame = {.variables = keys, .count = CHAIN + 1};
     crateld_gc_frame_push(in.heap, &frame);
+    crateld_gc_frame_push(in.heap, &keys_frame);
     /* A chain: the value of each is the key of the next; entered in the order in which it is hardest to see. */
-    struct pair *keys[CHAIN + 1];
-    crateld_gc_disable(in.heap);
     for (int i = 0; i <= CHAIN; i++)
         keys[i] = new_pair(&in, 100 + (uint64_t)i);
     for (int i = CHAIN - 1; i >= 0; i--) {
@@ -91,8 +108,10 @@ EACH_COLLECTING_PLAN(ephemerons_keep_their_values_as_long_as_their_keys_live)
         roots[i] = ephemeron;
     }
     roots[CHAIN] = keys[0];
-    crateld_gc_enable(in.heap);
+    crateld_gc_frame_pop(in.heap);
     crateld_gc_collect(in.heap);
+    for (uint64_t i = 0; i < 20; i++)
+        new_pair(&in, i);
     for (int i = 0; i < CHAIN; i++) {
         struct ephemeron *ephemeron = roots[i];
         cr_assert_eq(ephemeron->key->number, 100 + i);
@@ -103,13 +122,13 @@ EACH_COLLECTING_PLAN(ephemerons_keep_their_values_as_long_as_their_keys_live)
     for (int i = 0; i < CHAIN; i++)
         cr_assert(!((struct ephemeron *)roots[i])->key && !((struct ephemeron *)roots[i])->value);
     /* An ephemeron whose value refers to its key does not keep it. */
-    crateld_gc_disable(in.heap);
+    roots[1] = new_pair(&in, 1);
+    roots[2] = new_pair(&in, 2);
     struct ephemeron *circle = new_of(&in, &ephemeron_type, sizeof *circle);
-    circle->key = new_pair(&in, 1);
-    circle->value = new_pair(&in, 2);
+    *circle = (struct ephemeron){roots[1], roots[2]};
     circle->value->left = circle->key;
     roots[0] = circle;
-    crateld_gc_enable(in.heap);
+    roots[1] = roots[2] = NULL;
     crateld_gc_collect(in.heap);
     cr_assert(!((struct ephemeron *)roots[0])->key && !((struct ephemeron *)roots[0])->value);
     crateld_gc_heap_destroy(in.heap);
@@ -126,17 +145,17 @@ static void note_finalized(void *object, void *data)
     finalized[finalized_count++] = pair->number;
 }
 
-EACH_COLLECTING_PLAN(finalizers_run_once_in_order_and_not_in_a_collection)
+EACH_COLLECTING_PLAN_STRESSED(finalizers_run_once_in_order_and_not_in_a_collection, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
     void *roots[4] = {0};
     struct crateld_gc_frame frame = {.variables = roots, .count = 4};
     crateld_gc_frame_push(in.heap, &frame);
     finalized_count = 0;
     for (uint64_t i = 0; i < 3; i++) {
-        struct pair *pair = new_pair(&in, i + 1);
-        roots[i] = pair;
-        pair->left = new_pair(&in, i + 1001);
+        roots[i] = new_pair(&in, i + 1);
+        struct pair *left = new_pair(&in, i + 1001);
+        ((struct pair *)roots[i])->left = left;
         require_success(crateld_gc_finalizer_add(in.heap, roots[i], note_finalized, finalized));
     }
     require_success(crateld_gc_finalizer_add(in.heap, roots[1], note_finalized, finalized));
@@ -225,14 +244,15 @@ static void ask_for_finalizers(void *object, void *data)
 {
     struct test_heap *in = data;
     nested_count++;
+    new_pair(in, 7);
     crateld_gc_run_finalizers(in->heap);
     crateld_gc_collect(in->heap);
     (void)object;
 }
 
-EACH_COLLECTING_PLAN(a_finalizer_may_run_finalizers_and_collect)
+EACH_COLLECTING_PLAN_STRESSED(a_finalizer_may_run_finalizers_and_collect, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
     nested_count = 0;
     for (uint64_t i = 0; i < 5; i++)
         require_success(crateld_gc_finalizer_add(in.heap, new_pair(&in, i), ask_for_finalizers, &in));
@@ -601,6 +621,27 @@ EACH_COLLECTING_PLAN(a_heap_of_one_and_a_quarter_of_what_lives_is_enough)
         new_pair(&in, 4);
     for (const struct pair *pair = list; pair; pair = pair->left)
         cr_assert_eq(pair->number, 3);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+/* Objects of many sizes that live for as long as chance will have it leave room for large ones, of which some live too:
+ * at most 3 MB live, in a heap of 6. */
+EACH_COLLECTING_PLAN(objects_of_many_sizes_leave_room_for_large_ones)
+{
+    enum { COUNT = 5000, LARGE = 300000 };
+    static void *objects[COUNT + 2];
+    struct test_heap in = make_heap(plan, (moves(plan) ? 12 : 6) * MB, 0);
+    struct crateld_gc_frame frame = {.variables = objects, .count = COUNT + 2};
+    uint64_t seed = 54;
+    memset(objects, 0, sizeof objects);
+    crateld_gc_frame_push(in.heap, &frame);
+    for (int i = 0; i < 100000; i++) {
+        bool is_large = i % 500 == 0;
+        size_t size = is_large ? LARGE : random_below(&seed, 20) ? random_below(&seed, 600) : random_below(&seed, 8000);
+        uint64_t *object = crateld_gc_alloc(in.mutator, in.leaf, size);
+        cr_assert_not_null(object, "%s: object %d: %s", plan, i, crateld_gc_why(in.heap));
+        objects[is_large ? COUNT + i / 500 % 2 : (int)random_below(&seed, COUNT)] = object;
+    }
     crateld_gc_heap_destroy(in.heap);
 }
 

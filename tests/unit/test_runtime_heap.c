@@ -16,16 +16,7 @@
 
 TestSuite(runtime_heap, .fini = require_no_leaks);
 
-#define EACH_PLAN(name)                                                                                                \
-    static void name##_in(const char *plan);                                                                           \
-    Test(runtime_heap, name)                                                                                           \
-    {                                                                                                                  \
-        for (int i = 0; i < PLAN_COUNT; i++)                                                                           \
-            name##_in(plan_names[i]);                                                                                  \
-    }                                                                                                                  \
-    static void name##_in(const char *plan)
-
-/* And once more with a collection at every `interval`-th allocation, each checked. */
+/* On each plan, and once more with a collection at every `interval`-th allocation; each is checked. */
 #define EACH_PLAN_STRESSED(name, interval)                                                                             \
     static void name##_in(const char *plan, unsigned stress);                                                          \
     Test(runtime_heap, name)                                                                                           \
@@ -111,9 +102,9 @@ EACH_PLAN_STRESSED(a_full_heap_is_an_error_and_stays_right, 4999)
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(where_no_collection_is_allowed_null_is_returned)
+EACH_PLAN_STRESSED(where_no_collection_is_allowed_null_is_returned, 1)
 {
-    struct test_heap in = make_heap(plan, 2 * MB, 0);
+    struct test_heap in = make_heap(plan, 2 * MB, stress);
     struct crateld_gc_alloc_opts opts = {.must_not_collect = true};
     struct crateld_gc_stats stats;
     while (crateld_gc_alloc_with(in.mutator, in.leaf, 100, &opts))
@@ -127,9 +118,9 @@ EACH_PLAN(where_no_collection_is_allowed_null_is_returned)
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(disabled_collection_may_exceed_the_limit_and_enabling_collects)
+EACH_PLAN_STRESSED(disabled_collection_may_exceed_the_limit_and_enabling_collects, 1)
 {
-    struct test_heap in = make_heap(plan, 2 * MB, 0);
+    struct test_heap in = make_heap(plan, 2 * MB, stress);
     struct crateld_gc_stats stats;
     crateld_gc_disable(in.heap);
     crateld_gc_disable(in.heap);
@@ -203,10 +194,10 @@ static void check_around(const struct test_heap *in, unsigned char *object, size
     cr_assert_neq(gc_find_ambiguous(in->heap, (uintptr_t)object + usable + 1).address, (uintptr_t)object);
 }
 
-EACH_PLAN(only_objects_are_objects)
+EACH_PLAN_STRESSED(only_objects_are_objects, 1)
 {
     uint64_t seed = 42;
-    struct test_heap in = make_heap(plan, 16 * MB, 0);
+    struct test_heap in = make_heap(plan, 16 * MB, stress);
     uintptr_t base, bound;
     int local;
     crateld_gc_range(in.heap, &base, &bound);
@@ -234,7 +225,9 @@ EACH_PLAN(only_objects_are_objects)
         cr_assert_eq(gc_find_ambiguous(in.heap, wrong[i]).address, 0);
     }
     const size_t sizes[] = {0, 8, 16, 24, 100, 255, 256, 257, 1000, 4000, 8184, 8185, 30000};
-    unsigned char *objects[sizeof sizes / sizeof sizes[0]];
+    void *objects[sizeof sizes / sizeof sizes[0]] = {0};
+    struct crateld_gc_frame frame = {.variables = objects, .count = sizeof sizes / sizeof sizes[0]};
+    crateld_gc_frame_push(in.heap, &frame);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         objects[i] = crateld_gc_alloc(in.mutator, in.leaf, sizes[i]);
         cr_assert_not_null(objects[i]);
@@ -265,12 +258,14 @@ static void expect_object(void *object, void *context)
     cr_assert_fail("%p was not allocated, or is walked twice", object);
 }
 
-EACH_PLAN(walking_finds_exactly_what_was_allocated)
+EACH_PLAN_STRESSED(walking_finds_exactly_what_was_allocated, 5)
 {
     static struct walk walk;
+    struct crateld_gc_frame frame = {.variables = walk.want, .count = sizeof walk.want / sizeof walk.want[0]};
     uint64_t seed = 43;
-    struct test_heap in = make_heap(plan, 32 * MB, 0);
-    walk.count = 0;
+    struct test_heap in = make_heap(plan, 32 * MB, stress);
+    memset(&walk, 0, sizeof walk);
+    crateld_gc_frame_push(in.heap, &frame);
     while (walk.count < 2000) {
         struct crateld_gc_alloc_opts opts = {.semantics = (enum crateld_gc_semantics)random_below(&seed, 4),
                                              .align = (size_t)8 << random_below(&seed, 4)};
@@ -315,9 +310,9 @@ EACH_PLAN_STRESSED(roots_are_added_and_withdrawn_by_key, 1)
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(pins_keep_objects_where_they_are)
+EACH_PLAN_STRESSED(pins_keep_objects_where_they_are, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
     struct pair *pair = new_pair(&in, 5);
     if (moves(plan)) {
         require_error(crateld_gc_pin(in.heap, pair), CRATELD_ERROR_UNSUPPORTED,
@@ -330,8 +325,11 @@ EACH_PLAN(pins_keep_objects_where_they_are)
     require_success(crateld_gc_pin(in.heap, pair));
     crateld_gc_unpin(in.heap, pair);
     crateld_gc_collect(in.heap);
+    for (uint64_t i = 0; i < 10; i++)
+        pair->left = new_pair(&in, i); /* what a pinned object refers to is kept with it */
     cr_assert(crateld_gc_is_object(in.heap, pair));
     cr_assert_eq(pair->number, 5);
+    cr_assert_eq(pair->left->number, 9);
     crateld_gc_unpin(in.heap, pair);
     crateld_gc_collect(in.heap);
     cr_assert_eq(crateld_gc_is_object(in.heap, pair), !collects(plan));
@@ -341,24 +339,25 @@ EACH_PLAN(pins_keep_objects_where_they_are)
 static void *allocate_elsewhere(void *argument)
 {
     const struct test_heap *in = argument;
-    return crateld_gc_alloc_with(in->mutator, in->leaf, 8, NULL);
+    return crateld_gc_alloc_with(in->mutator, in->leaf, 8, NULL) ? NULL : (void *)crateld_gc_why(in->heap);
 }
 
-EACH_PLAN(another_thread_is_told_that_it_may_not_allocate)
+EACH_PLAN_STRESSED(another_thread_is_told_that_it_may_not_allocate, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
     pthread_t thread;
     void *result = &in;
     cr_assert_eq(pthread_create(&thread, NULL, allocate_elsewhere, &in), 0);
     pthread_join(thread, &result);
-    cr_assert_null(result);
-    cr_assert_str_eq(crateld_gc_why(in.heap), "gc: allocation in another thread than the heap's");
+    cr_assert_not_null(result);
+    cr_assert_str_eq((const char *)result, "gc: allocation in another thread than the heap's");
+    cr_assert_str_empty(crateld_gc_why(in.heap), "the heap's own thread has not failed");
     crateld_gc_heap_destroy(in.heap);
 }
 
-EACH_PLAN(a_forked_child_has_a_heap_of_its_own)
+EACH_PLAN_STRESSED(a_forked_child_has_a_heap_of_its_own, 1)
 {
-    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct test_heap in = make_heap(plan, 8 * MB, stress);
     void *root = new_pair(&in, 1);
     struct crateld_gc_frame frame = {.variables = &root, .count = 1};
     int status;
@@ -366,8 +365,10 @@ EACH_PLAN(a_forked_child_has_a_heap_of_its_own)
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (!child) {
-        for (int i = 0; i < 100000; i++)
-            ((struct pair *)root)->left = crateld_gc_alloc(in.mutator, in.pair, sizeof(struct pair));
+        for (int i = 0; i < (stress ? 500 : 100000); i++) {
+            struct pair *made = crateld_gc_alloc(in.mutator, in.pair, sizeof *made); /* of nogc's heap, more than fit */
+            ((struct pair *)root)->left = made;
+        }
         crateld_gc_collect(in.heap);
         _exit(((struct pair *)root)->number == 1 ? 0 : 1);
     }
@@ -507,11 +508,11 @@ static size_t address_space_used(void)
 }
 
 /* The heap in a process that may have that much more address space: works, or says why not. */
-static int live_within(size_t more, size_t heap_size)
+static int live_within(const char *plan, size_t more, size_t heap_size)
 {
     size_t address_space = more + address_space_used();
     struct rlimit limit = {address_space, address_space};
-    struct crateld_gc_opts opts = {.heap_size = heap_size};
+    struct crateld_gc_opts opts = {.plan = plan, .heap_size = heap_size};
     struct crateld_gc_heap *heap;
     uint32_t leaf;
     if (setrlimit(RLIMIT_AS, &limit))
@@ -532,11 +533,8 @@ static int live_within(size_t more, size_t heap_size)
     return 1;
 }
 
-Test(runtime_heap, little_address_space_is_enough_or_a_clear_error)
+static void little_address_space_in(const char *plan)
 {
-#if defined __SANITIZE_ADDRESS__
-    cr_skip_test("the sanitizer itself needs more");
-#endif
     int works = 0, fails = 0;
     for (size_t size = (size_t)64 << 20; size <= (size_t)4 << 30; size += size / 2)
         for (int k = 0; k < 2; k++) {
@@ -544,12 +542,23 @@ Test(runtime_heap, little_address_space_is_enough_or_a_clear_error)
             pid_t child = fork();
             cr_assert_geq(child, 0);
             if (!child)
-                _exit(live_within(size, k ? (size_t)256 << 20 : 0));
+                _exit(live_within(plan, size, k ? (size_t)256 << 20 : 0));
             waitpid(child, &status, 0);
-            cr_assert(WIFEXITED(status) && WEXITSTATUS(status) <= 1, "%zu MiB: status %d", size >> 20, status);
+            cr_assert(WIFEXITED(status) && WEXITSTATUS(status) <= 1, "%s, %zu MiB: status %d", plan, size >> 20,
+                      status);
             works += WEXITSTATUS(status) == 1;
             fails += WEXITSTATUS(status) == 0;
-            cr_assert(k || WEXITSTATUS(status) == 1, "the default heap does not fit into %zu MiB", size >> 20);
+            cr_assert(k || WEXITSTATUS(status) == 1, "%s: the default heap does not fit into %zu MiB", plan,
+                      size >> 20);
         }
     cr_assert(works > 0 && fails > 0);
+}
+
+Test(runtime_heap, little_address_space_is_enough_or_a_clear_error)
+{
+#if defined __SANITIZE_ADDRESS__
+    cr_skip_test("the sanitizer itself needs more");
+#endif
+    for (int i = 0; i < PLAN_COUNT; i++)
+        little_address_space_in(plan_names[i]);
 }

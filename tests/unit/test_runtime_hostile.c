@@ -3,10 +3,14 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "runtime/heap.h"
 #include "tests/unit/failing_mapping.h"
@@ -312,6 +316,82 @@ EACH_PLAN(a_mapping_that_fails_is_handled_wherever_it_is)
     fprintf(stderr, "# %s: %zu mappings failed, with all behind them\n", plan, count);
 }
 
+/* A program that builds a list of objects of all kinds, at one of whose allocations the heap is full. */
+enum { SITES = 48 };
+
+struct full {
+    struct test_heap in;
+    void *list, *filling;
+    long fails_at, failures;
+};
+
+static void fill_heap(struct full *full)
+{
+    for (struct pair *pair; (pair = crateld_gc_alloc(full->in.mutator, full->in.pair, sizeof *pair));) {
+        pair->left = full->filling;
+        full->filling = pair;
+    }
+    struct crateld_gc_stats stats;
+    crateld_gc_stats(full->in.heap, &stats);
+    cr_assert_leq(stats.used_size, stats.heap_size_max);
+}
+
+/* What the program allocates at site `i`; handled there: what can be spared is dropped, and it is tried again. */
+static struct pair *allocate_at(struct full *full, long i)
+{
+    static const size_t sizes[] = {24, 100, 300, 5000, 20000, 200000};
+    struct crateld_gc_alloc_opts opts = {.semantics = (enum crateld_gc_semantics)(i / 6 % 4),
+                                         .align = i / 24 % 2 ? 64 : 8};
+    if (i == full->fails_at)
+        fill_heap(full);
+    struct pair *made = crateld_gc_alloc_with(full->in.mutator, full->in.pair, sizes[i % 6], &opts);
+    if (made)
+        return made;
+    cr_assert_geq(i, full->fails_at, "%s", crateld_gc_why(full->in.heap)); /* there may have been room for that one */
+    cr_assert_neq(*crateld_gc_why(full->in.heap), 0);
+    full->failures++;
+    full->filling = NULL;
+    return crateld_gc_alloc_with(full->in.mutator, full->in.pair, sizes[i % 6], &opts);
+}
+
+/* Returns whether it came to its end. */
+static bool run_until_full(struct full *full)
+{
+    long count = 0;
+    for (; count < SITES; count++) {
+        struct pair *made = allocate_at(full, count);
+        if (!made)
+            break;
+        cr_assert(!made->left && !made->number);
+        made->number = (uint64_t)count;
+        made->left = full->list;
+        full->list = made;
+    }
+    crateld_gc_collect(full->in.heap);
+    bool is_whole = count == SITES;
+    for (const struct pair *pair = full->list; pair; pair = pair->left)
+        cr_assert_eq(pair->number, --count);
+    cr_assert_eq(count, 0);
+    return is_whole;
+}
+
+EACH_PLAN(a_heap_that_is_full_at_any_allocation_of_a_program_is_an_error_that_it_handles)
+{
+    long failures = 0;
+    for (long site = 0; site < SITES; site++) {
+        struct full full = {.in = make_heap(plan, 4 * MB, 0), .fails_at = site};
+        struct crateld_gc_frame frame = {.variables = &full.list, .count = 2};
+        crateld_gc_frame_push(full.in.heap, &frame);
+        /* Without collections nothing gets free by being dropped. */
+        cr_assert_eq(run_until_full(&full), collects(plan) || !full.failures, "%s: site %ld: %s", plan, site,
+                     crateld_gc_why(full.in.heap));
+        failures += full.failures;
+        crateld_gc_heap_destroy(full.in.heap);
+    }
+    fprintf(stderr, "# %s: %ld of %d allocations failed\n", plan, failures, SITES);
+    cr_assert_gt(failures, SITES * 3 / 4);
+}
+
 /* The tables of large objects, and the metadata of a chunk: each by its own message. */
 EACH_PLAN(metadata_that_can_not_be_mapped_is_an_error_that_says_so)
 {
@@ -327,6 +407,246 @@ EACH_PLAN(metadata_that_can_not_be_mapped_is_an_error_that_says_so)
         crateld_gc_heap_destroy(in.heap);
     }
     cr_assert(has_said);
+}
+
+/* ---- Structures ---- */
+
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+EACH_PLAN(a_list_as_long_as_the_heap_is_traced)
+{
+    struct test_heap in = make_heap(plan, 64 * MB, 0);
+    void *list = NULL;
+    struct crateld_gc_frame frame = {.variables = &list, .count = 1};
+    uint64_t count = 0;
+    crateld_gc_frame_push(in.heap, &frame);
+    for (; count < 800000; count++) {
+        struct pair *pair = new_pair(&in, count);
+        pair->left = list;
+        pair->right = list; /* met twice */
+        list = pair;
+    }
+    crateld_gc_collect(in.heap);
+    for (const struct pair *pair = list; pair; pair = pair->left)
+        cr_assert_eq(pair->number, --count);
+    crateld_gc_heap_destroy(in.heap);
+}
+
+struct ephemeron {
+    struct pair *key, *value;
+};
+
+enum { EPHEMERONS = 100000 };
+
+/* The value of each is the key of the next, and they lie in an order that is none; one more has the last value as its
+ * key many times. */
+static void chain_ephemerons(const struct test_heap *in, void **ephemerons, void **first, bool has_branches)
+{
+    static const struct crateld_gc_type type = {"ephemeron", CRATELD_GC_EPHEMERON, 16, NULL, 0};
+    static uint32_t place[EPHEMERONS];
+    uint64_t seed = 64;
+    uint32_t number;
+    void *key = NULL;
+    struct crateld_gc_frame frame = {.variables = &key, .count = 1};
+    require_success(crateld_gc_type_add(in->heap, &type, &number));
+    for (uint32_t i = 0; i < EPHEMERONS; i++)
+        place[i] = i;
+    for (uint32_t i = EPHEMERONS - 1; i; i--) {
+        uint32_t k = (uint32_t)random_below(&seed, i + 1), other = place[k];
+        place[k] = place[i];
+        place[i] = other;
+    }
+    crateld_gc_frame_push(in->heap, &frame);
+    *first = key = new_pair(in, 0);
+    for (uint32_t i = 0; i < EPHEMERONS; i++) {
+        struct ephemeron *made = crateld_gc_alloc(in->mutator, number, sizeof *made);
+        cr_assert_not_null(made, "%s", crateld_gc_why(in->heap));
+        ((void **)*ephemerons)[place[i]] = made;
+        made->key = key;
+        if (has_branches && i % 2) /* as many have the first key */
+            made->key = *first;
+        struct pair *value = new_pair(in, i + 1);
+        made = ((void **)*ephemerons)[place[i]];
+        made->value = key = value;
+    }
+    crateld_gc_frame_pop(in->heap);
+}
+
+/* By rounds over all that wait, it would take as many as there are. */
+EACH_PLAN(a_chain_of_ephemerons_takes_time_as_it_is_long)
+{
+    for (int has_branches = 0; has_branches < 2; has_branches++) {
+        struct test_heap in = make_heap(plan, 64 * MB, 0);
+        void *roots[2] = {0};
+        struct crateld_gc_frame frame = {.variables = roots, .count = 2};
+        crateld_gc_frame_push(in.heap, &frame);
+        roots[0] = crateld_gc_alloc(in.mutator, in.array, EPHEMERONS * sizeof(void *));
+        chain_ephemerons(&in, &roots[0], &roots[1], has_branches);
+        double start = cpu_seconds();
+        for (int i = 0; i < 3; i++)
+            crateld_gc_collect(in.heap);
+        cr_assert_lt(cpu_seconds() - start, 15, "%s: it took %g s", plan, cpu_seconds() - start);
+        size_t with_keys = 0;
+        for (int i = 0; i < EPHEMERONS; i++) {
+            const struct ephemeron *ephemeron = ((void **)roots[0])[i];
+            cr_assert_eq(!ephemeron->key, !ephemeron->value);
+            cr_assert(!ephemeron->value || ephemeron->value->number > ephemeron->key->number);
+            with_keys += ephemeron->key != NULL;
+        }
+        /* With branches, each chain ends where the next begins with the first key. */
+        cr_assert_eq(with_keys, EPHEMERONS);
+        roots[1] = NULL;
+        if (crateld_gc_collect(in.heap))
+            for (int i = 0; i < EPHEMERONS; i++)
+                cr_assert_null(((struct ephemeron **)roots[0])[i]->key);
+        crateld_gc_heap_destroy(in.heap);
+    }
+}
+
+/* ---- Finalizers and events that do what they like ---- */
+
+static void *resurrected[4];
+static uint64_t runs;
+
+/* Keeps its object, asks for itself again, and makes garbage. */
+static void resurrect(void *object, void *data)
+{
+    struct test_heap *in = data;
+    struct pair *pair = object;
+    resurrected[pair->number] = pair;
+    runs++;
+    require_success(crateld_gc_finalizer_add(in->heap, object, resurrect, data));
+    for (uint64_t i = 0; i < 10; i++)
+        new_pair(in, i);
+    crateld_gc_collect(in->heap);
+}
+
+EACH_PLAN(finalizers_may_keep_their_objects_and_ask_for_themselves_again)
+{
+    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    struct crateld_gc_frame frame = {.variables = resurrected, .count = 4};
+    crateld_gc_frame_push(in.heap, &frame);
+    runs = 0;
+    for (int i = 0; i < 4; i++) {
+        resurrected[i] = new_pair(&in, (uint64_t)i);
+        struct pair *left = new_pair(&in, 100 + (uint64_t)i);
+        ((struct pair *)resurrected[i])->left = left;
+        require_success(crateld_gc_finalizer_add(in.heap, resurrected[i], resurrect, &in));
+    }
+    for (uint64_t round = 1; round <= 5; round++) {
+        memset(resurrected, 0, sizeof resurrected);
+        crateld_gc_collect(in.heap);
+        cr_assert_eq(crateld_gc_run_finalizers(in.heap), collects(plan) ? 4 : 0);
+        cr_assert_eq(runs, collects(plan) ? 4 * round : 0);
+        for (uint64_t i = 0; i < 4 && collects(plan); i++) {
+            const struct pair *pair = resurrected[i];
+            cr_assert(pair->number == i && pair->left->number == 100 + i);
+        }
+    }
+    crateld_gc_heap_destroy(in.heap);
+}
+
+static void become_due_again(void *object, void *data)
+{
+    struct test_heap *in = data;
+    runs++;
+    require_success(crateld_gc_finalizer_add(in->heap, object, become_due_again, data));
+    crateld_gc_collect(in->heap);
+    crateld_gc_collect(in->heap);
+}
+
+EACH_PLAN(a_finalizer_that_makes_itself_due_again_is_for_the_next_time)
+{
+    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    void *first = new_pair(&in, 1);
+    runs = 0;
+    require_success(crateld_gc_finalizer_add(in.heap, first, become_due_again, &in));
+    for (uint64_t round = 0; round < 3; round++) {
+        crateld_gc_collect(in.heap);
+        cr_assert_leq(crateld_gc_run_finalizers(in.heap), 1);
+        cr_assert_eq(runs, collects(plan) ? round + 1 : 0);
+    }
+    crateld_gc_heap_destroy(in.heap);
+}
+
+static struct test_heap told_in;
+static int told_count;
+
+static void allocate_when_told(const struct crateld_gc_event *event, void *context)
+{
+    (void)event;
+    (void)context;
+    cr_assert_null(crateld_gc_alloc_with(told_in.mutator, told_in.leaf, 100000, NULL));
+    cr_assert_str_eq(crateld_gc_why(told_in.heap), "gc: allocation during a collection");
+    cr_assert_not(crateld_gc_collect(told_in.heap));
+    told_count++;
+}
+
+EACH_PLAN(who_is_told_of_a_collection_can_not_allocate_or_collect)
+{
+    struct crateld_gc_opts opts = {.plan = plan, .heap_size = 4 * MB, .on_event = allocate_when_told};
+    require_success(crateld_gc_heap_create(&opts, &told_in.heap));
+    require_success(crateld_gc_type_add(told_in.heap, &leaf_type, &told_in.leaf));
+    told_in.mutator = crateld_gc_mutator(told_in.heap);
+    told_count = 0;
+    crateld_gc_collect(told_in.heap);
+    cr_assert_eq(told_count, collects(plan) ? 2 : 0);
+    for (int i = 0; i < 100; i++)
+        cr_assert_eq(!crateld_gc_alloc(told_in.mutator, told_in.leaf, 100000), !collects(plan) && i >= 40, "%d", i);
+    crateld_gc_heap_destroy(told_in.heap);
+}
+
+/* ---- Processes ---- */
+
+static atomic_bool is_over;
+
+static void *add_and_withdraw(void *argument)
+{
+    struct test_heap *in = argument;
+    uintptr_t word = 0;
+    struct crateld_gc_root_range range = {&word, 1, CRATELD_GC_PRECISE};
+    while (!atomic_load(&is_over)) {
+        require_success(crateld_gc_roots_add(in->heap, &word, &range, 1));
+        crateld_gc_roots_withdraw(in->heap, &word);
+    }
+    return NULL;
+}
+
+/* The lock is mostly held by one of the threads when the process is forked. */
+EACH_PLAN(a_child_that_is_forked_while_others_add_roots_has_a_heap_that_works)
+{
+    struct test_heap in = make_heap(plan, 8 * MB, 0);
+    pthread_t threads[2];
+    atomic_store(&is_over, false);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, add_and_withdraw, &in), 0);
+    for (int i = 0; i < 100; i++) {
+        int status;
+        pid_t child = fork();
+        cr_assert_geq(child, 0);
+        if (!child) {
+            alarm(20);
+            for (int k = 0; k < 3; k++) {
+                if (!crateld_gc_alloc(in.mutator, in.leaf, 100000))
+                    _exit(1);
+                crateld_gc_collect(in.heap);
+            }
+            crateld_gc_heap_destroy(in.heap);
+            _exit(crateld_gc_heap_create(NULL, &in.heap) ? 2 : 0);
+        }
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert_eq(status, 0, "%s, child %d: status %d", plan, i, status);
+        cr_assert_not_null(crateld_gc_alloc(in.mutator, in.leaf, 100));
+    }
+    atomic_store(&is_over, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    crateld_gc_heap_destroy(in.heap);
 }
 
 /* ---- Stacks ---- */
