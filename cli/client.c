@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "cli/client.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -130,12 +131,45 @@ static void sleep_ms(long milliseconds)
     nanosleep(&time, NULL);
 }
 
+/* The process's thread number `turn`, counted round and round; the first one if they can not be listed. */
+static pid_t find_thread(pid_t id, unsigned turn)
+{
+    char path[64];
+    pid_t threads[64];
+    unsigned count = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)id);
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    while (folder && count < sizeof threads / sizeof *threads && (entry = readdir(folder))) {
+        long thread = strtol(entry->d_name, NULL, 10);
+        if (thread > 0)
+            threads[count++] = (pid_t)thread;
+    }
+    if (folder)
+        closedir(folder);
+    return count ? threads[turn % count] : id;
+}
+
+/* Has a thread of the process make its socket. The signal is for that thread: one for the process would wake a thread,
+ * and another might take it; the first one's epoll_wait would end with EINTR, with no handler to make the call again.
+ */
+static struct crateld_error *ask_thread(pid_t id, pid_t thread)
+{
+    siginfo_t info = {.si_code = SI_QUEUE};
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    if (syscall(SYS_rt_tgsigqueueinfo, id, thread, PARK_SIGNAL, &info) != 0 && errno != ESRCH)
+        return error_errno(errno, "process %d: cannot ask for its socket", (int)id);
+    return NULL;
+}
+
 /* Connects client->fd; asks the process for its socket first, until it is there. */
 static struct crateld_error *find_socket(const struct client *client)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     pid_t id = client->id;
     int fd = client->fd;
+    unsigned turn = 0;
     memcpy(address.sun_path, client->socket, sizeof address.sun_path);
     for (int waited = 0; connect(fd, (const struct sockaddr *)&address, sizeof address) != 0; waited += ASK_MS) {
         if (errno != ENOENT && errno != ECONNREFUSED)
@@ -146,8 +180,7 @@ static struct crateld_error *find_socket(const struct client *client)
                                 (int)id, GIVE_UP_MS / 1000);
         if (!client_is_crateld(id))
             return no_process(id);
-        if (sigqueue(id, PARK_SIGNAL, (union sigval){0}) != 0)
-            return error_errno(errno, "process %d: cannot ask for its socket", (int)id);
+        TRY(ask_thread(id, find_thread(id, turn++)));
         sleep_ms(ASK_MS);
     }
     return NULL;

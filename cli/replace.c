@@ -55,11 +55,15 @@ struct crateld_error *replace_prepare(struct replace_target *target)
     char *path AUTO_FREE = NULL;
     if (target->spare_path)
         return NULL;
-    if (asprintf(&path, "%s-%d-%u.patch", target->client.socket, (int)getpid(), ++number) < 0) {
-        path = NULL;
-        return error_memory();
-    }
-    target->spare_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    /* The process keeps the files of its patches, also those of an earlier client with this one's number. */
+    do {
+        free(path);
+        if (asprintf(&path, "%s-%d-%u.patch", target->client.socket, (int)getpid(), ++number) < 0) {
+            path = NULL;
+            return error_memory();
+        }
+        target->spare_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (target->spare_fd < 0 && errno == EEXIST);
     if (target->spare_fd < 0)
         return error_errno(errno, "%s: cannot create", path);
     target->spare_path = STEAL_PTR(path);
@@ -96,8 +100,8 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         "OLD=%s",
                         module, (int)target->client.id,
                         stripped
-                            ? " (and of some crates nothing can be told: they have no relink section, or are not in "
-                              "use)"
+                            ? " (and of some crates that can not be told: they have no relink section, for they were "
+                              "stripped, or are not in use)"
                             : "",
                         module);
 }

@@ -214,7 +214,15 @@ static bool take_event(struct watch *watch, const struct inotify_event *event)
     return is_any;
 }
 
-/* Takes all events that are there; whether any object changed. */
+static bool has_changes(const struct watch *watch)
+{
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (watch->objects.at[i].is_changed)
+            return true;
+    return false;
+}
+
+/* Takes all events that are there; whether any object changed, and not back again since. */
 static bool take_events(struct watch *watch)
 {
     static _Alignas(struct inotify_event) char buffer[64 << 10];
@@ -226,7 +234,7 @@ static bool take_events(struct watch *watch)
             is_any |= take_event(watch, event);
             at += (ssize_t)(sizeof *event + event->len);
         }
-    return is_any;
+    return is_any && has_changes(watch);
 }
 
 static void print_error(struct crateld_error *error)

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "linker/function.h"
+#include "linker/patch_functions.h"
 #include "linker/patch_matching.h"
 #include "linker/patch_sites.h"
 #include "linker/patch_starters.h"
@@ -180,6 +181,13 @@ static struct crateld_error *find_kept_copy(struct matching *m, const struct lin
     return NULL;
 }
 
+/* Whether the section is an array of functions that are run at start or exit. */
+static bool is_array(const struct link_section *section)
+{
+    return section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY ||
+           section->is_reversed;
+}
+
 static struct crateld_error *match_section(struct matching *m, struct link_section *section, struct patch_section *ret)
 {
     TRY(link_sort_relocs(m->link, section));
@@ -192,6 +200,11 @@ static struct crateld_error *match_section(struct matching *m, struct link_secti
     struct relink_section base;
     TRY(relink_view_section(&m->link->patch->base->relink, ret->base, &base));
     ret->fate = base.hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
+    if (ret->fate == PATCH_CHANGED && is_array(section) && base.size == section->size) {
+        bool has_same = false; /* functions: those that share a section may have moved in it */
+        TRY(patch_has_same_names(m, section, 0, section->size, ret->base, 0, &has_same));
+        ret->fate = has_same ? PATCH_SAME : PATCH_CHANGED;
+    }
     return NULL;
 }
 
@@ -362,6 +375,19 @@ static struct crateld_error *find_global(struct matching *m, const struct link_s
     return number == RELINK_NONE ? NULL : relink_view_symbol(&m->link->patch->base->relink, number, ret);
 }
 
+/* The module's symbol of the name that was local and is not any more, or the reverse. */
+static void find_other_binding(const struct matching *m, const struct link_symbol *symbol, struct relink_symbol *ret)
+{
+    size_t cursor = 0;
+    uint32_t i;
+    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+        const struct relink_symbol *known = &m->symbols[i];
+        if ((known->binding == STB_LOCAL) != symbol->is_local && known->type == symbol->type &&
+            known->where == RELINK_IN_SECTION && !strcmp(known->name, symbol->name))
+            *ret = *known;
+    }
+}
+
 struct crateld_error *patch_find_counterpart(struct matching *m, const struct link_symbol *symbol,
                                              struct counterpart *ret)
 {
@@ -371,6 +397,10 @@ struct crateld_error *patch_find_counterpart(struct matching *m, const struct li
         TRY(find_local(m, symbol, ret));
     else
         TRY(find_global(m, symbol, &ret->symbol));
+    if (!ret->symbol.name && symbol->type != STT_NOTYPE && symbol->type != STT_SECTION) {
+        find_other_binding(m, symbol, &ret->symbol);
+        ret->count = 1;
+    }
     if (!ret->symbol.name)
         return NULL;
     if (ret->symbol.where == RELINK_IN_SECTION)
@@ -487,6 +517,8 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
 {
     const struct patch_section *section = &m->object->sections[symbol->section->index];
     struct relink_section base;
+    if (section->fate != PATCH_SAME && patch_is_virtual_table(symbol))
+        TRY(patch_check_virtual_table(m, symbol));
     if (section->fate != PATCH_SAME || symbol->section->kind != LINK_SECTION_PLAIN)
         return NULL;
     TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
@@ -497,8 +529,8 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
 static struct crateld_error *check_section(const struct matching *m, const struct link_section *section)
 {
     const struct patch_section *matched = &m->object->sections[section->index];
-    bool is_array = section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY || section->is_reversed;
-    if (is_array && matched->fate != PATCH_SAME)
+    bool is_at_exit = section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY || section->is_reversed;
+    if (is_at_exit && matched->fate != PATCH_SAME)
         return error_create(CRATELD_ERROR_UNSUPPORTED,
                             "%s: section %s: functions that run at exit came, went or changed", section->object->path,
                             section->name);
@@ -516,8 +548,7 @@ static struct crateld_error *place_sections(struct matching *m)
         link_report(m->link, check_section(m, section));
         if (patch_is_text(section))
             TRY(add_unit(m, &m->object->sections[i]));
-        if (patch_is_variable(section) && section->type != SHT_INIT_ARRAY && section->type != SHT_FINI_ARRAY &&
-            section->type != SHT_PREINIT_ARRAY)
+        if (patch_is_variable(section) && !is_array(section))
             link_report(m->link, patch_place_variables(m, section));
     }
     return NULL;
@@ -586,9 +617,9 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     hash_index_init(&m.section_names);
     hash_index_init(&m.own_section_names);
     hash_index_init(&m.local_names);
-    error = match_sections(&m);
+    error = index_symbols(&m);
     if (!error)
-        error = index_symbols(&m);
+        error = match_sections(&m);
     if (!error)
         error = place_symbols(&m);
     if (!error)

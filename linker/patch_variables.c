@@ -5,6 +5,7 @@
 
 #include "linker/demangle.h"
 #include "linker/patch_matching.h"
+#include "linker/patch_scope.h"
 #include "linker/patch_types.h"
 
 static struct crateld_error *refuse(const struct link_symbol *symbol, const char *what)
@@ -90,14 +91,14 @@ static struct crateld_error *place_variable(struct matching *m, const struct lin
 {
     struct counterpart old;
     TRY(patch_find_counterpart(m, symbol, &old));
+    if (old.symbol.name && symbol->is_local && (old.count > 1 || has_twin(symbol->object, symbol)) &&
+        patch_stem_size(symbol->name) < strlen(symbol->name))
+        TRY(patch_tell_apart(m, symbol, &old));
     if (!old.symbol.name) {
         storage->unknown++;
         storage->stranger = storage->stranger ? storage->stranger : symbol;
         return NULL;
     }
-    if (symbol->is_local && (old.count > 1 || has_twin(symbol->object, symbol)) &&
-        patch_stem_size(symbol->name) < strlen(symbol->name))
-        return refuse(symbol, "several static variables have this name, and which is which can not be told");
     bool was_tls = old.section.flags & RELINK_SECTION_TLS, is_tls = symbol->section->flags & SHF_TLS;
     if (old.section.flags & RELINK_SECTION_TEXT || was_tls != is_tls)
         return refuse(symbol, "it was something else, a function or a thread-local");
@@ -228,30 +229,20 @@ static struct crateld_error *add_init(struct matching *m, struct link_section *s
     return NULL;
 }
 
-/* The text that refers to the symbol or its section, the first of it: the scope of a variable that only one function
- * knows. */
-static const char *scope_of(const struct link_section *section)
-{
-    const struct link_object *object = section->object;
-    for (uint32_t i = 1; i < object->section_count; i++) {
-        const struct link_section *text = &object->sections[i];
-        for (uint32_t k = 0; patch_is_text(text) && k < text->reloc_count; k++)
-            if (object->symbols[ELF64_R_SYM(text->relocs[k].r_info)]->section == section)
-                return text->name;
-    }
-    return "";
-}
-
 /* What identifies new variables among all patches: a name, and where that is not enough, module and scope. */
-static const char *fresh_name(struct matching *m, const struct link_section *section, const struct link_symbol *symbol)
+static struct crateld_error *fresh_name(struct matching *m, const struct link_section *section,
+                                        const struct link_symbol *symbol, const char **ret)
 {
     const struct relink_module *module = &m->object->module;
+    const char *name = symbol ? symbol->name : section->name, *scope = "";
+    *ret = name;
     if (symbol && !symbol->is_local)
-        return symbol->name;
-    const char *name = symbol ? symbol->name : section->name;
-    bool is_numbered = symbol && patch_stem_size(name) < strlen(name);
-    return arena_printf(&m->link->arena, "%.*s of %s(%s)%s", (int)(symbol ? patch_stem_size(name) : strlen(name)), name,
-                        module->path, module->member, is_numbered ? scope_of(section) : "");
+        return NULL;
+    if (symbol && patch_stem_size(name) < strlen(name))
+        TRY(patch_scope_name(m, section, &scope));
+    *ret = arena_printf(&m->link->arena, "%.*s of %s(%s)%s", (int)(symbol ? patch_stem_size(name) : strlen(name)), name,
+                        module->path, module->member, scope);
+    return *ret ? NULL : error_memory();
 }
 
 /* Variables that the base does not have: the first patch with them has their storage. */
@@ -261,10 +252,11 @@ static struct crateld_error *add_fresh(struct matching *m, struct link_section *
     struct link_object *object = m->object->object;
     if (!section->size)
         return NULL;
-    struct patch_fresh fresh = {section, fresh_name(m, section, symbol), patch_module_index(m), 0};
+    struct patch_fresh fresh = {section, NULL, patch_module_index(m), 0};
+    TRY(fresh_name(m, section, symbol, &fresh.name));
     if (symbol)
         TRY(patch_new_type(m, symbol, &fresh.type));
-    if (!fresh.name || !VEC_PUSH(&m->link->patch->fresh, fresh))
+    if (!VEC_PUSH(&m->link->patch->fresh, fresh))
         return error_memory();
     for (uint32_t i = 1; i < object->symbol_count; i++)
         if (object->symbols[i]->state == LINK_SYMBOL_DEFINED && object->symbols[i]->section == section)

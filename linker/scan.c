@@ -532,8 +532,9 @@ static struct crateld_error *scan_tls(const struct scanning *s)
         if (symbol->is_base && !symbol->is_fresh)
             return NULL;
         if (s->link->patch)
-            return place_error(s, CRATELD_ERROR_UNSUPPORTED,
-                               "a new thread-local beside the base's; compile with -ftls-model=global-dynamic");
+            return place_error(
+                s, CRATELD_ERROR_UNSUPPORTED,
+                "a new thread-local is not in the block that the base has of them: declare it extern, not static");
         if (symbol->state != LINK_SYMBOL_DEFINED)
             return place_error(s, CRATELD_ERROR_UNSUPPORTED, "a local-dynamic reference to another crate's variable");
         return NULL;

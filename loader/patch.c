@@ -63,6 +63,13 @@ static bool is_same_build(const struct loaded_crate *a, const struct loaded_crat
     return !memcmp(a->view.header.build_id, b->view.header.build_id, sizeof a->view.header.build_id);
 }
 
+static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
+{
+    const struct crate_module *x = &a->view.modules[i], *y = &b->view.modules[k];
+    return !strcmp(crate_view_string(&a->view, x->path), crate_view_string(&b->view, y->path)) &&
+           !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
+}
+
 /* An earlier patch for the same base with the same contents; NULL if there is none. */
 static struct loaded_crate *find_twin(const struct loaded_crate *patch)
 {
@@ -159,13 +166,6 @@ static struct crateld_error *note_active(struct commit *commit)
 }
 
 /* What is active. */
-
-static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
-{
-    const struct crate_module *x = &a->view.modules[i], *y = &b->view.modules[k];
-    return !strcmp(crate_view_string(&a->view, x->path), crate_view_string(&b->view, y->path)) &&
-           !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
-}
 
 /* Makes module `i` of the patch the active version, and no other. */
 static void activate_module(struct loaded_crate *patch, uint32_t i)

@@ -59,7 +59,68 @@ if command -v gdb >/dev/null; then
     has out 'Breakpoint 1 at'
 fi
 
+# A module is replaced while the program runs: break points on lines that only the new version has, backtraces through new
+# and old code.
+source_file step.c <<'C'
+int calls;
+int deeper(int x);
+int step(int x)
+{
+    calls++;
+    return deeper(x);
+}
+C
+source_file deeper.c <<'C'
+int deeper(int x)
+{
+    return x * 2;
+}
+C
+source_file loop.c <<'C'
+#include <unistd.h>
+int step(int x);
+volatile int go_on = 1;
+int outer(int x) { return step(x) + 1; }
+int main(void) { int sum = 0; while (go_on) { sum += outer(sum % 7); usleep(10000); } return 0; }
+C
+$CC -g -O0 -fPIC -ffunction-sections -fdata-sections -c loop.c step.c deeper.c
+crateld link -o loop.crate loop.o step.o deeper.o
+cp step.o old.o
+sed -i 's/    return deeper(x);/    int more = x + 5;\n    more *= 2;\n    return deeper(more);/' step.c
+$CC -g -O0 -fPIC -ffunction-sections -fdata-sections -c step.c
+if command -v gdb >/dev/null && ! has_sanitizer; then
+    crateld run loop.crate 2>log &
+    pid=$!
+    status 0 crateld reload $pid step.o
+    debug "attach $pid" 'break step.c:8' 'break deeper' 'continue' 'print more == 2 * (x + 5)' 'continue' 'backtrace' 'up' 'up' 'up' 'set var go_on = 0' 'detach'
+    wait $pid || fail "the program ended with status $? after gdb"
+    has out ', step (x='
+    has out '    return deeper(more);'
+    has out '$1 = 1'
+    grep -q '#0 .*deeper (x=.*) at deeper.c:3' out || fail "the unchanged function is not in the backtrace"
+    grep -q '#1 .* in step (x=.*) at step.c:8' out || fail "the new version is not in the backtrace"
+    grep -q '#2 .* in outer (x=.*) at loop.c:4' out || fail "the old caller is not in the backtrace"
+    [ ! -s log ] || fail "the program wrote errors: $(cat log)"
+    # gdb is there before the reload: what runs under it is reloaded too, and its break points hold.
+    crateld run loop.crate 2>log &
+    pid=$!
+    (sleep 2; exec crateld reload $pid step.o >reloaded 2>&1) &
+    reloading=$!
+    debug "attach $pid" 'break step.c:8' 'continue' 'backtrace 3' 'delete' 'up' 'up' 'set var go_on = 0' 'detach'
+    wait $reloading || fail "the reload under gdb: $(cat reloaded)"
+    wait $pid || fail "the program ended with status $? after gdb"
+    grep -q '^reloaded: 1 modules' reloaded || fail "no reload under gdb: $(cat reloaded)"
+    grep -q '#0 .*step (x=.*) at step.c:8' out || fail "no break point in the new version"
+    grep -q '#1 .* in outer (x=.*) at loop.c:4' out || fail "no backtrace from the new version"
+fi
+
 if command -v valgrind >/dev/null; then
+    cp step.o new.o && cp old.o step.o
+    sed 's/while (go_on)/for (int i = 0; i < 3; i++)/' loop.c >short.c
+    $CC -g -O0 -fPIC -ffunction-sections -fdata-sections -c short.c
+    crateld link -o short.crate short.o step.o deeper.o
+    status 0 crateld diff -o short.patch short.crate step.o=new.o
+    status 0 valgrind -q --error-exitcode=9 "$program" run --patch short.patch short.crate
     status 0 valgrind --leak-check=full --error-exitcode=0 "$program" run m.crate leak
     has err 'main (m.c:1'
     has err 'definitely lost: 123 bytes'
