@@ -1,11 +1,13 @@
 #define _GNU_SOURCE
 #include "loader/patch.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "crate/check.h"
 #include "loader/activate.h"
 #include "loader/change.h"
@@ -58,11 +60,6 @@ static struct crateld_error *check(struct process *process, struct loaded_crate 
     return patch->is_active_module ? NULL : error_memory();
 }
 
-static bool is_same_build(const struct loaded_crate *a, const struct loaded_crate *b)
-{
-    return !memcmp(a->view.header.build_id, b->view.header.build_id, sizeof a->view.header.build_id);
-}
-
 static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
 {
     const struct crate_module *x = &a->view.modules[i], *y = &b->view.modules[k];
@@ -70,36 +67,40 @@ static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struc
            !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
 }
 
-/* An earlier patch for the same base with the same contents; NULL if there is none. */
-static struct loaded_crate *find_twin(const struct loaded_crate *patch)
+/* The patch that is loaded already and has the contents of the file at `path`, by what the start of that says; NULL:
+ * there is none, or the file is not fit to be loaded, which process_load() tells. Takes no memory. */
+static struct loaded_crate *find_twin(const struct process *process, const char *path)
 {
-    const struct versions *versions = patch->needed[0].crate->versions;
-    for (size_t i = 0; versions && i < versions->patches.count; i++)
-        if (is_same_build(versions->patches.at[i], patch))
-            return versions->patches.at[i];
+    struct loaded_crate file = {.path = path};
+    struct image_start start;
+    int fd AUTO_CLOSE = process->patch_count ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    struct crateld_error *error = fd < 0 ? NULL : image_read(&file, fd, &start);
+    for (size_t i = 0; fd >= 0 && !error && i < process->crates.count; i++) {
+        struct loaded_crate *patch = process->crates.at[i];
+        if (patch->is_active_module && start.header.flags & CRATE_FLAG_PATCH &&
+            !memcmp(patch->view.header.build_id, start.header.build_id, sizeof start.header.build_id))
+            return patch;
+    }
+    crateld_error_destroy(error);
     return NULL;
 }
 
 struct crateld_error *patch_load(struct process *process, const char *path, struct loaded_crate **ret)
 {
-    struct loaded_crate *patch = NULL, *twin = NULL;
+    struct loaded_crate *patch = find_twin(process, path);
     size_t before = process->crates.count;
-    TRY(process_load(process, path, &patch));
-    if (process->crates.count == before) { /* the very file was loaded before */
-        *ret = patch;
+    if (patch && patch->has_faulted)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: this version faulted, and was taken back: it is loaded again when it has changed",
+                            crate_view_string(&patch->view, patch->view.modules[0].path));
+    if (!patch)
+        TRY(process_load(process, path, &patch));
+    *ret = patch;
+    if (process->crates.count == before) /* it was loaded before */
         return patch->is_active_module ? NULL : error_create(CRATELD_ERROR_MISMATCH, "%s: is no patch", path);
-    }
     struct crateld_error *error = check(process, patch, before);
-    if (!error)
-        twin = find_twin(patch);
-    if (twin && twin->has_faulted)
-        error = error_create(CRATELD_ERROR_MISMATCH,
-                             "%s: this version faulted, and was taken back: it is loaded again when it has changed",
-                             crate_view_string(&patch->view, patch->view.modules[0].path));
-    if (error || twin)
+    if (error)
         process_forget(process, before);
-    if (!error)
-        *ret = twin ? twin : patch;
     return error;
 }
 
