@@ -103,12 +103,12 @@ static struct crateld_error *publish(struct first_calls *trace, const struct loa
 static struct crateld_error *put_traps(struct loaded_crate *crate, const struct function_list *list)
 {
     const struct crate_segment *text = &crate->view.header.segments[CRATE_SEGMENT_TEXT];
-    uint8_t *copy AUTO_FREE = malloc(text->file_size);
     int fd AUTO_CLOSE = open("/proc/self/mem", O_WRONLY | O_CLOEXEC);
-    if (!copy)
-        return error_memory();
     if (fd < 0)
         return error_errno(errno, "/proc/self/mem: cannot open");
+    uint8_t *copy AUTO_FREE = malloc(text->file_size);
+    if (!copy)
+        return error_memory();
     memcpy(copy, crate->base + text->rva, text->file_size);
     for (size_t i = 0; i < list->items.count; i++)
         copy[list->items.at[i].address - loaded_address(crate, (uint32_t)text->rva)] = first_calls_trap;

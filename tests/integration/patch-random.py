@@ -60,8 +60,8 @@ def try_program(seed, folder):
     status, out, err = run(['crateld', 'diff', '-o', 'fix.patch', 'app.crate'] + modules, folder)
     if status == 1 and err and all(any(reason in line for reason in REASONS) for line in err.splitlines()):
         return None
-    notes = [line for line in err.splitlines() if line.startswith('note: types of variables are not known')]
-    if status or out or notes != err.splitlines():
+    notes = [line for line in out.splitlines() if line.startswith('note: types of variables are not known')]
+    if status or err or notes != out.splitlines():
         raise Failure(f'{what}\ndiff: status {status}\n{out}{err}')
     must(['crateld', 'inspect', 'fix.patch'], folder)
     options = [option for option in ('--aslr', '--bind-now') if chance.random() < 0.4]

@@ -84,7 +84,7 @@ for COMPILER in gcc "crateld cc"; do
         version 2
         reload
         wait_for_line "main 2 .*"
-        faulty="static int hits$count; if (!hits$count++) $fault"
+        faulty="static int hits$count; if (!__atomic_exchange_n(&hits$count, 1, __ATOMIC_SEQ_CST)) $fault"
         version 3 "$faulty"
         : >log
         reload

@@ -94,8 +94,8 @@ extern "C" long act(const char *line) { static int calls; if (!space::object) sp
 C
     ask a 11201
     ask b 21202
-    refuses 's/virtual int f/virtual int g() { return 0; } virtual int f/' "variable 'space::object' has another type than in app.crate: struct base, to which it leads: virtual function 'g' is in the place of 'f'"
-    refuses 's/virtual ~base\(\) \{\}/virtual ~base() {} virtual int g() { return 0; }/' "struct base, to which it leads: virtual function 'g' is new"
+    refuses 's/virtual int f/virtual int g() { return 0; } virtual int f/' "vtable for derived: virtual functions came, went or moved"
+    refuses 's/virtual ~base\(\) \{\}/virtual ~base() {} virtual int g() { return 0; }/' "vtable for derived: virtual functions came, went or moved"
     refuses 's/int in_base;/int more, in_base;/' "struct base, to which it leads: member 'in_base' is at byte 12, and was at byte 8"
     refuses 's/unsigned flag : 1/unsigned more : 1, flag : 1/' "member 'flag' is at bit "
     refuses 's/T value; \}/T value[2]; }/' "member 'value' is 'int [2]', and was 'int'"
