@@ -178,7 +178,7 @@ static struct crateld_error *need_cie(const struct reading *r, struct bundle_unw
 {
     if (unwind->cie_from == off + 1)
         return NULL;
-    uint32_t to;
+    uint32_t to = 0;
     TRY(append(unwind, entry, &to));
     unwind->cie_from = (uint32_t)off + 1;
     unwind->cie_to = to;

@@ -21,7 +21,6 @@ taken() { # SED-SCRIPT
 refuses() { # SED-SCRIPT TEXT
     edit "$1"
     refused new.$suffix "$2"
-    has err "variable '"
 }
 
 c_rows() {
