@@ -13,6 +13,11 @@
 
 #include "base/cleanup.h"
 
+enum {
+    ROOM_TO_GROW = 1 << 20, /* address space, for what is not known when a file is created */
+    REST_MIN = 16 << 20,    /* bytes of files of which memory is let go */
+};
+
 static struct file_stamp stamp_of(const struct stat *status)
 {
     const int64_t second = 1000000000;
@@ -188,11 +193,12 @@ static struct crateld_error *fill(struct output_file *file, size_t size)
     int reason = posix_fallocate(file->fd, 0, (off_t)size);
     if (reason)
         return error_errno(reason, "%s: cannot write %zu bytes", file->path, size);
-    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+    void *data = mmap(NULL, size + ROOM_TO_GROW, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
     if (data == MAP_FAILED)
         return error_errno(errno, "%s: cannot map %zu bytes", file->path, size);
     file->data = data;
     file->size = size;
+    file->mapped_size = size + ROOM_TO_GROW;
     return NULL;
 }
 
@@ -280,7 +286,8 @@ struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, s
         return error_memory();
     int errnum = posix_fallocate(fd, 0, (off_t)size);
     if (!errnum) {
-        file.data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        file.mapped_size = size + ROOM_TO_GROW;
+        file.data = mmap(NULL, file.mapped_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         errnum = file.data == MAP_FAILED ? errno : 0;
     }
     if (errnum) {
@@ -296,19 +303,22 @@ void output_file_rest(const struct output_file *file, size_t begin, size_t end)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     begin = (begin + page - 1) & ~(page - 1);
     end &= ~(page - 1);
-    if (begin < end)
+    if (begin < end && file->size >= REST_MIN)
         (void)madvise(file->data + begin, end - begin, MADV_DONTNEED); /* of a shared mapping: no page is lost */
 }
 
 struct crateld_error *output_file_grow(struct output_file *file, size_t size)
 {
-    int reason = posix_fallocate(file->fd, 0, (off_t)size);
+    int reason = size > file->size ? posix_fallocate(file->fd, (off_t)file->size, (off_t)(size - file->size)) : 0;
     if (reason)
         return error_errno(reason, "%s: cannot write %zu bytes", file->path, size);
-    void *data = mremap(file->data, file->size, size, MREMAP_MAYMOVE);
-    if (data == MAP_FAILED)
-        return error_errno(errno, "%s: cannot map %zu bytes", file->path, size);
-    file->data = data;
+    if (size > file->mapped_size) {
+        void *data = mremap(file->data, file->mapped_size, size, MREMAP_MAYMOVE);
+        if (data == MAP_FAILED)
+            return error_errno(errno, "%s: cannot map %zu bytes", file->path, size);
+        file->data = data;
+        file->mapped_size = size;
+    }
     file->size = size;
     return NULL;
 }
@@ -332,7 +342,7 @@ struct crateld_error *output_file_commit(struct output_file *file, mode_t mode)
 void output_file_discard(struct output_file *file)
 {
     if (file->data)
-        munmap(file->data, file->size);
+        munmap(file->data, file->mapped_size);
     if (file->temp_path)
         unlink(file->temp_path);
     if (file->path && file->fd >= 0 && !file->is_adopted)

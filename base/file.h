@@ -71,6 +71,7 @@ struct output_file {
     int fd;          /* owned */
     uint8_t *data;   /* owned shared mapping, writable */
     size_t size;
+    size_t mapped_size; /* of the mapping, which goes on behind the file's end */
     struct held_signals signals;
     bool has_held_signals;
     bool is_adopted; /* fd is the caller's */
@@ -93,7 +94,8 @@ MUST_CHECK struct crateld_error *output_file_write(struct output_file *file, uin
                                                    size_t size);
 
 /* Lets go of the memory for bytes [begin, end) of `data`, as far as it can: they are in the file, and come back from
- * there when they are looked at. For bytes that are written and not needed for a while. */
+ * there when they are looked at. For bytes that are written and not needed for a while. Does nothing for small files.
+ */
 void output_file_rest(const struct output_file *file, size_t begin, size_t end);
 
 /* Makes a file longer, as if it had been created with `size` bytes; `data` may be elsewhere then. Errors: IO. */
