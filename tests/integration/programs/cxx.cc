@@ -38,12 +38,12 @@
 #include <vector>
 
 struct counted {
-    static int alive;
+    static std::atomic<int> alive; // threads throw them
     counted() { alive++; }
     counted(const counted &) { alive++; }
     ~counted() { alive--; }
 };
-int counted::alive;
+std::atomic<int> counted::alive;
 static int argument;
 
 struct failure : std::runtime_error {
