@@ -222,11 +222,12 @@ static bool is_all_known(const struct scope *scopes, size_t count)
 }
 
 /* Finds the counterpart of own variable `i`; the base's count if it is new. */
-static struct crateld_error *choose(const struct namesakes *all, size_t i, size_t *ret)
+static struct crateld_error *choose(const struct namesakes *all, const struct link_symbol *symbol, size_t i,
+                                    size_t *ret)
 {
     int common, back;
     if (!is_all_known(all->own_scopes, all->own.count) || !is_all_known(all->base_scopes, all->base.count))
-        return refuse(all->own.at[i], ": compile with -fdata-sections");
+        return refuse(symbol, ": compile with -fdata-sections");
     *ret = find_same(all, i);
     if (*ret < all->base.count)
         return NULL;
@@ -235,7 +236,7 @@ static struct crateld_error *choose(const struct namesakes *all, size_t i, size_
     if (common) {
         *ret = found;
         size_t mine = closest(&all->base_scopes[found], all->own_scopes, all->own.count, &back);
-        return back && mine == i ? NULL : refuse(all->own.at[i], "");
+        return back && mine == i ? NULL : refuse(symbol, "");
     }
     /* It is new, unless it may be one that no function of its name knows any more. */
     for (size_t k = 0; k < all->base.count; k++) {
@@ -243,9 +244,9 @@ static struct crateld_error *choose(const struct namesakes *all, size_t i, size_
             continue;
         (void)closest(&all->base_scopes[k], all->own_scopes, all->own.count, &back);
         if (!back || compare_scopes(&all->own_scopes[i], &all->base_scopes[k]))
-            return refuse(all->own.at[i], "");
+            return refuse(symbol, "");
     }
-    return all->own_scopes[i].names.count ? NULL : refuse(all->own.at[i], "");
+    return all->own_scopes[i].names.count ? NULL : refuse(symbol, "");
 }
 
 struct crateld_error *patch_tell_apart(struct matching *m, const struct link_symbol *symbol, struct counterpart *old)
@@ -256,7 +257,7 @@ struct crateld_error *patch_tell_apart(struct matching *m, const struct link_sym
     while (i < all.own.count && all.own.at[i] != symbol)
         i++;
     if (!error)
-        error = choose(&all, i, &found);
+        error = choose(&all, symbol, i, &found);
     old->symbol.name = NULL;
     if (!error && found < all.base.count) {
         old->symbol = *all.base.at[found];

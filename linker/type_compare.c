@@ -167,11 +167,11 @@ static struct crateld_error *compare_old_members(struct comparison *c, const str
         const struct type_member *new = find_member(&r->old_members, &r->new_members, i);
         bool is_last = i + 1 == count && r->old->kind == TYPE_RECORD;
         enum type_relation relation = TYPE_SAME;
-        if (!new)
+        if (!new) {
             relation = differ(c, r->new, r->is_led_to, "member '%s' is gone", old->name);
-        else if (!is_same_place(old, new))
+        } else if (!is_same_place(old, new)) {
             relation = differ_in_place(c, r->new, r->is_led_to, old, new);
-        if (relation == TYPE_SAME) {
+        } else {
             struct type old_type = type_of(old->die), new_type = type_of(new->die);
             struct place place = {*r->new, new->name, r->is_led_to, false};
             TRY(compare(c, &place, &old_type, &new_type, r->may_grow && is_last, r->depth + 1, &relation));

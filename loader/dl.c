@@ -433,9 +433,9 @@ int dl_info(void *handle, int request, void *ret)
 {
     struct loaded_crate *crate = crate_of_handle(handle);
     if (!crate) {
-        int result = dlinfo(handle, request, ret);
+        int result = handle ? dlinfo(handle, request, ret) : -1;
         if (result)
-            set_message(dlerror());
+            set_message(handle ? dlerror() : "NULL is no handle");
         return result;
     }
     struct link_map *map = debugger_link_map(loaded_image(crate));

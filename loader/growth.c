@@ -178,7 +178,7 @@ static struct crateld_error *move_to_patch(struct initial_values *values, struct
 static struct moved_variable *find_own(const struct moved_variable *variable, const struct loaded_crate *patch,
                                        const struct crate_grown *grown)
 {
-    struct moved_variable *other = variable ? variable->others : NULL;
+    struct moved_variable *other = variable->others;
     while (other && (other->crate != patch || other->rva != grown->image_rva))
         other = other->others;
     return other;
@@ -195,7 +195,7 @@ static struct crateld_error *grow(struct initial_values *values, struct loaded_c
         return NULL;
     if (way != GROWTH_COPY && is_running)
         TRY(check_retype(patch, grown));
-    struct moved_variable *own = way == GROWTH_COPY ? NULL : find_own(variable, patch, grown);
+    struct moved_variable *own = variable && way != GROWTH_COPY ? find_own(variable, patch, grown) : NULL;
     if (own)
         return move_to_other(values, patch->needed[0].crate, variable, own, way, grown->flags & CRATE_GROWN_FLAG_FORCE);
     return move_to_patch(values, patch, grown, variable, way);
