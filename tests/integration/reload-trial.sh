@@ -76,6 +76,13 @@ end() {
     wait $pid || true
 }
 
+# ends STATUS: so the program ends by itself.
+ends() {
+    ended=0
+    wait $pid || ended=$?
+    [ $ended = "$1" ] || fail "ended with $ended"
+}
+
 # Each kind of fault, in the function itself and in libc; in TOC code as well.
 for COMPILER in gcc "crateld cc"; do
     begin 1 threads
@@ -114,21 +121,13 @@ COMPILER=gcc
 begin 0
 version 2 '*(volatile int *)16 = 1'
 reload
-set +e
-wait $pid
-ended=$?
-set -e
-[ $ended = 139 ] || fail "ended with $ended"
+ends 139
 has log "SIGSEGV at 0x10"
 has log "handler.c:7"
 begin 0
 version 2 'abort()'
 reload
-set +e
-wait $pid
-ended=$?
-set -e
-[ $ended = 134 ] || fail "ended with $ended"
+ends 134
 has log SIGABRT
 
 # A signal that somebody sends is no fault; nor is one after the time of trial.
@@ -137,21 +136,13 @@ version 2
 reload
 wait_for_line 'main 2 0'
 kill -SEGV $pid
-set +e
-wait $pid
-ended=$?
-set -e
-[ $ended = 139 ] || fail "ended with $ended"
+ends 139
 lacks log "reloaded"
 export CRATELD_TRIAL=0.2
 begin 1
 version 2 'if (calls++ > 200) *(volatile int *)16 = 1'
 reload
-set +e
-wait $pid
-ended=$?
-set -e
-[ $ended = 139 ] || fail "ended with $ended"
+ends 139
 lacks log "reloaded"
 unset CRATELD_TRIAL
 
@@ -161,8 +152,4 @@ cp own.c main.c
 begin 1
 version 2 '*(volatile int *)16 = 1'
 reload
-set +e
-wait $pid
-ended=$?
-set -e
-[ $ended = 61 ] || fail "ended with $ended"
+ends 61

@@ -21,6 +21,12 @@ taken() { # SED-SCRIPT
 refuses() { # SED-SCRIPT TEXT
     edit "$1"
     refused new.$suffix "$2"
+    has err "variable '"
+}
+# refuses_class SED-SCRIPT: for what became of its table of virtual functions.
+refuses_class() {
+    edit "$1"
+    refused new.$suffix "vtable for derived: virtual functions came, went or moved"
 }
 
 c_rows() {
@@ -93,8 +99,8 @@ extern "C" long act(const char *line) { static int calls; if (!space::object) sp
 C
     ask a 11201
     ask b 21202
-    refuses 's/virtual int f/virtual int g() { return 0; } virtual int f/' "vtable for derived: virtual functions came, went or moved"
-    refuses 's/virtual ~base\(\) \{\}/virtual ~base() {} virtual int g() { return 0; }/' "vtable for derived: virtual functions came, went or moved"
+    refuses_class 's/virtual int f/virtual int g() { return 0; } virtual int f/'
+    refuses_class 's/virtual ~base\(\) \{\}/virtual ~base() {} virtual int g() { return 0; }/'
     refuses 's/int in_base;/int more, in_base;/' "struct base, to which it leads: member 'in_base' is at byte 12, and was at byte 8"
     refuses 's/unsigned flag : 1/unsigned more : 1, flag : 1/' "member 'flag' is at bit "
     refuses 's/T value; \}/T value[2]; }/' "member 'value' is 'int [2]', and was 'int'"
