@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/replace.h"
 
@@ -79,13 +79,6 @@ static int bad_id(const char *command, const char *text)
     return EXIT_STATUS_USAGE;
 }
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* Takes over `changes`. */
 static struct crateld_error *run_reload(pid_t id, char *const *names, size_t count, bool is_trial,
                                         const struct on_change *changes)
@@ -95,13 +88,13 @@ static struct crateld_error *run_reload(pid_t id, char *const *names, size_t cou
         return error_memory();
     struct replace_target target;
     struct control_report report;
-    uint64_t start = nanoseconds();
+    uint64_t start = clock_nanoseconds();
     struct crateld_error *error = replace_open(id, &target);
     target.changes = *changes;
     if (!error)
         error = replace_modules(&target, modules, count, is_trial, &report);
     if (!error) {
-        replace_print(is_trial ? "would be reloaded" : "reloaded", &report, nanoseconds() - start);
+        replace_print(is_trial ? "would be reloaded" : "reloaded", &report, clock_nanoseconds() - start);
         on_change_print(&target.changes);
         replace_clean(&target.client);
     }
@@ -162,7 +155,7 @@ int cmd_rollback(int argc, char **argv)
     pid_t id = parse_id(argv[optind]);
     if (!id)
         return bad_id(argv[0], argv[optind]);
-    uint64_t start = nanoseconds();
+    uint64_t start = clock_nanoseconds();
     struct client client;
     struct crateld_error *error = client_open(id, &client);
     if (!error)
@@ -170,7 +163,7 @@ int cmd_rollback(int argc, char **argv)
     client_close(&client);
     if (error)
         return command_failed(error);
-    replace_print("rolled back", &report, nanoseconds() - start);
+    replace_print("rolled back", &report, clock_nanoseconds() - start);
     return EXIT_STATUS_DONE;
 }
 

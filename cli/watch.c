@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/hash_index.h"
 #include "base/latency.h"
@@ -61,13 +61,6 @@ struct watch {
     int inotify;
     int process; /* a descriptor that tells when it has ended */
 };
-
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* What to watch. */
 
@@ -290,7 +283,7 @@ static void handle_change(struct watch *watch, uint64_t start)
         print_error(error);
     } else {
         note_reloaded(watch);
-        replace_print("reloaded", &report, nanoseconds() - start);
+        replace_print("reloaded", &report, clock_nanoseconds() - start);
         print_note(watch);
         fflush(stdout);
     }
@@ -313,7 +306,7 @@ static void take_quick(void *context, const char *names, size_t size)
 {
     struct watch *watch = context;
     struct control_report report;
-    uint64_t start = nanoseconds();
+    uint64_t start = clock_nanoseconds();
     size_t count = 0;
     struct diff_module *modules AUTO_FREE = calloc(size + 1, sizeof *modules);
     for (size_t i = 0; i < watch->objects.count; i++)
@@ -326,7 +319,7 @@ static void take_quick(void *context, const char *names, size_t size)
     for (size_t i = 0; !error && i < count; i++)
         note_replaced(watch, modules[i].name);
     if (!error)
-        replace_print("reloaded by tcc", &report, nanoseconds() - start);
+        replace_print("reloaded by tcc", &report, clock_nanoseconds() - start);
     fflush(stdout);
     crateld_error_destroy(error);
     crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
@@ -342,7 +335,7 @@ static void serve(struct watch *watch)
             return;
         if (wanted[1].revents)
             return;
-        uint64_t start = nanoseconds();
+        uint64_t start = clock_nanoseconds();
         compiler_settle(&watch->compiler, take_quick, watch);
         if (wanted[0].revents && take_events(watch))
             handle_change(watch, start);

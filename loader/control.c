@@ -10,10 +10,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/runtime_folder.h"
 #include "base/vec.h"
@@ -172,13 +172,6 @@ static struct crateld_error *list_crates(struct process *process, int client)
     return NULL;
 }
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 struct patch_list {
     VEC(struct loaded_crate *) patches;
 };
@@ -270,12 +263,12 @@ static struct crateld_error *serve_reload(struct process *process, int client, c
 {
     struct patch_list list = {0};
     struct patch_report report = {0};
-    uint64_t start = nanoseconds();
+    uint64_t start = clock_nanoseconds();
     process_lock(process);
     struct crateld_error *error = reload(process, text, size, is_trial, &list, &report);
     process_unlock(process);
     if (!error) {
-        send_report(client, &report, nanoseconds() - start);
+        send_report(client, &report, clock_nanoseconds() - start);
         if (!is_trial)
             run_code(process, list.patches.at, list.patches.count);
     }
@@ -286,12 +279,12 @@ static struct crateld_error *serve_reload(struct process *process, int client, c
 static struct crateld_error *serve_rollback(struct process *process, int client)
 {
     struct patch_report report = {0};
-    uint64_t start = nanoseconds();
+    uint64_t start = clock_nanoseconds();
     process_lock(process);
     struct crateld_error *error = patch_rollback(process, &report);
     process_unlock(process);
     if (!error)
-        send_report(client, &report, nanoseconds() - start);
+        send_report(client, &report, clock_nanoseconds() - start);
     return error;
 }
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "crateld/format.h"
 
 enum { PAGE_MASK = CRATE_PAGE_SIZE - 1 };
@@ -99,22 +99,15 @@ struct crateld_error *pages_seal(struct pages *pages)
     return NULL;
 }
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 struct crateld_error *pages_replace(struct pages *pages)
 {
     while (pages->next < pages->list.count) {
         size_t size = run_of(pages, pages->next) * CRATE_PAGE_SIZE;
-        uint64_t start = nanoseconds();
+        uint64_t start = clock_nanoseconds();
         if (mremap(pages->copies + pages->next * CRATE_PAGE_SIZE, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
                    pages->list.at[pages->next].address) == MAP_FAILED)
             return failed("place");
-        uint64_t took = nanoseconds() - start;
+        uint64_t took = clock_nanoseconds() - start;
         if (took > pages->longest_ns)
             pages->longest_ns = took;
         pages->next += size / CRATE_PAGE_SIZE;

@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "crate/check.h"
 #include "loader/activate.h"
 #include "loader/change.h"
@@ -506,13 +506,6 @@ static struct crateld_error *make(struct commit *commit)
     return NULL;
 }
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* While threads run. */
 static struct crateld_error *make_running(struct commit *commit)
 {
@@ -567,7 +560,7 @@ enum obstacle {
 static struct crateld_error *make_held(struct commit *commit, const struct search *search, struct holder *holder,
                                        enum obstacle *ret)
 {
-    uint64_t start = nanoseconds();
+    uint64_t start = clock_nanoseconds();
     struct crateld_error *error = NULL;
     TRY(park_threads());
     *ret = !migrate_is_current(&commit->values)   ? OBSTACLE_CHANGE
@@ -576,7 +569,7 @@ static struct crateld_error *make_held(struct commit *commit, const struct searc
     if (*ret == OBSTACLE_NONE)
         error = make(commit);
     park_release();
-    commit->report->pause_ns = nanoseconds() - start;
+    commit->report->pause_ns = clock_nanoseconds() - start;
     return error;
 }
 

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "loader/address_index.h"
 #include "loader/context.h"
 #include "loader/kept_socket.h"
@@ -78,18 +79,11 @@ void *trial_safe_point(const void *frame)
     return safe_point.place;
 }
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* The thread that faulted. Only functions that signal handlers may call. */
 
 static bool is_new_code(const void *address)
 {
-    uint64_t now = nanoseconds();
+    uint64_t now = clock_nanoseconds();
     for (uint32_t i = 0; i < trial.count; i++)
         if (now < trial.candidates[i].end_ns && (uint64_t)(uintptr_t)address - trial.candidates[i].start <
                                                     trial.candidates[i].end - trial.candidates[i].start)
@@ -143,8 +137,8 @@ static void pause_shortly(void)
 /* Waits until one of the counters is not what it was any more. */
 static void wait_for(uint32_t back, uint32_t settled)
 {
-    uint64_t end = nanoseconds() + (uint64_t)WAIT_S * 1000000000;
-    while (trial.back == back && trial.settled == settled && nanoseconds() < end)
+    uint64_t end = clock_nanoseconds() + (uint64_t)WAIT_S * 1000000000;
+    while (trial.back == back && trial.settled == settled && clock_nanoseconds() < end)
         pause_shortly();
 }
 
@@ -246,7 +240,7 @@ static uint64_t trial_ns(void)
 /* Drops those whose time is over, and those that are not in effect any more. */
 static void drop_candidates(void)
 {
-    uint64_t now = nanoseconds();
+    uint64_t now = clock_nanoseconds();
     uint32_t kept = 0, count = trial.count;
     bool is_kept[PATCHES_MAX];
     for (uint32_t i = 0; i < count; i++) {
@@ -265,7 +259,7 @@ static void drop_candidates(void)
 void trial_begin(struct loaded_crate *const *patches, size_t count)
 {
     void *frame;
-    uint64_t now = nanoseconds(), time = trial_ns();
+    uint64_t now = clock_nanoseconds(), time = trial_ns();
     if (!time || !open_sockets())
         return;
     (void)backtrace(&frame, 1); /* loads what it needs, which a handler could not do */
@@ -307,7 +301,7 @@ static struct crateld_error *take_back(struct process *process, double *seconds)
     process_lock(process);
     while (!error && (guilty = find_guilty())) {
         guilty->patch->has_faulted = true;
-        *seconds = (double)(nanoseconds() - guilty->begin_ns) / 1e9;
+        *seconds = (double)(clock_nanoseconds() - guilty->begin_ns) / 1e9;
         while (!error && versions_is_active(guilty->patch))
             error = patch_rollback(process, &report);
     }
