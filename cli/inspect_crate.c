@@ -20,8 +20,9 @@ static const char *const import_kinds[] = {"call",       "call (TOC)", "ifunc", 
 static const char *const export_kinds[] = {"function", "function (TOC)", "data", "thread-local", "absolute"};
 static const char *const fixup_kinds[] = {"pc32", "abs32", "abs32s", "abs64", "tpoff32"};
 
-static const char *const crate_flag_names[] = {"relink",   "low",   "near",  "text-fixups", "static-tls",
-                                               "toc-code", "eager", "patch", "soname",      "bundle"};
+static const char *const crate_flag_names[] = {"relink",     "low",      "near",         "text-fixups",
+                                               "static-tls", "toc-code", "eager",        "patch",
+                                               "soname",     "bundle",   "private-code", "private-constants"};
 static const char *const needed_flag_names[] = {"eager", "uses-exports"};
 static const char *const import_flag_names[] = {"weak", "vague", "self", "base"};
 static const char *const export_flag_names[] = {"weak", "vague", "forward"};

@@ -10,7 +10,7 @@ enum {
     MAX_PHNUM = 64, /* program headers that fit into the file's start anyway */
     KNOWN_FLAGS = CRATE_FLAG_HAS_RELINK | CRATE_FLAG_LOW | CRATE_FLAG_NEAR | CRATE_FLAG_TEXT_FIXUPS |
                   CRATE_FLAG_STATIC_TLS | CRATE_FLAG_TOC_CODE | CRATE_FLAG_EAGER | CRATE_FLAG_PATCH |
-                  CRATE_FLAG_SONAME | CRATE_FLAG_BUNDLE,
+                  CRATE_FLAG_SONAME | CRATE_FLAG_BUNDLE | CRATE_FLAG_PRIVATE_CODE | CRATE_FLAG_PRIVATE_CONSTANTS,
 };
 
 static const char *const segment_names[CRATE_SEGMENT_COUNT] = {

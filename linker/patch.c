@@ -10,6 +10,7 @@
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
 #include "linker/patch_modules.h"
+#include "linker/patch_private.h"
 #include "linker/patch_types.h"
 #include "linker/wanted.h"
 
@@ -441,6 +442,9 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
             "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
             "compile with -fPIE or -fPIC",
             link->options->output, patch_base_name(link));
+    uint32_t flags;
+    TRY(patch_private_flags(link, &flags));
+    link->flags |= flags;
     for (size_t i = 0; i < patch->objects.count; i++) {
         struct crate_module module;
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
