@@ -262,8 +262,9 @@ static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct c
 
 /* What is done with the parts of an answer. */
 struct answer {
-    struct client_crates *crates;                /* NULL: none are expected */
-    void (*tell)(const char *line, size_t size); /* NULL: no text is */
+    struct client_crates *crates;                               /* NULL: none are expected */
+    void (*tell)(void *context, const char *line, size_t size); /* NULL: no text is */
+    void *context;
 };
 
 /* Takes the whole answer. */
@@ -277,7 +278,7 @@ static struct crateld_error *receive_all(pid_t id, int fd, const struct answer *
         if (!error && packet->header.kind == CONTROL_CRATE && answer->crates)
             error = add_crate(id, packet, answer->crates);
         if (!error && packet->header.kind == CONTROL_TEXT && answer->tell)
-            answer->tell(packet->payload, packet->size);
+            answer->tell(answer->context, packet->payload, packet->size);
         if (packet->fd >= 0)
             close(packet->fd);
         if (error)
@@ -336,9 +337,17 @@ struct crateld_error *client_request(struct client *client, enum control_kind ki
     return talk(client, kind, payload, size, &(struct answer){0}, ret);
 }
 
-struct crateld_error *client_trace(struct client *client, void (*tell)(const char *line, size_t size), bool *ret)
+struct crateld_error *client_trace(struct client *client, void (*tell)(void *context, const char *line, size_t size),
+                                   bool *ret)
 {
     struct control_report report;
     *ret = is_connected(client);
     return talk(client, CONTROL_TRACE, NULL, 0, &(struct answer){.tell = tell}, &report);
+}
+
+struct crateld_error *client_retained(struct client *client, void (*tell)(void *context, const char *line, size_t size),
+                                      void *context)
+{
+    struct control_report report;
+    return talk(client, CONTROL_RETAINED, NULL, 0, &(struct answer){.tell = tell, .context = context}, &report);
 }

@@ -45,8 +45,12 @@ MUST_CHECK struct crateld_error *client_list(struct client *client, struct clien
 
 /* Calls `tell` with a line for each thing that has happened in the process since the last call, on this connection.
  * *ret is false if the connection is new, and nothing could be told. Errors likewise. */
-MUST_CHECK struct crateld_error *client_trace(struct client *client, void (*tell)(const char *line, size_t size),
-                                              bool *ret);
+MUST_CHECK struct crateld_error *client_trace(struct client *client,
+                                              void (*tell)(void *context, const char *line, size_t size), bool *ret);
+
+/* Calls `tell` with a line for each superseded version that the process keeps. Errors likewise. */
+MUST_CHECK struct crateld_error *
+client_retained(struct client *client, void (*tell)(void *context, const char *line, size_t size), void *context);
 
 /* Makes a request: `payload` as kind `kind` (CONTROL_RELOAD, ...) says. Errors likewise. */
 MUST_CHECK struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory_stream.h"
+#include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/inspect_crate.h"
 #include "cli/process_crates.h"
@@ -69,14 +70,43 @@ static struct crateld_error *report_file(struct report *report, const char *path
     return error;
 }
 
+static void report_line(void *context, const char *line, size_t size)
+{
+    struct report *report = context;
+    char text[512];
+    snprintf(text, sizeof text, "%.*s", (int)size, line);
+    report_row(report);
+    report_string(report, "what", text);
+}
+
+/* What of superseded versions the process keeps, and why. */
+static struct crateld_error *report_retained(struct report *report, pid_t pid)
+{
+    struct client client;
+    struct crateld_error *error = client_open(pid, &client);
+    report_begin_object(report, NULL, NULL);
+    report_begin_table(report, "retained", "Superseded versions");
+    if (!error)
+        error = client_retained(&client, report_line, report);
+    report_end_table(report);
+    report_end_object(report);
+    client_close(&client);
+    return error;
+}
+
 static struct crateld_error *report_process(struct report *report, pid_t pid, unsigned parts)
 {
+    bool has_patches = false;
     struct process_crates *crates = NULL;
     TRY(process_crates_create(pid, &crates));
     struct crateld_error *error = NULL;
     const struct inspected_crate *crate;
-    for (size_t i = 0; !error && (crate = process_crates_at(crates, i)); i++)
+    for (size_t i = 0; !error && (crate = process_crates_at(crates, i)); i++) {
         error = report_crate(report, crate, parts);
+        has_patches |= !!(crate->view.header.flags & CRATE_FLAG_PATCH);
+    }
+    if (!error && has_patches && parts & INSPECT_PATCH)
+        error = report_retained(report, pid);
     process_crates_destroy(crates);
     return error;
 }

@@ -21,8 +21,9 @@ static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
 
 enum { PERIOD_MS = 20 };
 
-static void print_line(const char *line, size_t size)
+static void print_line(void *context, const char *line, size_t size)
 {
+    (void)context;
     printf("%.*s\n", (int)size, line);
     fflush(stdout);
 }

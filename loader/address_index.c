@@ -14,7 +14,8 @@ struct entry {
 };
 
 /* Entries [0, sorted) are in order of their addresses; those behind them, in the order of their entry. Entries are
- * only appended, or emptied: their end is 0 then. Sorting them makes a new index, without those that are empty. */
+ * only appended, or emptied: their end is 0 then, until another crate begins at the same address. Sorting them makes a
+ * new index, without those that are empty. */
 struct address_index {
     uint32_t sorted;
     uint32_t capacity;
@@ -105,10 +106,31 @@ static struct crateld_error *add_to_list(struct loaded_crate *crate, uint32_t co
     return NULL;
 }
 
+/* Enters the crate where one was removed that began at the same address; false: there is no such place. */
+static bool revive(struct address_index *index, uint32_t count, struct loaded_crate *crate)
+{
+    struct crate_list *list = atomic_load_explicit(&current_list, memory_order_relaxed);
+    uint64_t start = (uint64_t)(uintptr_t)crate->base;
+    uint32_t i = 0, gap = 0;
+    while (i < count && (index->at[i].start != start || index->at[i].end))
+        i++;
+    while (gap < count && list->at[gap])
+        gap++;
+    if (i == count || gap == count)
+        return false;
+    __atomic_store_n(&list->at[gap], crate, __ATOMIC_RELEASE);
+    index->at[i].crate = crate;
+    __atomic_store_n(&index->at[i].end, start + crate->view.header.image_size, __ATOMIC_RELEASE);
+    atomic_fetch_add(&added_count, 1);
+    return true;
+}
+
 struct crateld_error *address_index_add(struct loaded_crate *crate)
 {
     struct address_index *index = atomic_load_explicit(&current, memory_order_relaxed);
     uint32_t count = atomic_load_explicit(&index->count, memory_order_relaxed);
+    if (atomic_load(&removed_count) && revive(index, count, crate))
+        return NULL;
     if (count == index->capacity || count - index->sorted == TAIL_MAX)
         TRY(renew(index, count, &index));
     count = atomic_load_explicit(&index->count, memory_order_relaxed);

@@ -30,6 +30,9 @@ const uint64_t *context_registers(const ucontext_t *context, uint32_t *count);
 /* Lets the thread be where the call that has just been made comes from: `caller`, the word at the stack pointer. */
 void context_leave_call(ucontext_t *context, uint64_t caller);
 
+/* What setjmp(), atexit() and others of libc's keep in place of the address that is `word` then. */
+uint64_t context_unmangle(uint64_t word);
+
 /* Bytes below the stack pointer that belong to the thread's function. */
 enum { CONTEXT_RED_ZONE = 128 };
 

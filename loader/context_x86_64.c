@@ -83,3 +83,11 @@ const uint64_t *context_registers(const ucontext_t *context, uint32_t *count)
     *count = REG_RIP; /* R8 to RSP, and what follows is no data */
     return (const uint64_t *)context->uc_mcontext.gregs;
 }
+
+/* sysdeps/unix/sysv/linux/x86_64/pointer_guard.h of glibc: PTR_DEMANGLE. */
+uint64_t context_unmangle(uint64_t word)
+{
+    uint64_t guard;
+    __asm__("mov %%fs:0x30, %0" : "=r"(guard));
+    return (word >> 17 | word << 47) ^ guard;
+}

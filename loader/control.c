@@ -25,6 +25,7 @@
 #include "loader/kept_socket.h"
 #include "loader/log.h"
 #include "loader/patch.h"
+#include "loader/retire.h"
 #include "loader/starters.h"
 #include "loader/trace.h"
 #include "loader/trial.h"
@@ -32,6 +33,7 @@
 
 enum {
     TICK_MS = 1000, /* how often it is looked whether the program has ended without its process */
+    BUSY_MS = 20,   /* likewise whether what is being done has been */
     TIMEOUT_S = 5,  /* for a client to take an answer */
     BACKLOG = 16,
     CLIENTS_MAX = 8,
@@ -102,6 +104,7 @@ void control_forget(void)
     while (client_count)
         close_client(&clients[--client_count]);
     trial_forget();
+    retire_forget();
 }
 
 /* Answers. */
@@ -187,6 +190,7 @@ static struct crateld_error *load_patches(struct process *process, const char *t
         if (*path != '/')
             return error_create(CRATELD_ERROR_FORMAT, "%s: the path of a patch is to be absolute", path);
         TRY(patch_load(process, path, &patch));
+        patch->is_file_ours |= !strcmp(patch->path, path);
         if (strcmp(patch->path, path) != 0)
             (void)unlink(path); /* an earlier one has the same contents */
         if (!VEC_PUSH(&list->patches, patch))
@@ -313,6 +317,16 @@ static struct crateld_error *serve_trace(struct process *process, struct client 
     return error;
 }
 
+static struct crateld_error *serve_retained(struct process *process, struct client *client)
+{
+    struct control_report nothing = {0};
+    process_lock(process);
+    retire_tell(process, send_line, client);
+    process_unlock(process);
+    send_packet(client->socket.fd, CONTROL_DONE, &nothing, sizeof nothing, -1);
+    return NULL;
+}
+
 static struct crateld_error *serve_request(struct process *process, struct client *client, const char *packet,
                                            size_t size)
 {
@@ -340,6 +354,8 @@ static struct crateld_error *serve_request(struct process *process, struct clien
         return serve_rollback(process, fd);
     case CONTROL_TRACE:
         return serve_trace(process, client);
+    case CONTROL_RETAINED:
+        return serve_retained(process, client);
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED, "a request of unknown kind %u", header.kind);
     }
@@ -418,8 +434,9 @@ void control_serve(struct process *process)
         for (size_t i = 0; i < client_count; i++)
             wanted[1 + i] = (struct pollfd){.fd = clients[i].socket.fd, .events = POLLIN};
         wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
-        int ready = poll(wanted, 2 + client_count, TICK_MS);
+        int ready = poll(wanted, 2 + client_count, retire_is_busy() ? BUSY_MS : TICK_MS);
         trial_serve(process);
+        retire_serve(process);
         if (!ready)
             end_with_program();
         if (ready <= 0)

@@ -28,6 +28,8 @@ enum control_kind {
                       DONE */
     /* Answers likewise. */
     CONTROL_TEXT, /* payload: a line of text */
+    /* And later still. */
+    CONTROL_RETAINED, /* what is kept of superseded versions, and why; answered by TEXT for each, then DONE */
 };
 
 struct control_header {

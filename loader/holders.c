@@ -11,53 +11,8 @@
 #include "base/cleanup.h"
 #include "loader/address_index.h"
 #include "loader/context.h"
+#include "loader/maps.h"
 #include "loader/park.h"
-
-/* A walk over /proc/self/maps through a buffer of its own. */
-struct maps {
-    int fd;
-    size_t size, at;
-    char text[16 << 10];
-};
-
-struct mapping {
-    uint64_t start, end;
-    bool is_writable, is_private;
-    const char *name; /* in the walk's buffer */
-};
-
-/* The next line, without its end; NULL at the end. */
-static char *next_line(struct maps *maps)
-{
-    for (;;) {
-        char *line = maps->text + maps->at, *end = memchr(line, '\n', maps->size - maps->at);
-        if (end) {
-            *end = 0;
-            maps->at = (size_t)(end + 1 - maps->text);
-            return line;
-        }
-        memmove(maps->text, line, maps->size - maps->at);
-        maps->size -= maps->at;
-        maps->at = 0;
-        ssize_t got = read(maps->fd, maps->text + maps->size, sizeof maps->text - maps->size);
-        if (got <= 0)
-            return NULL;
-        maps->size += (size_t)got;
-    }
-}
-
-static bool next_mapping(struct maps *maps, struct mapping *ret)
-{
-    char *line = next_line(maps), *rest;
-    if (!line)
-        return false;
-    ret->start = strtoull(line, &rest, 16);
-    ret->end = strtoull(rest + (*rest == '-'), &rest, 16);
-    ret->is_writable = strlen(rest) > 4 && rest[1] == 'r' && rest[2] == 'w';
-    ret->is_private = ret->is_writable && rest[4] == 'p';
-    ret->name = strpbrk(rest, "/[");
-    return true;
-}
 
 /* The stretch into which the word points; the count if none. */
 static size_t find_stretch(const struct holders_query *query, uint64_t word)
@@ -101,18 +56,6 @@ static bool found(struct holder *ret, size_t stretch, bool is_fleeting)
     return true;
 }
 
-/* The thread whose stack is in the mapping; NULL if none is. */
-static const struct parked_thread *find_thread(const struct mapping *mapping)
-{
-    size_t count;
-    const struct parked_thread *threads = park_list(&count);
-    for (size_t i = 0; i < count; i++)
-        if (threads[i].context && context_sp(threads[i].context) >= mapping->start &&
-            context_sp(threads[i].context) < mapping->end)
-            return &threads[i];
-    return NULL;
-}
-
 static bool search_registers(const struct holders_query *query, struct holder *ret)
 {
     size_t count;
@@ -148,7 +91,7 @@ static bool search_mapping(const struct holders_query *query, const struct mappi
     uint64_t start = mapping->start, here = (uint64_t)(uintptr_t)&start;
     if (!mapping->is_private || (here >= mapping->start && here < mapping->end))
         return false;
-    const struct parked_thread *thread = find_thread(mapping);
+    const struct parked_thread *thread = park_find(mapping->start, mapping->end);
     if (thread)
         start = context_sp(thread->context) - CONTEXT_RED_ZONE;
     size_t stretch;
@@ -164,18 +107,16 @@ static bool search_mapping(const struct holders_query *query, const struct mappi
 
 bool holders_find(const struct holders_query *query, struct holder *ret)
 {
-    static struct maps maps; /* called by one thread at a time */
     struct mapping mapping;
     if (search_registers(query, ret))
         return true;
     int fd AUTO_CLOSE = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    maps.fd = fd;
-    maps.size = maps.at = 0;
     if (fd < 0) {
         snprintf(ret->text, sizeof ret->text, "memory that can not be looked at (/proc/self/maps)");
         return found(ret, 0, false);
     }
-    while (next_mapping(&maps, &mapping))
+    maps_begin(fd);
+    while (maps_next(&mapping))
         if (search_mapping(query, &mapping, ret))
             return true;
     return false;

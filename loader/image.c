@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "loader/log.h"
+#include "loader/process.h"
 #include "loader/valgrind.h"
 
 enum {
@@ -194,6 +195,7 @@ void image_region_deinit(struct image_region *region)
 {
     if (region->start)
         munmap(region->start, (size_t)(region->end - region->start));
+    free(region->holes.at);
     *region = (struct image_region){0};
 }
 
@@ -274,11 +276,42 @@ static struct crateld_error *map_into_reserve(struct loaded_crate *patch, int fd
     return NULL;
 }
 
+/* Maps a patch to where another had been; *ret is whether there was such a place. */
+static struct crateld_error *map_into_hole(struct loaded_crate *patch, int fd, const struct crate_header *header,
+                                           const struct image_wish *wish, bool *ret)
+{
+    struct loaded_crate *base = wish->base;
+    struct loaded_crate *host = base->mapped_size > base->view.header.image_size ? base : NULL;
+    size_t size = (header->image_size + PAGE_MASK) & ~(size_t)PAGE_MASK;
+    *ret = false;
+    for (size_t i = 0; i < wish->region->holes.count; i++) {
+        struct image_hole *hole = &wish->region->holes.at[i];
+        if (hole->host != host || hole->size < size || (uintptr_t)hole->start & (header->image_align - 1) ||
+            !is_within_reach(header, (uintptr_t)hole->start, base))
+            continue;
+        struct image_area area = {hole->start, hole->size};
+        TRY(map_into_area(patch, fd, header, &area));
+        patch->is_in_hole = true;
+        patch->host = host;
+        hole->start += size;
+        hole->size -= size;
+        if (!hole->size)
+            *hole = wish->region->holes.at[--wish->region->holes.count];
+        *ret = true;
+        return NULL;
+    }
+    return NULL;
+}
+
 /* Maps a patch to where it and its base reach each other. */
 static struct crateld_error *map_near(struct loaded_crate *patch, int fd, const struct crate_header *header,
                                       const struct image_wish *wish)
 {
     struct loaded_crate *base = wish->base;
+    bool is_mapped = false;
+    TRY(map_into_hole(patch, fd, header, wish, &is_mapped));
+    if (is_mapped)
+        return NULL;
     if (base->mapped_size > base->view.header.image_size)
         return map_into_reserve(patch, fd, header, base);
     TRY(map_image(patch, wish->region, fd, header, wish->has_aslr));
@@ -377,11 +410,10 @@ void image_release_file(struct loaded_crate *crate)
     }
 }
 
-/* Makes the image address space without access again. */
-static bool give_back(const struct loaded_crate *crate)
+/* Makes the memory address space without access again. */
+static bool give_back(uint8_t *start, size_t size)
 {
-    return mmap(crate->base, crate->mapped_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-                0) != MAP_FAILED;
+    return mmap(start, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
 /* Nobody else may map something into the reserve, so what can not be given back stays. The last patch's part is used
@@ -390,7 +422,7 @@ static void leave_reserve(struct loaded_crate *crate)
 {
     struct loaded_crate *host = crate->host;
     uint8_t *reserve_end = host->base + host->mapped_size;
-    if (give_back(crate) && crate->base == reserve_end - host->reserve_used)
+    if (give_back(crate->base, crate->mapped_size) && crate->base == reserve_end - host->reserve_used)
         host->reserve_used = (size_t)(reserve_end - (crate->base + crate->mapped_size));
     crate->host = NULL;
 }
@@ -400,16 +432,68 @@ void image_unmap(struct loaded_crate *crate)
     if (crate->fd >= 0)
         close(crate->fd);
     crate->fd = -1;
-    if (crate->host)
+    if (crate->is_in_hole)
+        image_retire(crate, false);
+    else if (crate->host)
         leave_reserve(crate);
     else if (crate->base)
         munmap(crate->base, crate->mapped_size);
     crate->base = NULL;
 }
 
+/* Gives a part of the patch's image back, for others to use. */
+static void add_hole(struct loaded_crate *patch, uint64_t rva, uint64_t end)
+{
+    struct image_region *region = &patch->process->region;
+    struct image_hole hole = {patch->base + rva, end - rva, patch->host};
+    if (rva == end || !give_back(hole.start, hole.size))
+        return;
+    for (size_t i = 0; i < region->holes.count;) {
+        const struct image_hole *other = &region->holes.at[i];
+        bool is_before = other->start + other->size == hole.start, is_behind = hole.start + hole.size == other->start;
+        if (other->host != hole.host || (!is_before && !is_behind)) {
+            i++;
+            continue;
+        }
+        hole.start = is_before ? other->start : hole.start;
+        hole.size += other->size;
+        region->holes.at[i] = region->holes.at[--region->holes.count];
+    }
+    (void)!VEC_PUSH(&region->holes, hole); /* without memory it is not used again */
+}
+
+/* Whether the read-only data is another than in the file. */
+static bool has_changed_constants(const struct loaded_crate *crate)
+{
+    for (uint32_t i = 0; i < crate_view_count(&crate->view, CRATE_TABLE_FIXUPS); i++)
+        if (crate_segment_has(&crate->view.header, CRATE_SEGMENT_RODATA, crate->view.fixups[i].place_rva, 1, true))
+            return true;
+    return false;
+}
+
+void image_retire(struct loaded_crate *patch, bool keeps_constants)
+{
+    const struct crate_segment *rodata = &patch->view.header.segments[CRATE_SEGMENT_RODATA];
+    uint64_t end = (patch->mapped_size + PAGE_MASK) & ~(uint64_t)PAGE_MASK, constants = end, constants_end = end;
+    if (patch->fd >= 0)
+        close(patch->fd);
+    patch->fd = -1;
+    if (keeps_constants) {
+        constants = rodata->rva & ~(uint64_t)PAGE_MASK;
+        constants_end = (rodata->rva + rodata->mem_size + PAGE_MASK) & ~(uint64_t)PAGE_MASK;
+        if (!has_changed_constants(patch))
+            (void)madvise(patch->base + constants, constants_end - constants, MADV_DONTNEED);
+    }
+    add_hole(patch, 0, constants);
+    add_hole(patch, constants_end, end);
+    patch->base = NULL;
+    patch->host = NULL;
+    patch->is_in_hole = false;
+}
+
 void image_unload(struct loaded_crate *crate, struct image_region *region)
 {
-    if (crate->base == region->end && give_back(crate)) {
+    if (crate->base == region->end && give_back(crate->base, crate->mapped_size)) {
         region->end += crate->mapped_size; /* what aligned it stays */
         crate->base = NULL;
     }

@@ -9,13 +9,22 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/vec.h"
 #include "loader/loaded.h"
+
+/* Where patches had been, address space without access. */
+struct image_hole {
+    uint8_t *start;
+    size_t size;
+    struct loaded_crate *host; /* borrowed; in whose reserve it is; NULL: in none */
+};
 
 /* Address space for crates, near the ELF libraries: images are put into it from its end downwards, next to each other,
  * and what is left is kept for reloaded modules, within the reach of all. */
 struct image_region {
     uint8_t *start; /* owned mapping, without access; NULL: there is none yet */
     uint8_t *end;   /* of what is free */
+    VEC(struct image_hole) holes;
 };
 
 /* Address space that the caller has set aside for one image. */
@@ -81,6 +90,10 @@ void image_unmap(struct loaded_crate *crate);
 
 /* Likewise, of a crate that was in use; where it was the last to be given a place in the region, that is given back. */
 void image_unload(struct loaded_crate *crate, struct image_region *region);
+
+/* Likewise, of a patch; others for the same base may get its place. With `keeps_constants` its read-only data stays
+ * mapped, for good, but takes no memory while nobody reads it. */
+void image_retire(struct loaded_crate *patch, bool keeps_constants);
 
 /* Makes the data writable, and the text executable, or writable if fixups are to be applied to it first: then
  * image_finish_text() follows. Once. Best done before anything of the image is touched: pages that are entered into the

@@ -78,7 +78,12 @@ struct loaded_crate {
     uint64_t device, inode;         /* of the file */
     struct loaded_tls tls;          /* set by activation */
     struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
-    bool *is_active_module;         /* owned by the process's arena; of a patch, for each of its modules */
+    bool *is_active_module;         /* of a patch that was checked, for each of its modules: `modules`; else NULL */
+    bool *modules;                  /* owned by the process's arena; NULL: none were needed yet */
+    uint32_t module_capacity;       /* elements of it */
+    const char *own_name;           /* owned by the process's arena; of a patch: the one in its header */
+    const char *numbered_name;      /* likewise: the one that it was given; of another, what its record's patch had */
+    char found_where[46];           /* of a patch that is superseded: who may come back to it, by the last search */
     struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
     struct loaded_crate *bundle;    /* borrowed; of a member: the bundle that it is in; NULL: it is no member */
@@ -89,6 +94,9 @@ struct loaded_crate {
     bool has_toc;                   /* the TOC is filled */
     bool has_faulted;               /* of a patch: it was taken back for that */
     bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
+    bool is_sought;                 /* of a patch: it was searched for since it was in effect: loader/retire.h */
+    bool is_file_ours;              /* of a patch: nobody else wants its file */
+    bool is_in_hole;                /* its image lies where another had been */
     bool is_protected;              /* its segments have the protection that they are to have */
     bool is_meta_checked;           /* headers and tables are as they were written */
     bool is_indexed;                /* in the address index */

@@ -259,3 +259,11 @@ const struct parked_thread *park_list(size_t *count)
     *count = thread_count;
     return threads;
 }
+
+const struct parked_thread *park_find(uint64_t start, uint64_t end)
+{
+    for (size_t i = 0; i < thread_count; i++)
+        if (threads[i].context && context_sp(threads[i].context) >= start && context_sp(threads[i].context) < end)
+            return &threads[i];
+    return NULL;
+}

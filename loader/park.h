@@ -39,4 +39,7 @@ void park_release(void);
 /* The threads that are held; valid between the two. */
 const struct parked_thread *park_list(size_t *count);
 
+/* One of them whose stack pointer is in [start, end); NULL: there is none. */
+const struct parked_thread *park_find(uint64_t start, uint64_t end);
+
 #endif

@@ -56,8 +56,13 @@ static struct crateld_error *check(struct process *process, struct loaded_crate 
     TRY(crate_view_check(&patch->view));
     TRY(crate_view_check_all(&patch->view));
     uint32_t count = crate_view_count(&patch->view, CRATE_TABLE_MODULES);
-    patch->is_active_module = arena_alloc_array(&process->arena, count, sizeof *patch->is_active_module);
-    return patch->is_active_module ? NULL : error_memory();
+    if (!patch->modules || count > patch->module_capacity)
+        patch->modules = arena_alloc_array(&process->arena, count, sizeof *patch->modules);
+    if (!patch->modules)
+        return error_memory();
+    patch->module_capacity = count > patch->module_capacity ? count : patch->module_capacity;
+    patch->is_active_module = memset(patch->modules, 0, count * sizeof *patch->modules);
+    return NULL;
 }
 
 static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struct loaded_crate *b, uint32_t k)
@@ -179,6 +184,7 @@ static void activate_module(struct loaded_crate *patch, uint32_t i)
                 other->is_active_module[k] = false;
     }
     patch->is_active_module[i] = true;
+    patch->is_sought = false;
 }
 
 /* Enters the patches into their bases' records, the latest last, with nothing of the new ones active. */

@@ -127,6 +127,31 @@ static struct crateld_error *read_folders(struct process *process)
     return NULL;
 }
 
+/* The record of a patch that is gone, as one for the file at `path`, with its name and arrays, and the strings of
+ * those; NULL: there is none, or no memory. */
+static struct loaded_crate *take_retired(struct process *process, const char *path)
+{
+    struct loaded_crate *crate = process->retired;
+    if (!crate)
+        return NULL;
+    const char *own_path = crate->path;
+    if (strlen(path) <= strlen(own_path))
+        own_path = strcpy((char *)own_path, path);
+    else
+        own_path = arena_strndup(&process->arena, path, strlen(path));
+    if (!own_path)
+        return NULL;
+    process->retired = crate->next_late;
+    *crate = (struct loaded_crate){.path = own_path,
+                                   .name = crate->name,
+                                   .numbered_name = crate->numbered_name,
+                                   .modules = crate->modules,
+                                   .module_capacity = crate->module_capacity,
+                                   .needed = crate->needed,
+                                   .needed_capacity = crate->needed_capacity};
+    return crate;
+}
+
 /* A new record for the file at `path`, all of it zero but for what an unloaded crate of the same path leaves: its
  * strings, and its array of needed ones. NULL without memory. */
 static struct loaded_crate *make_record(struct process *process, const char *path)
@@ -143,7 +168,10 @@ static struct loaded_crate *make_record(struct process *process, const char *pat
                                        .needed_capacity = crate->needed_capacity};
         return crate;
     }
-    struct loaded_crate *crate = arena_alloc(&process->arena, sizeof *crate);
+    struct loaded_crate *crate = take_retired(process, path);
+    if (crate)
+        return crate;
+    crate = arena_alloc(&process->arena, sizeof *crate);
     if (crate)
         crate->path = arena_strndup(&process->arena, path, strlen(path));
     return crate && crate->path ? crate : NULL;
@@ -219,13 +247,25 @@ static struct crateld_error *read_identity(struct process *process, const struct
     return copy_identity(process, &crate->view, alias, crate);
 }
 
+/* Gives the patch a name of its own; one that had its record before it leaves it that. */
+static struct crateld_error *number_name(struct process *process, struct loaded_crate *patch)
+{
+    size_t length = strlen(patch->name);
+    const char *known = patch->numbered_name;
+    if (!known || strncmp(known, patch->name, length) != 0 || known[length] != '~' || strchr(known + length + 1, '~'))
+        patch->numbered_name = arena_printf(&process->arena, "%s~%u", patch->name, ++process->patch_count);
+    if (!patch->numbered_name)
+        return error_memory();
+    patch->own_name = patch->name;
+    patch->name = patch->numbered_name;
+    return NULL;
+}
+
 /* Whether a crate of that name may be entered. Patches that nobody wants by name get names of their own. */
 static struct crateld_error *check_name(struct process *process, struct loaded_crate *crate, const char *wanted)
 {
     if (crate->view.header.flags & CRATE_FLAG_PATCH && !wanted)
-        crate->name = arena_printf(&process->arena, "%s~%u", crate->name, ++process->patch_count);
-    if (!crate->name)
-        return error_memory();
+        TRY(number_name(process, crate));
     struct loaded_crate *other = process_find(process, crate->name);
     if (!other)
         TRY(bundle_find(process, crate->name, false, &other));
@@ -560,6 +600,13 @@ void process_recycle(struct process *process, struct loaded_crate *crate)
 {
     crate->next_late = process->unloaded;
     process->unloaded = crate;
+}
+
+void process_recycle_patch(struct process *process, struct loaded_crate *patch)
+{
+    patch->name = patch->own_name;
+    patch->next_late = process->retired;
+    process->retired = patch;
 }
 
 /* The crate that was loaded from the file of `status`; NULL if none was. */

@@ -49,6 +49,7 @@ struct process {
     VEC(struct loaded_crate *) crates; /* in the order found: breadth first from the entry crate */
     struct hash_index crate_names;
     struct loaded_crate *unloaded; /* records of crates that were unloaded, by next_late */
+    struct loaded_crate *retired;  /* records of patches that were, likewise */
     VEC(struct elf_library *) libraries;
     VEC(const char *) folders; /* owned by the arena; from the options, once */
     bool has_folders;
@@ -93,6 +94,9 @@ void process_forget(struct process *process, size_t count);
 /* Forgets a crate, which stays mapped; its record is to go to process_recycle() when it is not. */
 void process_remove(struct process *process, const struct loaded_crate *crate);
 void process_recycle(struct process *process, struct loaded_crate *crate);
+
+/* Likewise that of a patch, which any other file may get. */
+void process_recycle_patch(struct process *process, struct loaded_crate *patch);
 
 /* Takes the process's lock, and sees to it that a child of fork finds it free. */
 void process_lock(struct process *process);

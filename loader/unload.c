@@ -135,6 +135,20 @@ static void unload(struct process *process, struct loaded_crate *crate)
     process_recycle(process, crate);
 }
 
+void unload_patch(struct loaded_crate *patch, bool keeps_constants)
+{
+    struct process *process = patch->process;
+    uint32_t count = crate_view_count(&patch->view, CRATE_TABLE_NEEDED);
+    for (uint32_t i = 0; i < count; i++)
+        if (patch->needed[i].crate)
+            leave_users(&patch->needed[i]);
+    process_remove(process, patch);
+    address_index_remove(patch);
+    debugger_hide(patch);
+    image_retire(patch, keeps_constants);
+    process_recycle_patch(process, patch);
+}
+
 static void block_signals(sigset_t *before)
 {
     sigset_t all;

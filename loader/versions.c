@@ -89,8 +89,10 @@ void version_set_restore(const struct version_set *set)
             for (uint32_t k = 0; k < crate_view_count(&versions->patches.at[n]->view, CRATE_TABLE_MODULES); k++)
                 versions->patches.at[n]->is_active_module[k] = false;
     }
-    for (size_t i = 0; i < set->active.count; i++)
+    for (size_t i = 0; i < set->active.count; i++) {
         set->active.at[i].patch->is_active_module[set->active.at[i].module] = true;
+        set->active.at[i].patch->is_sought = false;
+    }
 }
 
 void version_set_destroy(struct version_set *set)
