@@ -92,9 +92,10 @@ static void look(struct return_search *search, uint64_t address, uint64_t place,
     describe(search, target, place, mapping);
 }
 
-/* Looks at the words at `words`, which are those at `place` of the process's memory. */
-static void look_at_all(struct return_search *search, const uint64_t *words, size_t count, uint64_t place,
-                        const struct mapping *mapping)
+/* Looks at the words at `words`, which are those at `place` of the process's memory, whatever that is used for. */
+__attribute__((no_sanitize_address)) static void look_at_all(struct return_search *search, const uint64_t *words,
+                                                             size_t count, uint64_t place,
+                                                             const struct mapping *mapping)
 {
     uint64_t low = search->targets[0].start, size = search->targets[search->count - 1].end - low;
     for (size_t i = 0; i < count; i++) {
