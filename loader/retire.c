@@ -239,31 +239,32 @@ static void begin(struct process *process)
 /* Letting go. */
 
 /* Of a file that a reload has brought, what is not mapped any more takes no room. */
-static void shrink_file(const struct loaded_crate *patch, bool has_constants)
+static void shrink_file(const char *path, const struct crate_segment *constants)
 {
-    const struct crate_segment *rodata = &patch->view.header.segments[CRATE_SEGMENT_RODATA];
-    off_t end = (off_t)(rodata->rva + rodata->mem_size + CRATE_PAGE_SIZE - 1) & ~(off_t)(CRATE_PAGE_SIZE - 1);
-    if (!patch->is_file_ours)
-        return;
-    int fd AUTO_CLOSE = has_constants ? open(patch->path, O_RDWR | O_CLOEXEC) : -1;
-    (void)unlink(patch->path);
+    off_t end = (off_t)(constants->rva + constants->mem_size + CRATE_PAGE_SIZE - 1) & ~(off_t)(CRATE_PAGE_SIZE - 1);
+    int fd AUTO_CLOSE = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return;
-    (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)rodata->rva);
+    (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)constants->rva);
     (void)!ftruncate(fd, end);
 }
 
 static void retire(struct loaded_crate *patch)
 {
-    const struct crate_segment *rodata = &patch->view.header.segments[CRATE_SEGMENT_RODATA];
-    bool has_constants = rodata->mem_size && !(patch->view.header.flags & CRATE_FLAG_PRIVATE_CONSTANTS);
-    LOG(LOG_LOAD, "%s: retired", patch->path);
-    shrink_file(patch, has_constants);
+    const struct crate_segment constants = patch->view.header.segments[CRATE_SEGMENT_RODATA];
+    bool has_constants = constants.mem_size && !(patch->view.header.flags & CRATE_FLAG_PRIVATE_CONSTANTS);
+    bool is_file_ours = patch->is_file_ours;
+    const char *path = patch->path; /* until the record is used again */
+    LOG(LOG_LOAD, "%s: retired", path);
     versions_remove(patch);
     retiring.retired++;
     retiring.constants += has_constants;
-    retiring.constant_size += has_constants ? rodata->mem_size : 0;
+    retiring.constant_size += has_constants ? constants.mem_size : 0;
     unload_patch(patch, has_constants);
+    if (is_file_ours && has_constants)
+        shrink_file(path, &constants);
+    if (is_file_ours)
+        (void)unlink(path);
 }
 
 /* Lets go of those that nothing was found for; of others it is noted what was. */

@@ -54,14 +54,14 @@ const char *text(void);
 enum { SIZE = 64 << 10 };
 static int pipes[2][2];
 static long results[4];
-static ucontext_t here, contexts[2], *current;
+static ucontext_t here, *contexts[2], *current;
 static unsigned long hidden[2];
 void yield(void) { ucontext_t *self = current; swapcontext(self, &here); }
 void leave(jmp_buf environment, int fd) { char c; if (read(fd, &c, 1) == 1) longjmp(environment, 1); abort(); }
 static void *run_block(void *p) { results[0] = block(pipes[0][0]); return p; }
 static void *run_jump(void *p) { results[1] = jump(pipes[1][0]); return p; }
 static void run_context(int i) { results[i] = suspend(); }
-static void enter(int i) { current = &contexts[i]; swapcontext(&here, &contexts[i]); }
+static void enter(int i) { current = contexts[i]; swapcontext(&here, contexts[i]); }
 int main(void)
 {
     pthread_t threads[2];
@@ -69,19 +69,21 @@ int main(void)
     if (pipe(pipes[0]) || pipe(pipes[1]))
         return 1;
     while (fgets(line, sizeof line, stdin)) {
-        if (!strcmp(line, "begin\n")) {
+        if (!strcmp(line, "block\n"))
             pthread_create(&threads[0], 0, run_block, 0);
+        if (!strcmp(line, "jump\n"))
             pthread_create(&threads[1], 0, run_jump, 0);
-            for (int i = 0; i < 2; i++) {
-                getcontext(&contexts[i]);
-                contexts[i].uc_stack.ss_sp = i ? mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) : malloc(SIZE);
-                contexts[i].uc_stack.ss_size = SIZE;
-                contexts[i].uc_link = &here;
-                makecontext(&contexts[i], (void (*)(void))run_context, 1, 2 + i);
-                enter(i);
-            }
-            usleep(100000);
+        if (!strncmp(line, "context", 7)) {
+            int i = line[7] - '0';
+            contexts[i] = i ? mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) : malloc(SIZE);
+            getcontext(contexts[i]);
+            contexts[i]->uc_stack.ss_sp = contexts[i] + 1;
+            contexts[i]->uc_stack.ss_size = SIZE - sizeof *contexts[i];
+            contexts[i]->uc_link = &here;
+            makecontext(contexts[i], (void (*)(void))run_context, 1, 2 + i);
+            enter(i);
         }
+        usleep(10000);
         if (!strcmp(line, "hide\n")) {
             hidden[0] = ~(unsigned long)address();
             hidden[1] = ~(unsigned long)text();
@@ -147,7 +149,7 @@ class Program:
         end = time.monotonic() + 20
         while what not in (shown := self.inspect()):
             if time.monotonic() > end:
-                sys.exit(f'"{what}" is not in {shown}')
+                sys.exit(f'"{what}" is not in {shown[-3000:]}')
             time.sleep(0.2)
         return shown
 
@@ -178,25 +180,30 @@ def main():
 
 
 def check(program, plain, other):
-    program.reload(plain, 1)
-    program.ask('begin')
-    program.reload(other, 2)
-    program.ask('hide')
-    before = program.files()
-    for number in range(3, VERSIONS):
+    holders = ['block', 'jump', 'context0', 'context1']
+    for number, holder in enumerate(holders, 1):
         program.reload(plain, number)
-    shown = program.wait_for('superseded versions retired')
+        program.ask(holder)
+    before = program.files()
+    program.reload(other, len(holders) + 1)
+    program.ask('hide')
+    for number in range(len(holders) + 2, VERSIONS):
+        program.reload(plain, number)
+    end = time.monotonic() + 20
+    while program.retired() < VERSIONS // 2:
+        if time.monotonic() > end:
+            sys.exit(f'few versions are retired: {program.inspect()[-3000:]}')
+        time.sleep(0.2)
+    shown = program.inspect()
     if 'leads to it' not in shown or 'addresses that others may have' not in shown or 'it can be rolled back to' not in shown:
-        sys.exit(f'why versions are kept is not told: {shown}')
-    if program.retired() < VERSIONS // 2:
-        sys.exit(f'few versions are retired: {shown}')
+        sys.exit(f'why versions are kept is not told: {shown[-3000:]}')
     files = program.files()
     if not before <= files or any(path.endswith('(deleted)') for path in files):
         sys.exit(f'files: {files}, and before {before}')
     left = [name for name in os.listdir(os.path.dirname(next(iter(files)))) if name.startswith(f'{program.process.pid}-') and name.endswith('.patch')]
     if len(left) > len(files) + 1:  # the client may have one at hand
         sys.exit(f'files that nobody needs are left: {left}, of {len(files)}')
-    if (end := program.ask('end')) != '1 1 1 1 2 a text of its own':
+    if (end := program.ask('end')) != '1 2 3 4 5 a text of its own':
         sys.exit(f'at the end: {end}')
     # A program that has much memory of its own is not stopped for long.
     count = program.retired()
