@@ -116,8 +116,8 @@ static enum image_place place_for(const struct crate_header *header, bool has_as
 }
 
 /* Whether the whole image is writable until it has been relocated, and then all but its data executable. A patch is
- * small, and used at once: it is done in two calls, with no page fault, and has two mappings instead of four. (Valgrind
- * wants to see the segments.) */
+ * small, and used at once: so it takes fewer calls, and has two mappings instead of four. (Valgrind wants to see the
+ * segments.) */
 static bool is_opened_whole(const struct crate_header *header)
 {
     return header->flags & CRATE_FLAG_PATCH && !valgrind_is_running();
@@ -126,9 +126,8 @@ static bool is_opened_whole(const struct crate_header *header)
 /* Maps the file, read-only unless it is to be relocated as a whole. */
 static void *map_file(int fd, void *address, size_t size, int flags, const struct crate_header *header)
 {
-    bool is_whole = is_opened_whole(header);
-    int populate = is_whole && size <= POPULATE_SIZE ? MAP_POPULATE : 0;
-    return mmap(address, size, is_whole ? PROT_READ | PROT_WRITE : PROT_READ, MAP_PRIVATE | flags | populate, fd, 0);
+    int protection = is_opened_whole(header) ? PROT_READ | PROT_WRITE : PROT_READ;
+    return mmap(address, size, protection, MAP_PRIVATE | flags, fd, 0);
 }
 
 /* At `address` or not at all. */
@@ -307,10 +306,24 @@ static struct crateld_error *map(struct loaded_crate *crate, int fd, const struc
                       : map_image(crate, wish->region, fd, header, wish->has_aslr);
 }
 
+/* Has the kernel enter the pages of a patch that are about to be written into the page tables, before a page fault
+ * enters them read-only with their neighbours: that costs a page fault each, and to tell all processors. It may fail
+ * (before Linux 5.14). */
+static void populate_patch(const struct loaded_crate *patch, const struct crate_header *header)
+{
+    for (int kind = CRATE_SEGMENT_TEXT; kind <= CRATE_SEGMENT_DATA; kind++) {
+        const struct crate_segment *segment = &header->segments[kind];
+        if (kind != CRATE_SEGMENT_RODATA && segment->file_size && segment->file_size <= POPULATE_SIZE)
+            (void)madvise(patch->base + segment->rva, segment->file_size, MADV_POPULATE_WRITE);
+    }
+}
+
 struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
                                 const struct image_wish *wish)
 {
     struct crateld_error *error = map(crate, fd, &start->header, wish);
+    if (!error && is_opened_whole(&start->header))
+        populate_patch(crate, &start->header);
     if (!error)
         error = set_base(crate, &start->header);
     if (error) {
