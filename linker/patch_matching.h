@@ -4,7 +4,7 @@
 
 #include "base/hash_index.h"
 #include "linker/patch_base.h"
-#include "linker/patch_modules.h"
+#include "linker/patch_known.h"
 
 /* The module of the base while one object is compared with it. */
 struct matching {
