@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory_stream.h"
+#include "base/vec.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/inspect_crate.h"
@@ -85,6 +86,7 @@ static struct crateld_error *report_retained(struct report *report, pid_t pid)
     struct client client;
     struct crateld_error *error = client_open(pid, &client);
     report_begin_object(report, NULL, NULL);
+    report_number(report, "process", (uint64_t)pid);
     report_begin_table(report, "retained", "Superseded versions");
     if (!error)
         error = client_retained(&client, report_line, report);
@@ -94,7 +96,12 @@ static struct crateld_error *report_retained(struct report *report, pid_t pid)
     return error;
 }
 
-static struct crateld_error *report_process(struct report *report, pid_t pid, unsigned parts)
+/* Processes in which modules were replaced. */
+struct patched {
+    VEC(pid_t) list;
+};
+
+static struct crateld_error *report_process(struct report *report, pid_t pid, unsigned parts, struct patched *patched)
 {
     bool has_patches = false;
     struct process_crates *crates = NULL;
@@ -105,10 +112,8 @@ static struct crateld_error *report_process(struct report *report, pid_t pid, un
         error = report_crate(report, crate, parts);
         has_patches |= !!(crate->view.header.flags & CRATE_FLAG_PATCH);
     }
-    if (!error && has_patches && parts & INSPECT_PATCH)
-        error = report_retained(report, pid);
     process_crates_destroy(crates);
-    return error;
+    return error || !has_patches || VEC_PUSH(&patched->list, pid) ? error : error_memory();
 }
 
 /* Whether `argument` names a process: a number, and no file of that name is meant (./12 is one). Sets *ret.
@@ -123,19 +128,41 @@ static bool is_pid(const char *argument, pid_t *ret)
     return true;
 }
 
-static struct crateld_error *inspect_all(struct report *report, char *const *arguments, const struct inspect_opts *opts)
+static struct crateld_error *report_crates(struct report *report, char *const *arguments,
+                                           const struct inspect_opts *opts, unsigned parts, struct patched *patched)
 {
-    unsigned usual = opts->is_json ? INSPECT_ALL : INSPECT_USUAL, parts = opts->parts ? opts->parts : usual;
-    report_begin_object(report, NULL, NULL);
     report_begin_list(report, "crates");
     for (; *arguments; arguments++) {
         pid_t pid;
         if (is_pid(*arguments, &pid))
-            TRY(report_process(report, pid, parts));
+            TRY(report_process(report, pid, parts, patched));
         else
             TRY(report_file(report, *arguments, opts, parts));
     }
     report_end_list(report);
+    return NULL;
+}
+
+static struct crateld_error *report_patched(struct report *report, const struct patched *patched)
+{
+    report_begin_list(report, "processes");
+    for (size_t i = 0; i < patched->list.count; i++)
+        TRY(report_retained(report, patched->list.at[i]));
+    report_end_list(report);
+    return NULL;
+}
+
+static struct crateld_error *inspect_all(struct report *report, char *const *arguments, const struct inspect_opts *opts)
+{
+    unsigned usual = opts->is_json ? INSPECT_ALL : INSPECT_USUAL, parts = opts->parts ? opts->parts : usual;
+    struct patched patched = {0};
+    report_begin_object(report, NULL, NULL);
+    struct crateld_error *error = report_crates(report, arguments, opts, parts, &patched);
+    if (!error && parts & INSPECT_PATCH)
+        error = report_patched(report, &patched);
+    free(patched.list.at);
+    if (error)
+        return error;
     report_end_object(report);
     return report_finish(report);
 }
