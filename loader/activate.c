@@ -45,7 +45,7 @@ static struct crateld_error *add(struct activation *activation, struct loaded_cr
     uint32_t state = atomic_load_explicit(&crate->state, memory_order_relaxed);
     if (state == LOADED_FAILED)
         return error_create(CRATELD_ERROR_FORMAT, "%s: could not be activated before", crate->path);
-    if (state != LOADED_MAPPED)
+    if (state != LOADED_FOUND)
         return NULL;
     if (!VEC_PUSH(&activation->crates, crate))
         return error_memory();
@@ -74,7 +74,7 @@ struct crateld_error *activate_check_meta(struct loaded_crate *crate)
     struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
     if (crate->is_meta_checked)
         return NULL;
-    TRY(crate_view_check(&crate->view));
+    TRY(image_look(crate));
     TRY(crate_check_meta(crate->path, meta, header));
     crate->is_meta_checked = true;
     return NULL;
@@ -84,6 +84,7 @@ struct crateld_error *activate_check_meta(struct loaded_crate *crate)
 static struct crateld_error *prepare(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    TRY(image_need(crate));
     TRY(image_protect(crate));
     if (crate->process->opts.trace)
         TRY(first_calls_arm(crate->process->opts.trace, crate));

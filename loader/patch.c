@@ -107,7 +107,7 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
 void patch_drop(struct loaded_crate *patch)
 {
     struct process *process = patch->process;
-    if (atomic_load(&patch->state) != LOADED_MAPPED || process->crates.at[process->crates.count - 1] != patch)
+    if (atomic_load(&patch->state) != LOADED_FOUND || process->crates.at[process->crates.count - 1] != patch)
         return;
     versions_remove(patch);
     process_forget(process, process->crates.count - 1);

@@ -216,6 +216,7 @@ static struct crateld_error *read_identity(struct process *process, const struct
             return NULL;
         crateld_error_destroy(error);
     }
+    TRY(image_need(crate));
     return copy_identity(process, &crate->view, alias, crate);
 }
 
@@ -263,7 +264,7 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     crate->fd = -1;
     crate->process = process;
     struct image_start start;
-    struct image_wish wish = {&process->region, process->opts.has_aslr, process->area, NULL};
+    struct image_wish wish = {&process->region, process->opts.has_aslr, process->crates.count > 0, process->area, NULL};
     process->area = NULL; /* for the first crate only */
     TRY(image_read(crate, fd, &start));
     wish.base = find_base(process, &start);
