@@ -63,7 +63,8 @@ static void fill_toc(struct loaded_crate *crate)
     toc->builtins = (uint64_t)(uintptr_t)&builtins;
     toc->epoch = (uint64_t)(uintptr_t)&epoch;
     toc->crate = (uint64_t)(uintptr_t)crate;
-    toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;
+    if (crate->view.header.type_ids) /* else that is where the data begins, and would count as pointing there */
+        toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;
     toc->users = crate->early_users;
     crate->has_toc = true;
 }
@@ -117,7 +118,7 @@ static struct crateld_error *prepare_all(struct activation *activation)
             struct loaded_crate *provider = crate->needed[import.needed].crate;
             bool has_gate = false;
             if (import.kind == CRATE_IMPORT_ADDRESS)
-                TRY(gate_close(provider, &import, crate_view_string(&crate->view, import.name), &has_gate));
+                TRY(gate_close(crate, &import, provider, &has_gate));
             if (!has_gate)
                 TRY(add(activation, provider));
         }

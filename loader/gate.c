@@ -159,8 +159,8 @@ static struct crateld_error *extend(struct loaded_crate *crate, uint32_t rva, bo
     return NULL;
 }
 
-struct crateld_error *gate_close(struct loaded_crate *provider, const struct crate_import *import, const char *name,
-                                 bool *ret)
+struct crateld_error *gate_close(const struct loaded_crate *user, const struct crate_import *import,
+                                 struct loaded_crate *provider, bool *ret)
 {
     *ret = false;
     bool is_possible = false;
@@ -169,7 +169,7 @@ struct crateld_error *gate_close(struct loaded_crate *provider, const struct cra
     TRY(may_have_gates(provider, &is_possible));
     if (!is_possible)
         return NULL;
-    uint32_t i = crate_view_find_export(&provider->view, import->hash, name);
+    uint32_t i = crate_view_find_imported(&provider->view, &user->view, import);
     struct crate_export export;
     if (i == CRATE_NONE)
         return NULL;

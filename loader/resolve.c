@@ -158,8 +158,7 @@ struct crateld_error *resolve_import(struct loaded_crate *crate, const struct cr
         return resolve_in_library(crate, import, needed->library, crate_view_string(&crate->view, import->version),
                                   ret);
     TRY(image_look(needed->crate)); /* it may not be active */
-    uint32_t i =
-        crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
+    uint32_t i = crate_view_find_imported(&needed->crate->view, &crate->view, import);
     if (i == CRATE_NONE) {
         if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
             return undefined(crate, import);
