@@ -18,13 +18,13 @@
 #include "loader/valgrind.h"
 
 enum {
+    KEPT_FD_MIN = IMAGE_KEPT_FD_MIN,
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
     START_SIZE = 2048, /* of a file, enough for most crates' headers and names */
     POPULATE_SIZE = 64 << 10,
     LITTLE_DATA = 8 << 10,   /* bytes: where words of two pages are relocated, most pages are written to */
     FEW_RELR = 128,          /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
     REGION_SIZE = 512 << 20, /* address space, not memory */
-    KEPT_FD_MIN = 48,        /* above what programs and shells use by number, below where the kernel's table grows */
 };
 
 #define LOW_LIMIT (UINT64_C(1) << 31)
@@ -318,12 +318,6 @@ static void note_mapping(struct loaded_crate *crate)
         crate->view.header.preferred_base);
 }
 
-static void keep_file(struct loaded_crate *crate, int fd)
-{
-    if (crate->fd < 0)
-        crate->fd = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
-}
-
 /* Where descriptors that are kept have to end: half of what the program may have is left to it. */
 static int kept_fd_end(struct image_region *region)
 {
@@ -346,22 +340,39 @@ static bool may_wait(const struct image_start *start, const struct image_wish *w
            !debugger_is_watching();
 }
 
-/* Gives the crate its place without mapping it; its file is kept for that. False: there are too many open files, or
- * there is no address space. */
-static bool put_off(struct loaded_crate *crate, int fd, const struct crate_header *header, struct image_region *region)
+/* Gives the crate its place without mapping it; its file is kept for that: the descriptor itself if it is high, which
+ * is -1 then. False: there are too many open files, or there is no address space. */
+static bool put_off(struct loaded_crate *crate, int *fd, const struct crate_header *header, struct image_region *region)
 {
-    keep_file(crate, fd);
-    if (crate->fd < 0)
-        return false;
+    int kept = *fd >= KEPT_FD_MIN ? *fd : fcntl(*fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
     uint8_t *place =
-        crate->fd < kept_fd_end(region) ? take_place(region, header, false, &crate->mapped_size) : MAP_FAILED;
+        kept >= 0 && kept < kept_fd_end(region) ? take_place(region, header, false, &crate->mapped_size) : MAP_FAILED;
     if (place == MAP_FAILED) {
-        close(crate->fd);
-        crate->fd = -1;
+        if (kept >= 0 && kept != *fd)
+            close(kept);
         return false;
     }
+    if (kept == *fd)
+        *fd = -1;
+    crate->fd = kept;
     crate->base = place;
     return true;
+}
+
+void image_take_low(int fd, struct image_low_fds *ret)
+{
+    int taken = -1;
+    ret->count = 0;
+    while (ret->count < KEPT_FD_MIN && (taken = fcntl(fd, F_DUPFD_CLOEXEC, 0)) >= 0 && taken < KEPT_FD_MIN)
+        ret->fds[ret->count++] = taken;
+    if (taken >= KEPT_FD_MIN)
+        close(taken);
+}
+
+void image_free_low(struct image_low_fds *low)
+{
+    while (low->count)
+        close(low->fds[--low->count]);
 }
 
 /* Has the kernel enter the pages of a patch that are about to be written into the page tables, before a page fault
@@ -376,11 +387,11 @@ static void populate_patch(const struct loaded_crate *patch, const struct crate_
     }
 }
 
-struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
+struct crateld_error *image_map(struct loaded_crate *crate, int *fd, const struct image_start *start,
                                 const struct image_wish *wish)
 {
     bool is_put_off = may_wait(start, wish) && put_off(crate, fd, &start->header, wish->region);
-    struct crateld_error *error = is_put_off ? NULL : map(crate, fd, &start->header, wish);
+    struct crateld_error *error = is_put_off ? NULL : map(crate, *fd, &start->header, wish);
     if (!error && is_opened_whole(&start->header))
         populate_patch(crate, &start->header);
     if (!error)
@@ -416,6 +427,12 @@ struct crateld_error *image_move(struct loaded_crate *crate, struct image_region
 static bool has_relink(const struct loaded_crate *crate)
 {
     return crate->view.header.flags & CRATE_FLAG_HAS_RELINK;
+}
+
+static void keep_file(struct loaded_crate *crate, int fd)
+{
+    if (crate->fd < 0)
+        crate->fd = fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
 }
 
 void image_keep_file(struct loaded_crate *crate, int fd)

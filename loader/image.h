@@ -14,6 +14,11 @@
 #include "base/error.h"
 #include "loader/loaded.h"
 
+enum {
+    IMAGE_KEPT_FD_MIN = 48, /* descriptors that are kept: above what programs and shells use by number, below where the
+                               kernel's table grows */
+};
+
 /* Address space for crates, near the ELF libraries: images are put into it from its end downwards, next to each other,
  * and what is left is kept for reloaded modules, within the reach of all. */
 struct image_region {
@@ -52,15 +57,25 @@ struct image_wish {
                                       has any; NULL: none */
 };
 
-/* Maps the crate file open at `fd`, whose start was read, or gives it its place, and sets crate->view and base; `fd`
- * stays the caller's. crate->view is not to be used before image_look().
+/* Maps the crate file open at `fd`, whose start was read, or gives it its place, and sets crate->view and base; the
+ * descriptor stays the caller's, or is kept, and -1 then. crate->view is not to be used before image_look().
  *
  * A crate with few position-dependent words lies in the region: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
  * it, unless `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
  * Errors: IO (also: no address space), RANGE (no room within the base's reach), FORMAT, MISMATCH. */
-MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
+MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int *fd, const struct image_start *start,
                                            const struct image_wish *wish);
+
+/* Descriptors that are taken for a while. */
+struct image_low_fds {
+    int fds[IMAGE_KEPT_FD_MIN], count;
+};
+
+/* Takes the low descriptors that are free, as copies of `fd`, so that what is opened until they are free again can be
+ * kept where it is: moving each of many costs a tenth of what they cost. */
+void image_take_low(int fd, struct image_low_fds *ret);
+void image_free_low(struct image_low_fds *low);
 
 /* Maps the crate, or the bundle that it is in, unless that was done: before anything of its image is looked at. Called
  * under the process's lock. Errors: IO (also: the program has closed the descriptor, and the file was replaced). */

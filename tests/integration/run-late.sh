@@ -39,7 +39,7 @@ int main(int argc, char **argv)
         return WEXITSTATUS(status);
     }
     if (strstr(how, "open"))
-        printf("descriptors %d\n", open("m.crate", O_RDONLY) < 48);
+        printf("descriptor %d\n", open("m.crate", O_RDONLY));
     fflush(stdout);
     if (strstr(how, "none"))
         return 0;
@@ -84,8 +84,25 @@ done
 # Half of what a program may have open is left to it: beyond that, crates are mapped at once.
 make_crates
 status 0 sh -c 'ulimit -n 64 && exec crateld run m.crate open'
-printf 'before 1\ndescriptors 1\nanswer 42\nafter 1\n' >want
+printf 'before 1\ndescriptor 3\nanswer 42\nafter 1\n' >want
 cmp -s out want || fail "with few descriptors: $(cat out)"
+
+# With many crates as well.
+others=$(seq 100)
+for i in $others; do
+    echo "int other$i;" >other.c
+    $CC -O2 -fPIC -c other.c
+    crateld link -o "other$i.crate" other.o
+done
+printf 'before 0\ndescriptor 3\nanswer 42\nafter 1\n' >want
+for how in open open-close open-close-reuse open-replace; do
+    make_crates
+    # shellcheck disable=SC2046,SC2086 # words
+    crateld link -o m.crate m.o late.crate $(printf 'other%d.crate ' $others)
+    status 0 crateld run m.crate $how
+    [ $how != open-close-reuse ] || sed -i 's/descriptor .*/descriptor 3/' out
+    cmp -s out want || fail "many crates, $how: $(cat out)"
+done
 
 # What is wrong with a file that is not used is told at start.
 make_crates
