@@ -57,6 +57,31 @@ if command -v gdb >/dev/null; then
     grep -q 'in main (argc=2, .*) at m.c:1' out || fail "no main when attached"
     has out '$1 = 1'
     has out 'Breakpoint 1 at'
+
+    # of a crate that is mapped later than that, nothing is known before
+    source_file early.c <<'C'
+#include <unistd.h>
+int late(int);
+volatile int go_on = 1;
+int main(void)
+{
+    while (go_on)
+        usleep(1000);
+    return late(1) + late(2) != 83;
+}
+C
+    printf 'int late(int x)\n{\n    x += 40;\n    return x;\n}\n' >late.c
+    $CC -g -O0 -fPIC -c early.c late.c
+    crateld link -o late.crate late.o
+    crateld link -o early.crate early.o late.crate
+    crateld run early.crate &
+    pid=$!
+    sleep 0.5
+    debug "attach $pid" 'set breakpoint pending on' 'break late.c:4' 'frame function main' 'set var go_on = 0' 'continue' 'backtrace' 'continue' 'print x' 'continue'
+    wait $pid || fail "a program with break points in a crate that is mapped later ends with $?"
+    has out 'Breakpoint 1, late (x=41) at late.c:4'
+    grep -q 'in main () at early.c:8' out || fail "no main behind the crate that was mapped late"
+    has out '$1 = 42'
 fi
 
 # A module is replaced while the program runs: break points on lines that only the new version has, backtraces through new
