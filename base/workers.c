@@ -1,9 +1,7 @@
 #define _GNU_SOURCE
 #include "base/workers.h"
 
-#include <pthread.h>
 #include <sched.h>
-#include <stdbool.h>
 
 struct crew {
     struct crateld_error *(*task)(void *context, uint32_t worker, size_t i);
@@ -76,4 +74,26 @@ struct crateld_error *workers_run(uint32_t workers, size_t count,
             pthread_join(all[i].thread, NULL);
     pthread_mutex_destroy(&crew.lock);
     return crew.error;
+}
+
+void gate_open(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->is_open = true;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_wait(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    while (!gate->is_open)
+        pthread_cond_wait(&gate->changed, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_deinit(struct gate *gate)
+{
+    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&gate->lock);
 }

@@ -2,6 +2,8 @@
 #ifndef BASE_WORKERS_H
 #define BASE_WORKERS_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,5 +21,23 @@ uint32_t workers_available(void);
 MUST_CHECK struct crateld_error *workers_run(uint32_t workers, size_t count,
                                              struct crateld_error *(*task)(void *context, uint32_t worker, size_t i),
                                              void *context);
+
+/* What one task opens and others, of higher numbers, wait for. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_open; /* under the lock */
+};
+
+#define GATE_INITIALIZER {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}
+
+/* Opens it for good. */
+void gate_open(struct gate *gate);
+
+/* Returns when it is open. */
+void gate_wait(struct gate *gate);
+
+/* Releases it; nobody may be waiting. */
+void gate_deinit(struct gate *gate);
 
 #endif

@@ -199,34 +199,64 @@ static void release_tail(struct file_tail *tail)
     *tail = (struct file_tail){.size = tail->size};
 }
 
-/* What is made at the same time: the relink section, and everything else that takes long. */
+/* What is made at the same time: the relink section, its strings, and everything else that takes long. */
 struct making {
     struct link *link;
     struct file_tail *tail;
     const struct output_file *file;
+    struct gate has_names; /* opened when the relink section has all that has a name, or can not */
+    bool is_named;         /* it has; once the gate is open */
 };
 
-enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_COUNT };
+enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_NAMES, MAKE_COUNT };
 
-static struct crateld_error *make(void *context, uint32_t worker, size_t what)
+static struct crateld_error *make_relink(struct making *making)
 {
-    const struct making *making = context;
+    struct relink_builder **builder = &making->tail->relink;
+    struct crateld_error *error = link_relink_begin(making->link, builder);
+    making->is_named = !error;
+    gate_open(&making->has_names);
+    return error ? error : link_relink_relocs(making->link, *builder);
+}
+
+static struct crateld_error *make_contents(const struct making *making)
+{
     struct link *link = making->link;
-    (void)worker;
-    if (what == MAKE_RELINK)
-        return link->options->keep_relink ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
-                                          : NULL;
     TRY(link_emit(link, making->file->data));
     link_emit_debug(link, making->file->data);
     output_file_rest(making->file, 0, making->file->size);
     return link->options->is_strip_all ? NULL : link_symtab_init(link, &making->tail->symtab);
 }
 
+static struct crateld_error *make(void *context, uint32_t worker, size_t what)
+{
+    struct making *making = context;
+    (void)worker;
+    if (what == MAKE_CONTENTS)
+        return make_contents(making);
+    if (!making->link->options->keep_relink)
+        return NULL;
+    if (what == MAKE_RELINK)
+        return make_relink(making);
+    gate_wait(&making->has_names);
+    return making->is_named ? relink_builder_end_names(making->tail->relink) : NULL;
+}
+
+/* Makes what takes long, as far as it is possible before everything has its size. */
+static struct crateld_error *make_all(struct link *link, struct file_tail *tail, const struct output_file *file)
+{
+    struct making making = {link, tail, file, GATE_INITIALIZER, false};
+    struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making);
+    gate_deinit(&making.has_names);
+    if (!error && tail->relink)
+        error = relink_builder_finish(tail->relink, &tail->relink_size);
+    return error;
+}
+
 static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
                                             struct output_file *file)
 {
-    struct making making = {link, tail, file};
-    TRY(workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making));
+    TRY(make_all(link, tail, file));
     TRY(link_tables_places(link, image));
     struct crateld_error *faults = link_take_errors(link);
     if (faults)

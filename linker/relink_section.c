@@ -408,14 +408,19 @@ static size_t count_relocs(const struct link *link)
     return count;
 }
 
-struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret)
+struct crateld_error *link_relink_begin(struct link *link, struct relink_builder **ret)
 {
     measure_sections(link);
-    TRY(relink_builder_create(builder));
-    TRY(add_own_module(link, *builder));
+    TRY(relink_builder_create(ret));
+    TRY(add_own_module(link, *ret));
     for (size_t i = 0; i < link->objects.count; i++)
-        TRY(add_module(link, *builder, link->objects.at[i]));
-    TRY(relink_builder_reserve_relocs(*builder, count_relocs(link)));
-    TRY(add_relocs(link, *builder));
-    return relink_builder_finish(*builder, ret);
+        TRY(add_module(link, *ret, link->objects.at[i]));
+    return NULL;
+}
+
+struct crateld_error *link_relink_relocs(struct link *link, struct relink_builder *builder)
+{
+    TRY(relink_builder_reserve_relocs(builder, count_relocs(link)));
+    TRY(add_relocs(link, builder));
+    return relink_builder_end_relocs(builder);
 }

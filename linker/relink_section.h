@@ -16,8 +16,11 @@ uint64_t link_relink_hash(const struct link_section *section);
  * all relocations are sorted and what merging leaves is known. */
 MUST_CHECK struct crateld_error *link_relink_hash_all(struct link *link);
 
-/* Makes the section, for relink_builder_write(); *ret is its size in bytes. Call when everything has its rva. Errors:
+/* Makes a builder of the section, with all modules, sections and symbols. Call when everything has its rva. Errors:
  * MEMORY, RANGE. */
-MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret);
+MUST_CHECK struct crateld_error *link_relink_begin(struct link *link, struct relink_builder **ret);
+
+/* Adds the relocations to it, and ends them. Error: MEMORY, RANGE. */
+MUST_CHECK struct crateld_error *link_relink_relocs(struct link *link, struct relink_builder *builder);
 
 #endif

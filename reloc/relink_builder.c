@@ -1,6 +1,6 @@
 /* The builder works in stages, each of which fills members of struct relink_builder that the next ones use:
- * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee; strings
- * are laid out; symbols are encoded. What is left, records of a fixed size, is made when the section is written.
+ * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee; meanwhile
+ * strings are laid out; then symbols are encoded. What is left, records of a fixed size, is made when the section is written.
  *
  * There are many relocations and symbols: they are kept in as few bytes as they need.
  */
@@ -547,16 +547,25 @@ static struct crateld_error *place_parts(struct relink_builder *builder)
     return NULL;
 }
 
-struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret)
+struct crateld_error *relink_builder_end_names(struct relink_builder *builder)
+{
+    TRY(string_pool_lay_out(&builder->strings));
+    return sort_names(builder);
+}
+
+struct crateld_error *relink_builder_end_relocs(struct relink_builder *builder)
 {
     TRY(order_relocs(builder));
     TRY(choose_kinds(builder));
     TRY(encode_relocs(builder));
     TRY(list_pointees(builder));
     free(STEAL_PTR(builder->relocs.at)); /* by now they are all encoded */
-    TRY(string_pool_lay_out(&builder->strings));
+    return NULL;
+}
+
+struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret)
+{
     TRY(encode_symbols(builder));
-    TRY(sort_names(builder));
     TRY(place_parts(builder));
     *ret = (size_t)builder->header.size;
     return NULL;

@@ -1,4 +1,4 @@
-/* Making a relink section, when the layout is known. Not thread-safe.
+/* Making a relink section, when the layout is known. Not thread-safe, but that names and relocations may be ended at the same time.
  *
  * Records are added in input order: a module, its sections, its symbols, the next module; relocations at any
  * time and in any order. Numbers may be used before what they number was added. The same calls make the same
@@ -39,8 +39,16 @@ MUST_CHECK struct crateld_error *relink_builder_add_reloc(struct relink_builder 
 /* Makes room for `count` further relocations, for who knows how many there are. Error: MEMORY. */
 MUST_CHECK struct crateld_error *relink_builder_reserve_relocs(struct relink_builder *builder, size_t count);
 
-/* Ends the adding, and sets *ret to the section's size in bytes. Errors: MEMORY; RANGE, when it takes 4 GiB. Cost:
- * sorting names, and relocations where they were not added in order. */
+/* Ends the adding of modules, sections and symbols, and lays out their strings. Relocations may be added and ended
+ * meanwhile. Errors: MEMORY; RANGE, when the strings take 4 GiB. Cost: sorting names. */
+MUST_CHECK struct crateld_error *relink_builder_end_names(struct relink_builder *builder);
+
+/* Ends the adding of relocations, behind all modules, sections and symbols. Error: MEMORY. Cost: sorting where they were
+ * not added in order. */
+MUST_CHECK struct crateld_error *relink_builder_end_relocs(struct relink_builder *builder);
+
+/* When names and relocations are ended: sets *ret to the section's size in bytes. Errors: MEMORY; RANGE, when it takes
+ * 4 GiB. */
 MUST_CHECK struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret);
 
 /* Writes the finished section to `at`: that many bytes, which are zero. */

@@ -5,38 +5,26 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/hash.h"
 #include "base/radix.h"
 #include "base/vec.h"
 
 void string_pool_init(struct string_pool *pool)
 {
     *pool = (struct string_pool){0};
-    hash_index_init(&pool->index);
 }
 
 void string_pool_deinit(struct string_pool *pool)
 {
     free(pool->entries);
-    hash_index_deinit(&pool->index);
     *pool = (struct string_pool){0};
 }
 
 struct crateld_error *string_pool_add(struct string_pool *pool, const char *text, uint32_t *ret)
 {
-    size_t length = strlen(text), cursor = 0;
-    uint64_t hash = hash_bytes(text, length);
-    uint32_t number;
-    while ((number = hash_index_next(&pool->index, hash, &cursor)) != HASH_INDEX_NONE)
-        if (pool->entries[number].length == length && !memcmp(pool->entries[number].text, text, length)) {
-            *ret = number;
-            return NULL;
-        }
-    if (length >= UINT32_MAX)
-        return error_create(CRATELD_ERROR_RANGE, "a name of %zu bytes", length);
-    struct string_pool_entry entry = {.text = text, .length = (uint32_t)length};
-    if (!vec_grow((void **)&pool->entries, &pool->capacity, pool->count, 1, sizeof entry) ||
-        !hash_index_add(&pool->index, hash))
+    struct string_pool_entry entry = {.text = text};
+    if (pool->count >= UINT32_MAX)
+        return error_create(CRATELD_ERROR_RANGE, "more than %u names", UINT32_MAX);
+    if (!vec_grow((void **)&pool->entries, &pool->capacity, pool->count, 1, sizeof entry))
         return error_memory();
     *ret = (uint32_t)pool->count;
     pool->entries[pool->count++] = entry;
@@ -72,6 +60,14 @@ static int compare_rests(const void *left, const void *right, void *pool)
     return a->length == b->length ? 0 : a->length < b->length ? 1 : -1;
 }
 
+static bool is_ordered(struct string_pool *pool, const struct keyed *sorted, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (compare_rests(&sorted[i - 1], &sorted[i], pool) > 0)
+            return false;
+    return true;
+}
+
 static bool is_end_of(const struct string_pool_entry *end, const struct string_pool_entry *whole)
 {
     return end->length <= whole->length &&
@@ -103,18 +99,22 @@ static struct crateld_error *place_strings(struct string_pool *pool, const struc
 
 struct crateld_error *string_pool_lay_out(struct string_pool *pool)
 {
-    hash_index_deinit(&pool->index); /* nothing more will be added */
     struct keyed *sorted AUTO_FREE = calloc(pool->count + 1, sizeof *sorted);
     if (!sorted)
         return error_memory();
-    for (size_t i = 0; i < pool->count; i++)
+    for (size_t i = 0; i < pool->count; i++) {
+        size_t length = strlen(pool->entries[i].text);
+        if (length >= UINT32_MAX)
+            return error_create(CRATELD_ERROR_RANGE, "a name of %zu bytes", length);
+        pool->entries[i].length = (uint32_t)length;
         sorted[i] = (struct keyed){tail_key(&pool->entries[i]), (uint32_t)i};
+    }
     if (!radix_sort(sorted, pool->count))
         return error_memory();
     for (size_t i = 0, end; i < pool->count; i = end) {
         for (end = i + 1; end < pool->count && sorted[end].key == sorted[i].key; end++)
             ;
-        if (end - i > 1)
+        if (!is_ordered(pool, sorted + i, end - i)) /* many are equal */
             qsort_r(sorted + i, end - i, sizeof *sorted, compare_rests, pool);
     }
     return place_strings(pool, sorted);
@@ -123,5 +123,6 @@ struct crateld_error *string_pool_lay_out(struct string_pool *pool)
 void string_pool_write(const struct string_pool *pool, uint8_t *at)
 {
     for (size_t i = 0; i < pool->count; i++)
-        memcpy(at + pool->entries[i].off, pool->entries[i].text, pool->entries[i].length);
+        if (!at[pool->entries[i].off]) /* else it is there: it is an end of another one, or the same */
+            memcpy(at + pool->entries[i].off, pool->entries[i].text, pool->entries[i].length);
 }

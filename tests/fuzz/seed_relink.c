@@ -50,6 +50,8 @@ static struct crateld_error *build(struct relink_builder *builder, size_t *ret)
                                      .addend = i % 4 ? -4 : (int64_t)i << i % 40};
         TRY(relink_builder_add_reloc(builder, &reloc));
     }
+    TRY(relink_builder_end_names(builder));
+    TRY(relink_builder_end_relocs(builder));
     return relink_builder_finish(builder, ret);
 }
 

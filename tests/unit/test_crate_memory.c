@@ -44,6 +44,10 @@ static struct crateld_error *build(struct span *ret)
     TRY(relink_builder_create(&builder));
     struct crateld_error *error = add_records(builder);
     if (!error)
+        error = relink_builder_end_names(builder);
+    if (!error)
+        error = relink_builder_end_relocs(builder);
+    if (!error)
         error = relink_builder_finish(builder, &size);
     if (!error && ret) {
         uint8_t *bytes = calloc(size, 1);

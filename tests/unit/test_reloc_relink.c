@@ -140,6 +140,8 @@ static struct span build_given(void)
     }
     for (uint32_t i = 0; i < given.reloc_count; i++)
         require_success(relink_builder_add_reloc(builder, &given.relocs[i]));
+    require_success(relink_builder_end_names(builder));
+    require_success(relink_builder_end_relocs(builder));
     require_success(relink_builder_finish(builder, &size));
     uint8_t *bytes = calloc(size, 1);
     cr_assert_not_null(bytes);
