@@ -29,7 +29,10 @@ struct gate {
     bool is_open; /* under the lock */
 };
 
-#define GATE_INITIALIZER {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}
+#define GATE_INITIALIZER                                                                                               \
+    {                                                                                                                  \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                                                     \
+    }
 
 /* Opens it for good. */
 void gate_open(struct gate *gate);

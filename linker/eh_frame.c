@@ -181,17 +181,18 @@ struct crateld_error *link_eh_frame_parse(struct link *link)
     return link->eh_frame ? link_eh_frame_for_each(link, parse_section) : error_memory();
 }
 
-void link_eh_frame_visit(struct link *link, const struct link_section *section,
-                         void (*visit)(struct link *link, struct link_section *from, const Elf64_Rela *reloc))
+void link_eh_frame_visit(const struct link *link, const struct link_section *section,
+                         void (*visit)(void *context, const struct link_section *from, const Elf64_Rela *reloc),
+                         void *context)
 {
     const struct link_eh_frame *eh = link->eh_frame;
     for (uint32_t i = section->first_fde; i; i = eh->fdes.at[i - 1].next) {
         const struct fde *fde = &eh->fdes.at[i - 1];
         for (uint32_t k = 1; k < fde->reloc_count; k++)
-            visit(link, fde->section, &fde->section->relocs[fde->first_reloc + k]);
+            visit(context, fde->section, &fde->section->relocs[fde->first_reloc + k]);
         const struct cie *cie = &eh->cies.at[fde->cie];
         for (uint32_t k = 0; k < cie->reloc_count; k++)
-            visit(link, cie->section, &cie->section->relocs[cie->first_reloc + k]);
+            visit(context, cie->section, &cie->section->relocs[cie->first_reloc + k]);
     }
 }
 

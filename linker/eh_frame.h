@@ -12,8 +12,9 @@ MUST_CHECK struct crateld_error *link_eh_frame_parse(struct link *link);
 
 /* Calls `visit` for every relocation that `section`'s FDEs make live besides the one to it: its LSDA, its
  * personality. */
-void link_eh_frame_visit(struct link *link, const struct link_section *section,
-                         void (*visit)(struct link *link, struct link_section *from, const Elf64_Rela *reloc));
+void link_eh_frame_visit(const struct link *link, const struct link_section *section,
+                         void (*visit)(void *context, const struct link_section *from, const Elf64_Rela *reloc),
+                         void *context);
 
 /* Calls `visit` for every input section that is taken apart. */
 MUST_CHECK struct crateld_error *

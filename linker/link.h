@@ -27,7 +27,6 @@
 #include "toc/shape.h"
 
 struct link_eh_frame;
-struct marking; /* linker/gc.c */
 struct link_merge_table;
 struct link_lto;
 struct link_patch;
@@ -244,8 +243,6 @@ struct link {
     uint32_t flags;          /* enum crate_flags */
     struct link_eh_frame *eh_frame;
     struct link_merge_table *merges;
-
-    struct marking *marking; /* borrowed; during garbage collection */
 
     /* Layout. */
     VEC(struct link_output *) outputs;

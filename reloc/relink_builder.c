@@ -1,6 +1,7 @@
 /* The builder works in stages, each of which fills members of struct relink_builder that the next ones use:
  * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee; meanwhile
- * strings are laid out; then symbols are encoded. What is left, records of a fixed size, is made when the section is written.
+ * strings are laid out; then symbols are encoded. What is left, records of a fixed size, is made when the section is
+ * written.
  *
  * There are many relocations and symbols: they are kept in as few bytes as they need.
  */
