@@ -129,7 +129,7 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
     struct link_eh_frame *eh = link->eh_frame;
     size_t first_cie = eh->cies.count;
     uint32_t reloc = 0;
-    TRY(link_sort_relocs(link, section));
+    TRY(link_sort_relocs(&link->arena, section));
     for (uint64_t off = 0; off < section->data.size;) {
         uint32_t length, id;
         if (!span_read(section->data, off, &length, 4))
@@ -163,22 +163,16 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
     return NULL;
 }
 
-struct crateld_error *link_eh_frame_for_each(struct link *link,
-                                             struct crateld_error *(*visit)(struct link *, struct link_section *))
-{
-    for (size_t i = 0; i < link->objects.count; i++) {
-        struct link_object *object = link->objects.at[i];
-        for (uint32_t k = 1; k < object->section_count; k++)
-            if (object->sections[k].kind == LINK_SECTION_EH_FRAME)
-                TRY(visit(link, &object->sections[k]));
-    }
-    return NULL;
-}
-
 struct crateld_error *link_eh_frame_parse(struct link *link)
 {
     link->eh_frame = calloc(1, sizeof *link->eh_frame);
-    return link->eh_frame ? link_eh_frame_for_each(link, parse_section) : error_memory();
+    if (!link->eh_frame)
+        return error_memory();
+    for (size_t i = 0; i < link->objects.count; i++)
+        for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++)
+            if (link->objects.at[i]->sections[k].kind == LINK_SECTION_EH_FRAME)
+                TRY(parse_section(link, &link->objects.at[i]->sections[k]));
+    return NULL;
 }
 
 void link_eh_frame_visit(const struct link *link, const struct link_section *section,

@@ -16,10 +16,6 @@ void link_eh_frame_visit(const struct link *link, const struct link_section *sec
                          void (*visit)(void *context, const struct link_section *from, const Elf64_Rela *reloc),
                          void *context);
 
-/* Calls `visit` for every input section that is taken apart. */
-MUST_CHECK struct crateld_error *
-link_eh_frame_for_each(struct link *link, struct crateld_error *(*visit)(struct link *, struct link_section *));
-
 /* Scans the relocations of the entries that stay. Error: MEMORY; faults are reported. */
 MUST_CHECK struct crateld_error *link_eh_frame_scan(struct link *link);
 

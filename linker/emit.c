@@ -130,7 +130,8 @@ void link_emit_reloc(struct link *link, struct link_section *section, uint32_t n
 {
     const Elf64_Rela *reloc = &section->relocs[number];
     struct link_reference ref = {0};
-    if (section->decisions[number] == LINK_ACTION_VALUE && !section->is_toc && !link->patch) {
+    if ((section->decisions[number] & ~LINK_DECISION_IS_RELR) == LINK_ACTION_VALUE && !section->is_toc &&
+        !link->patch) {
         emit_plain(link, section, reloc, place, rva);
         return;
     }

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/span.h"
+#include "base/vec.h"
 
 struct link_function;
 struct link_symbol;
@@ -74,6 +75,7 @@ struct link_section {
     uint64_t content_hash;               /* link_relink_hash(); set before the relink section is made */
     uint32_t capacity;                   /* bytes to the next section of its output, likewise */
     uint32_t relink;                     /* index in the relink section */
+    uint32_t relr_count;                 /* of its relocations, that the loader runs by the RELR table */
     uint32_t relink_symbol;              /* index + 1 of the symbol that stands for it; sections of the linker's own */
     const struct relink_section *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
     uint64_t order;                      /* of a bundle: where it goes within its output, lowest first */
@@ -113,6 +115,8 @@ struct link_object {
     struct file_stamp stamp;            /* of the file that it is; zero: it is none, or part of one */
     uint64_t shape;                     /* linker/shape.h; 0: it was not asked for, or there is none */
     uint32_t first_listed;              /* index of its first symbol in the crate's symbol table */
+    VEC(struct link_symbol *) calls;    /* owned; imports, if is_scanned: called, in the order of the first calls */
+    bool is_scanned;                    /* by link_scan_ahead(), all of it */
     bool is_lto;                        /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };

@@ -46,11 +46,10 @@ struct link_symbol {
     bool is_strongly_referenced : 1;
     bool is_queued : 1; /* among those that link_resolve_undefined() has to look for */
     bool is_exported : 1;
-    bool is_vague : 1;           /* weak, COMDAT or unique data of default visibility: one per process */
-    bool has_rival : 1;          /* VAGUE: a crate or library of this link defines it too, and its copy may win */
-    bool has_canonical_stub : 1; /* position-dependent code took an import's address: its stub is it, for this
-                                crate */
-    bool is_reported : 1;        /* an error about it has been collected */
+    bool is_vague : 1;       /* weak, COMDAT or unique data of default visibility: one per process */
+    bool has_rival : 1;      /* VAGUE: a crate or library of this link defines it too, and its copy may win */
+    bool is_reported : 1;    /* an error about it has been collected */
+    bool has_canonical_stub; /* position-dependent code took an import's address: its stub is it, for this crate */
     /* Slots and tables that the scan found to be needed: index + 1, 0 is none. */
     uint32_t call_plain;
     uint32_t call_toc;
