@@ -199,16 +199,17 @@ static void release_tail(struct file_tail *tail)
     *tail = (struct file_tail){.size = tail->size};
 }
 
-/* What is made at the same time: the relink section, its strings, and everything else that takes long. */
+/* What is made at the same time: the relink section, its strings, the tables, and everything else that takes long. */
 struct making {
     struct link *link;
+    struct link_image *image;
     struct file_tail *tail;
     const struct output_file *file;
     struct gate has_names; /* opened when the relink section has all that has a name, or can not */
     bool is_named;         /* it has; once the gate is open */
 };
 
-enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_NAMES, MAKE_COUNT };
+enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_TABLES, MAKE_NAMES, MAKE_COUNT };
 
 static struct crateld_error *make_relink(struct making *making)
 {
@@ -234,6 +235,8 @@ static struct crateld_error *make(void *context, uint32_t worker, size_t what)
     (void)worker;
     if (what == MAKE_CONTENTS)
         return make_contents(making);
+    if (what == MAKE_TABLES)
+        return link_tables_fill(making->link, making->image);
     if (!making->link->options->keep_relink)
         return NULL;
     if (what == MAKE_RELINK)
@@ -243,9 +246,10 @@ static struct crateld_error *make(void *context, uint32_t worker, size_t what)
 }
 
 /* Makes what takes long, as far as it is possible before everything has its size. */
-static struct crateld_error *make_all(struct link *link, struct file_tail *tail, const struct output_file *file)
+static struct crateld_error *make_all(struct link *link, struct link_image *image, struct file_tail *tail,
+                                      const struct output_file *file)
 {
-    struct making making = {link, tail, file, GATE_INITIALIZER, false};
+    struct making making = {link, image, tail, file, GATE_INITIALIZER, false};
     struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making);
     gate_deinit(&making.has_names);
     if (!error && tail->relink)
@@ -256,7 +260,7 @@ static struct crateld_error *make_all(struct link *link, struct file_tail *tail,
 static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
                                             struct output_file *file)
 {
-    TRY(make_all(link, tail, file));
+    TRY(make_all(link, image, tail, file));
     TRY(link_tables_places(link, image));
     struct crateld_error *faults = link_take_errors(link);
     if (faults)

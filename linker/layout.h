@@ -14,8 +14,8 @@ struct link_image {
     uint64_t loaded_size;       /* bytes of the file that segments take */
 };
 
-/* Makes the output sections, places everything, and fills in the tables but for the data relocations and fixups, whose
- * number is known and whose contents come with emission. */
+/* Makes the output sections, places everything, and fills in the header. The tables have their sizes; rvas come into
+ * them with link_tables_fill(), and data relocations and fixups with emission. */
 MUST_CHECK struct crateld_error *link_layout(struct link *link, struct link_image *image);
 
 /* Whether the output is .init or .fini, whose pieces run one into the next: what is between them must be instructions.

@@ -340,7 +340,7 @@ static uint32_t toc_text_rva(const struct link *link)
     return 0;
 }
 
-static void fill_header(const struct link *link, struct crate_header *header)
+void link_tables_fill_header(const struct link *link, struct crate_header *header)
 {
     header->magic = CRATE_MAGIC;
     header->abi_major = CRATE_ABI_MAJOR;
@@ -397,7 +397,6 @@ struct crateld_error *link_tables_fill(struct link *link, struct link_image *ima
             link_tables_fill_export(link, link->symbols.at[tables->exports.at[i].rva], &tables->exports.at[i]);
     if (link->patch)
         link_patch_fill(link, tables);
-    fill_header(link, &image->header);
     if (link->bundle)
         TRY(link_bundle_fill(link, tables, &image->header));
     return NULL;
