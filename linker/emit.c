@@ -194,6 +194,7 @@ static void emit_section(struct link *link, struct link_section *section, uint8_
     else if (section->data.size)
         memcpy(image + rva, section->data.data, section->data.size);
     for (uint32_t i = 0; i < section->reloc_count; i++) {
+        link_look_ahead(section, i);
         uint64_t place = link_place_rva(section, section->relocs[i].r_offset);
         link_emit_reloc(link, section, i, image + place, place);
     }
@@ -276,9 +277,12 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
         if (output->segment == CRATE_SEGMENT_TEXT)
             memset(image + output->rva, link_is_init_text(output) ? link->machine->init_filler : link->machine->filler,
                    output->size);
-        for (size_t k = 0; k < output->sections.count; k++)
+        for (size_t k = 0; k < output->sections.count; k++) {
+            if (k + 2 < output->sections.count)
+                link_look_beyond(output->sections.at[k + 1], output->sections.at[k + 2]);
             if (output->sections.at[k]->type != SHT_NOBITS)
                 emit_section(link, output->sections.at[k], image);
+        }
     }
     emit_toc(link, image);
     emit_stubs(link, image);

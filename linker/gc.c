@@ -122,13 +122,11 @@ static void mark_roots_of(struct marking *marking, struct link_object *object)
     }
 }
 
-/* Marks what the section's relocations refer to. Symbols are all over the memory: they are asked for ahead. */
+/* Marks what the section's relocations refer to. */
 static void mark_relocs(struct marking *marking, const struct link_section *section)
 {
-    enum { AHEAD = 8 };
     for (uint32_t i = 0; i < section->reloc_count; i++) {
-        if (i + AHEAD < section->reloc_count)
-            __builtin_prefetch(section->object->symbols[ELF64_R_SYM(section->relocs[i + AHEAD].r_info)]);
+        link_look_ahead(section, i);
         mark_reloc(marking, section, &section->relocs[i]);
     }
 }
@@ -138,6 +136,8 @@ static void follow(struct marking *marking)
 {
     while (marking->work.count) {
         struct link_section *section = marking->work.at[--marking->work.count];
+        if (marking->work.count > 1)
+            link_look_beyond(marking->work.at[marking->work.count - 1], marking->work.at[marking->work.count - 2]);
         mark_relocs(marking, section);
         link_eh_frame_visit(marking->link, section, mark_reloc, marking);
         mark_linked(marking, section);

@@ -89,6 +89,7 @@ uint64_t link_relink_hash(const struct link_section *section)
     for (uint32_t i = 0; i < section->reloc_count; i++) {
         const Elf64_Rela *reloc = &section->relocs[i];
         int64_t addend;
+        link_look_ahead(section, i);
         struct span target = target_of(section, reloc, &addend);
         relink_hash_reloc(&hash, reloc->r_offset, (uint32_t)ELF64_R_TYPE(reloc->r_info), addend, target);
     }
@@ -338,8 +339,10 @@ static struct crateld_error *add_reloc(const struct link *link, struct relink_bu
 static struct crateld_error *add_section_relocs(const struct link *link, struct relink_builder *builder,
                                                 const struct link_section *section)
 {
-    for (uint32_t i = 0; i < section->reloc_count; i++)
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        link_look_ahead(section, i);
         TRY(add_reloc(link, builder, section, i));
+    }
     return NULL;
 }
 
@@ -350,6 +353,8 @@ static struct crateld_error *add_relocs(struct link *link, struct relink_builder
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++) {
+            if (k + 4 < object->section_count)
+                link_look_beyond(&object->sections[k + 2], &object->sections[k + 4]);
             if (is_placed(&object->sections[k]) && (object->sections[k].flags & SHF_ALLOC))
                 TRY(add_section_relocs(link, builder, &object->sections[k]));
         }
@@ -383,9 +388,12 @@ static struct crateld_error *hash_object(void *context, uint32_t worker, size_t 
     if (object->record) /* of a bundle, as all its sections */
         return NULL;
     object->hash = hash_bytes(object->image.data, object->image.size);
-    for (uint32_t k = 1; k < object->section_count; k++)
+    for (uint32_t k = 1; k < object->section_count; k++) {
+        if (k + 4 < object->section_count)
+            link_look_beyond(&object->sections[k + 2], &object->sections[k + 4]);
         if (link_relink_records(&object->sections[k]))
             object->sections[k].content_hash = link_relink_hash(&object->sections[k]);
+    }
     return NULL;
 }
 

@@ -64,6 +64,19 @@ static bool is_import_call(const struct link *link, const struct link_section *s
            reloc->r_offset + howto->size <= section->size;
 }
 
+/* Whether position-dependent code takes the address of an imported function directly. */
+static bool takes_stub(const struct link *link, const struct link_section *section, const Elf64_Rela *reloc)
+{
+    const struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
+    if (symbol->state != LINK_SYMBOL_IMPORTED || symbol->is_base ||
+        (symbol->type != STT_FUNC && symbol->type != STT_GNU_IFUNC))
+        return false;
+    const struct reloc_howto *howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info));
+    return howto->size == 4 &&
+           (howto->formula == RELOC_ABSOLUTE ||
+            (howto->formula == RELOC_RELATIVE && !link->machine->is_branch(section->data, reloc->r_offset)));
+}
+
 /* Lists the symbol among those that the object calls. */
 static struct crateld_error *note_call(struct link_object *object, struct link_symbol *symbol)
 {
@@ -79,6 +92,13 @@ static struct crateld_error *decide_one(const struct looking *l, struct link_sec
     struct link *link = l->link;
     const Elf64_Rela *reloc = &section->relocs[i];
     struct link_reference ref = {0};
+    if (takes_stub(link, section, reloc)) { /* for all of the crate its address is its stub's then */
+        __atomic_store_n(&section->object->symbols[ELF64_R_SYM(reloc->r_info)]->has_canonical_stub, true,
+                         __ATOMIC_RELAXED);
+        return NULL;
+    }
+    if (link->patch) /* in which what symbols mean is decided one by one */
+        return NULL;
     if (is_import_call(link, section, reloc)) {
         section->decisions[i] = LINK_ACTION_IMPORT_STUB;
         return note_call(l->object, section->object->symbols[ELF64_R_SYM(reloc->r_info)]);
@@ -98,28 +118,11 @@ static struct crateld_error *decide(struct looking *l, struct link_section *sect
     if (!section->decisions)
         return error_memory();
     for (uint32_t i = 0; i < section->reloc_count; i++) {
+        link_look_ahead(section, i);
         TRY(decide_one(l, section, i));
         l->is_complete &= section->decisions[i] || section->kind == LINK_SECTION_EH_FRAME;
     }
     return NULL;
-}
-
-/* Finds the imported functions whose address position-dependent code of this crate takes directly: for all of the crate
- * their address is then their import stub's. */
-static void find_canonical_stubs(const struct link *link, const struct link_section *section)
-{
-    for (uint32_t i = 0; i < section->reloc_count; i++) {
-        const Elf64_Rela *reloc = &section->relocs[i];
-        struct link_symbol *symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)];
-        if (symbol->state != LINK_SYMBOL_IMPORTED || symbol->is_base ||
-            (symbol->type != STT_FUNC && symbol->type != STT_GNU_IFUNC))
-            continue;
-        const struct reloc_howto *howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info));
-        if (howto->size == 4 &&
-            (howto->formula == RELOC_ABSOLUTE ||
-             (howto->formula == RELOC_RELATIVE && !link->machine->is_branch(section->data, reloc->r_offset))))
-            __atomic_store_n(&symbol->has_canonical_stub, true, __ATOMIC_RELAXED);
-    }
 }
 
 static struct crateld_error *look_at_object(void *context, uint32_t worker, size_t i)
@@ -132,8 +135,9 @@ static struct crateld_error *look_at_object(void *context, uint32_t worker, size
         if (!(section->kind == LINK_SECTION_PLAIN && section->is_live) && section->kind != LINK_SECTION_EH_FRAME)
             continue;
         TRY(link_sort_relocs(looking.arena, section));
-        find_canonical_stubs(link, section);
-        if (!link->patch && section->reloc_count) /* in a patch what symbols mean is decided one by one */
+        if (k + 4 < object->section_count)
+            link_look_beyond(&object->sections[k + 2], &object->sections[k + 4]);
+        if (section->reloc_count)
             TRY(decide(&looking, section));
     }
     object->is_scanned = looking.is_complete;
@@ -142,10 +146,8 @@ static struct crateld_error *look_at_object(void *context, uint32_t worker, size
 
 struct crateld_error *link_scan_ahead(struct link *link)
 {
-    for (size_t i = 0; i < link->own_sections.count; i++) {
+    for (size_t i = 0; i < link->own_sections.count; i++)
         TRY(link_sort_relocs(&link->arena, link->own_sections.at[i]));
-        find_canonical_stubs(link, link->own_sections.at[i]);
-    }
     size_t count = link->objects.count;
     return workers_run(link_workers_for(link, count), count, look_at_object, link);
 }
