@@ -77,11 +77,9 @@ static void mark_group(struct marking *marking, const struct link_section *secti
     if (!group || !claim(&group->is_live))
         return;
     for (uint32_t i = 0; i < group->member_count; i++) {
-        uint32_t member;
-        memcpy(&member, group->members + 4 * i, 4);
-        if (section->object->sections[member].kind == LINK_SECTION_PLAIN ||
-            section->object->sections[member].kind == LINK_SECTION_MERGE)
-            mark_section(marking, &section->object->sections[member]);
+        struct link_section *member = &section->object->sections[group->members[i]];
+        if (member->kind == LINK_SECTION_PLAIN || member->kind == LINK_SECTION_MERGE)
+            mark_section(marking, member);
     }
 }
 

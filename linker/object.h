@@ -51,9 +51,9 @@ struct link_section {
     const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset once the scan has begun */
     uint8_t *decisions;         /* in the link's arena; what the scan decided of each relocation: linker/scan.h */
     uint32_t reloc_count;
-    uint32_t index; /* in its object's section header table */
+    uint32_t index; /* in its object's sections */
     uint32_t type;  /* SHT_* */
-    uint32_t link;  /* sh_link, checked; 0 where it is no section */
+    uint32_t link;  /* index of what sh_link names; 0 where it is no section, or a table */
     uint8_t align_log2;
     uint8_t kind; /* enum link_section_kind */
     bool is_live; /* set by garbage collection */
@@ -83,8 +83,8 @@ struct link_section {
 
 /* A COMDAT group: of groups with one signature the first is kept. */
 struct link_group {
-    const char *signature;  /* borrowed */
-    const uint8_t *members; /* borrowed: 32-bit section indices, checked */
+    const char *signature; /* borrowed */
+    uint32_t *members;     /* in the link's arena; indices of sections */
     uint32_t member_count;
     bool is_comdat;
     bool is_live; /* set by garbage collection */
@@ -93,8 +93,11 @@ struct link_group {
 struct link_object {
     const char *path;              /* borrowed; "libx.a(y.o)" for archive members: for messages */
     struct span image;             /* borrowed */
-    struct link_section *sections; /* in the link's arena; [0] is the null section */
+    struct link_section *sections; /* in the link's arena; [0] is the null section; without tables: symbols,
+                                      relocations, groups and the like, which are taken in when the object is read */
     uint32_t section_count;
+    uint32_t *section_numbers; /* in the link's arena; by number in the section header table, the index in `sections`,
+                                  0 for tables; NULL: that is the same */
     const Elf64_Sym *elf_symbols;   /* borrowed */
     const Elf32_Word *symbol_shndx; /* borrowed; SHT_SYMTAB_SHNDX or NULL */
     uint32_t symbol_count;
@@ -138,8 +141,8 @@ enum {
     LINK_SHN_COMMON = LINK_RESERVED | SHN_COMMON,
 };
 
-/* The section index of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined), LINK_SHN_ABS or
- * LINK_SHN_COMMON. */
+/* The section of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined, or in a table),
+ * LINK_SHN_ABS or LINK_SHN_COMMON. */
 uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i);
 
 /* Whether the section, or what merging makes of it, has a place in memory that symbols can mean. */

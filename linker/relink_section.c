@@ -353,8 +353,8 @@ static struct crateld_error *add_relocs(struct link *link, struct relink_builder
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++) {
-            if (k + 4 < object->section_count)
-                link_look_beyond(&object->sections[k + 2], &object->sections[k + 4]);
+            if (k + 2 < object->section_count)
+                link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
             if (is_placed(&object->sections[k]) && (object->sections[k].flags & SHF_ALLOC))
                 TRY(add_section_relocs(link, builder, &object->sections[k]));
         }
@@ -389,8 +389,8 @@ static struct crateld_error *hash_object(void *context, uint32_t worker, size_t 
         return NULL;
     object->hash = hash_bytes(object->image.data, object->image.size);
     for (uint32_t k = 1; k < object->section_count; k++) {
-        if (k + 4 < object->section_count)
-            link_look_beyond(&object->sections[k + 2], &object->sections[k + 4]);
+        if (k + 2 < object->section_count)
+            link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
         if (link_relink_records(&object->sections[k]))
             object->sections[k].content_hash = link_relink_hash(&object->sections[k]);
     }

@@ -45,11 +45,8 @@ static struct crateld_error *claim_groups(struct link *link, struct link_object 
             continue;
         }
         *has_dropped = true;
-        for (uint32_t k = 0; k < group->member_count; k++) {
-            uint32_t member;
-            memcpy(&member, group->members + 4 * k, 4);
-            object->sections[member].kind = LINK_SECTION_DROPPED;
-        }
+        for (uint32_t k = 0; k < group->member_count; k++)
+            object->sections[group->members[k]].kind = LINK_SECTION_DROPPED;
     }
     return NULL;
 }

@@ -135,8 +135,8 @@ static struct crateld_error *look_at_object(void *context, uint32_t worker, size
         if (!(section->kind == LINK_SECTION_PLAIN && section->is_live) && section->kind != LINK_SECTION_EH_FRAME)
             continue;
         TRY(link_sort_relocs(looking.arena, section));
-        if (k + 4 < object->section_count)
-            link_look_beyond(&object->sections[k + 2], &object->sections[k + 4]);
+        if (k + 2 < object->section_count)
+            link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
         if (section->reloc_count)
             TRY(decide(&looking, section));
     }
