@@ -15,7 +15,7 @@
 
 enum {
     ROOM_TO_GROW = 1 << 20, /* address space, for what is not known when a file is created */
-    REST_MIN = 16 << 20,    /* bytes of files of which memory is let go */
+    REST_MIN = 4 << 20,     /* bytes of files of which memory is let go */
 };
 
 static struct file_stamp stamp_of(const struct stat *status)

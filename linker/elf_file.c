@@ -282,6 +282,8 @@ static struct crateld_error *write_contents(struct link *link, struct link_image
 static struct crateld_error *write_all(struct link *link, struct link_image *image, struct file_tail *tail)
 {
     struct output_file file;
+    for (size_t i = 0; i < link->objects.count; i++)
+        link_object_rest(link->objects.at[i]);
     TRY(add_outputs(link, image, tail));
     TRY(link->options->output_fd ? output_file_adopt(link->options->output_fd, link->options->output, tail->size, &file)
                                  : output_file_create(link->options->output, tail->size, &file));

@@ -93,6 +93,7 @@ struct link_group {
 struct link_object {
     const char *path;              /* borrowed; "libx.a(y.o)" for archive members: for messages */
     struct span image;             /* borrowed */
+    bool is_mapped;                /* the image is the mapping of a file, which comes back when memory is let go */
     struct link_section *sections; /* in the link's arena; [0] is the null section; without tables: symbols,
                                       relocations, groups and the like, which are taken in when the object is read */
     uint32_t section_count;
@@ -150,6 +151,10 @@ static inline bool link_section_is_loaded(const struct link_section *section)
 {
     return (section->flags & SHF_ALLOC) && (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE);
 }
+
+/* Lets go of the memory that the object's file takes, if it is one: it comes back from there when it is looked at. For
+ * who has done with it for a while. */
+void link_object_rest(const struct link_object *object);
 
 /* The name of symbol `i`, "" for section symbols without one. */
 const char *link_object_symbol_name(const struct link_object *object, uint32_t i);

@@ -358,6 +358,7 @@ static struct crateld_error *add_relocs(struct link *link, struct relink_builder
             if (is_placed(&object->sections[k]) && (object->sections[k].flags & SHF_ALLOC))
                 TRY(add_section_relocs(link, builder, &object->sections[k]));
         }
+        link_object_rest(object);
     }
     return NULL;
 }
