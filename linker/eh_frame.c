@@ -374,7 +374,8 @@ static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct 
 }
 
 /* Writes the FDEs of entry stubs, and their rows. */
-static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base, uint64_t hdr, struct link_table_row *row)
+static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base, uint64_t hdr,
+                               struct link_table_row *row)
 {
     uint64_t cie = base + link->eh_frame->stub_off;
     uint64_t at = cie + STUB_CIE_SIZE;
@@ -423,8 +424,7 @@ static void write_fde(struct link_eh_frame_writing *w, const struct fde *fde)
     const Elf64_Rela *reloc = &fde->section->relocs[fde->first_reloc];
     uint64_t pc = link_section_rva(fde->target, fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
                                                     (uint64_t)reloc->r_addend);
-    w->rows[w->row_count++] =
-        (struct link_table_row){(int32_t)(pc - w->table->rva), (int32_t)(rva - w->table->rva)};
+    w->rows[w->row_count++] = (struct link_table_row){(int32_t)(pc - w->table->rva), (int32_t)(rva - w->table->rva)};
 }
 
 void link_eh_frame_write_object(struct link_eh_frame_writing *w, const struct link_object *object)

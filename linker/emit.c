@@ -281,8 +281,8 @@ static void fill_text(const struct link *link, uint8_t *image)
 
 static bool is_emitted(const struct link_section *section)
 {
-    return section->output && section->output->segment != CRATE_SEGMENT_COUNT &&
-           section->output->type != SHT_NOBITS && section->type != SHT_NOBITS;
+    return section->output && section->output->segment != CRATE_SEGMENT_COUNT && section->output->type != SHT_NOBITS &&
+           section->type != SHT_NOBITS;
 }
 
 static void emit_object(struct link *link, const struct link_object *object, uint8_t *image)

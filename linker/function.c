@@ -80,7 +80,10 @@ static bool is_own_function(const struct link_object *object, const struct link_
 /* Lists the object's functions by place. */
 static struct crateld_error *sort_functions(struct link *link, struct link_object *object)
 {
-    object->functions = arena_alloc_array(&link->arena, object->symbol_count, sizeof *object->functions);
+    uint32_t count = 1; /* so that there is a list */
+    for (uint32_t i = 0; i < object->symbol_count; i++)
+        count += is_own_function(object, object->symbols[i]);
+    object->functions = arena_alloc_array(&link->arena, count, sizeof *object->functions);
     if (!object->functions)
         return error_memory();
     for (uint32_t i = 0; i < object->symbol_count; i++)

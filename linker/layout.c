@@ -451,13 +451,17 @@ struct laying {
     struct link_image *image;
 };
 
-enum { PLACE_OUTPUTS, COUNT_TABLES, LAYING_COUNT };
+enum { PLACE_OUTPUTS, COUNT_TABLES, LIST_SYMBOLS, LAYING_COUNT };
 
 static struct crateld_error *lay(void *context, uint32_t worker, size_t what)
 {
     const struct laying *laying = context;
     (void)worker;
-    return what == PLACE_OUTPUTS ? place_outputs(laying->link) : link_tables_count(laying->link, laying->image);
+    if (what == PLACE_OUTPUTS)
+        return place_outputs(laying->link);
+    if (what == COUNT_TABLES)
+        return link_tables_count(laying->link, laying->image);
+    return laying->link->options->is_strip_all ? NULL : link_symtab_init(laying->link, &laying->image->symtab);
 }
 
 struct crateld_error *link_layout(struct link *link, struct link_image *image)

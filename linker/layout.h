@@ -4,11 +4,13 @@
 
 #include "crate/writer.h"
 #include "linker/link.h"
+#include "linker/symtab.h"
 
 /* What the file consists of besides the sections of inputs. */
 struct link_image {
     struct crate_header header;
     struct crate_tables tables; /* owned */
+    struct link_symtab symtab;  /* owned; empty: there is none */
     uint32_t interpreter;       /* string: path of the program that executes the crate; 0: none */
     uint64_t header_end;        /* rva behind the tables */
     uint64_t loaded_size;       /* bytes of the file that segments take */

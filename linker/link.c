@@ -248,6 +248,7 @@ static struct crateld_error *write_crate(struct link *link)
     if (!error)
         error = link_write_file(link, &image);
     crate_tables_deinit(&image.tables);
+    link_symtab_deinit(&image.symtab);
     return error;
 }
 

@@ -133,6 +133,7 @@ static struct crateld_error *merge_global(struct link *link, struct link_symbol 
     }
     if (new_strength <= old_strength)
         return NULL;
+    symbol->name = seen->name; /* the same, but where the object has it: it is wanted when the object is looked at */
     symbol->state = seen->state;
     symbol->object = seen->object;
     symbol->section = seen->section;
@@ -189,6 +190,7 @@ static struct crateld_error *add_global(struct link *link, struct link_object *o
                                                                 is_bound ? versioned.version : NULL);
     if (!symbol)
         return error_memory();
+    seen.name = versioned.name;
     seen.version = versioned.version;
     object->symbols[i] = symbol;
     bool is_weak = ELF64_ST_BIND(object->elf_symbols[i].st_info) == STB_WEAK;

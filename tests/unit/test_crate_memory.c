@@ -51,7 +51,12 @@ static struct crateld_error *build(struct span *ret)
         error = relink_builder_finish(builder, &size);
     if (!error && ret) {
         uint8_t *bytes = calloc(size, 1);
-        relink_builder_write(builder, bytes);
+        for (size_t i = 0; i < RELINK_PIECES; i++) {
+            uint64_t off;
+            struct span piece = relink_builder_piece(builder, i, &off);
+            if (piece.size)
+                memcpy(bytes + off, piece.data, piece.size);
+        }
         *ret = (struct span){bytes, size};
     }
     relink_builder_destroy(builder);
