@@ -22,6 +22,14 @@ MUST_CHECK struct crateld_error *workers_run(uint32_t workers, size_t count,
                                              struct crateld_error *(*task)(void *context, uint32_t worker, size_t i),
                                              void *context);
 
+/* The same, while the caller does something else: the other threads begin, and workers_finish(), which must be called,
+ * does its part of what is left and returns when all calls have. `context` is used until then. */
+struct crew;
+MUST_CHECK struct crateld_error *workers_start(uint32_t workers, size_t count,
+                                               struct crateld_error *(*task)(void *context, uint32_t worker, size_t i),
+                                               void *context, struct crew **ret);
+MUST_CHECK struct crateld_error *workers_finish(struct crew *crew);
+
 /* What one task opens and others, of higher numbers, wait for. */
 struct gate {
     pthread_mutex_t lock;

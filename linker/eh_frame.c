@@ -129,7 +129,6 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
     struct link_eh_frame *eh = link->eh_frame;
     size_t first_cie = eh->cies.count;
     uint32_t reloc = 0;
-    TRY(link_sort_relocs(&link->arena, section));
     for (uint64_t off = 0; off < section->data.size;) {
         uint32_t length, id;
         if (!span_read(section->data, off, &length, 4))

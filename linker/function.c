@@ -206,7 +206,6 @@ static struct crateld_error *read_records(struct link *link, struct link_section
     uint32_t next_reloc = 0;
     if (records->data.size % sizeof(struct crateld_toc_record))
         return record_error(records, records->data.size, "its size is not a number of records");
-    TRY(link_sort_relocs(&link->arena, records));
     for (uint64_t off = 0; off < records->data.size; off += sizeof(struct crateld_toc_record))
         TRY(read_record(link, records, off, &next_reloc));
     return NULL;

@@ -69,26 +69,6 @@ struct crateld_error *link_take_errors(struct link *link)
     return errors;
 }
 
-static int compare_offsets(const void *a, const void *b)
-{
-    uint64_t x = ((const Elf64_Rela *)a)->r_offset, y = ((const Elf64_Rela *)b)->r_offset;
-    return (x > y) - (x < y);
-}
-
-struct crateld_error *link_sort_relocs(struct arena *arena, struct link_section *section)
-{
-    if (section->is_relocs_sorted || !section->reloc_count)
-        return NULL;
-    section->is_relocs_sorted = true;
-    Elf64_Rela *sorted = arena_alloc_array(arena, section->reloc_count, sizeof *sorted);
-    if (!sorted)
-        return error_memory();
-    memcpy(sorted, section->relocs, section->reloc_count * sizeof *sorted);
-    qsort(sorted, section->reloc_count, sizeof *sorted, compare_offsets);
-    section->relocs = sorted;
-    return NULL;
-}
-
 /* "dir/app.crate" is called "app". */
 static const char *default_name(struct link *link)
 {
@@ -127,6 +107,8 @@ static struct crateld_error *init(struct link *link, const struct link_options *
 
 static void deinit(struct link *link)
 {
+    if (link->hashing)
+        crateld_error_destroy(workers_finish(link->hashing));
     crateld_error_destroy(link->errors);
     search_deinit(&link->search);
     journal_deinit(&link->journal);
@@ -291,6 +273,7 @@ static const struct pass passes[] = {
     {"read TOC records", link_function_read_records, GO_ON},
     {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
     {"match with base", link_patch_match, IF_COMPLETE},
+    {"begin hashes", link_relink_begin_hashes, GO_ON},
     {"collect garbage", link_collect_garbage, GO_ON},
     {"wrap .init and .fini", link_own_init, GO_ON},
     {"merge sections", link_merge_sections, GO_ON},
@@ -299,7 +282,7 @@ static const struct pass passes[] = {
     {"scan ahead", link_scan_ahead, GO_ON},
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
-    {"hash contents", link_relink_hash_all, IF_FAULTLESS},
+    {"end hashes", link_relink_end_hashes, IF_FAULTLESS},
     {"write", write_crate, IF_FAULTLESS},
 };
 
@@ -311,11 +294,12 @@ static const struct pass bundle_passes[] = {
     {"order functions", link_bundle_order, GO_ON},
     {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
     {"find leaked addresses", link_find_leaked, GO_ON},
+    {"begin hashes", link_relink_begin_hashes, GO_ON},
     {"scan exports", link_scan_exports, GO_ON},
     {"scan ahead", link_scan_ahead, GO_ON},
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
-    {"hash contents", link_relink_hash_all, IF_FAULTLESS},
+    {"end hashes", link_relink_end_hashes, IF_FAULTLESS},
     {"write", write_crate, IF_FAULTLESS},
 };
 

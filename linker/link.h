@@ -234,6 +234,7 @@ struct link {
     uint32_t type_count;     /* pointers to types of collected objects; known with the layout */
     uint32_t tls_block_slot; /* index + 1 of the local-dynamic pair's first slot */
     uint32_t flags;          /* enum crate_flags */
+    struct crew *hashing;    /* owned; NULL: contents are not being hashed */
     struct link_eh_frame *eh_frame;
     struct link_merge_table *merges;
 
@@ -263,10 +264,6 @@ void link_report(struct link *link, struct crateld_error *error);
 
 /* Prints "crateld: warning: ..." to stderr; an error under --fatal-warnings. */
 void link_warn(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Sorts a section's relocations by offset, which compilers nearly always did; else the sorted ones are from `arena`.
- * Error: MEMORY. */
-MUST_CHECK struct crateld_error *link_sort_relocs(struct arena *arena, struct link_section *section);
 
 /* All errors so far, for the caller; NULL if there are none. */
 MUST_CHECK struct crateld_error *link_take_errors(struct link *link);

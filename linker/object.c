@@ -241,6 +241,24 @@ static struct crateld_error *check_symbols(const struct reading *r)
     return NULL;
 }
 
+static int compare_offsets(const void *a, const void *b)
+{
+    uint64_t x = ((const Elf64_Rela *)a)->r_offset, y = ((const Elf64_Rela *)b)->r_offset;
+    return (x > y) - (x < y);
+}
+
+/* Sorts a section's relocations by offset, which compilers nearly always did. */
+static struct crateld_error *sort_relocs(struct arena *arena, struct link_section *section)
+{
+    Elf64_Rela *sorted = arena_alloc_array(arena, section->reloc_count, sizeof *sorted);
+    if (!sorted)
+        return error_memory();
+    memcpy(sorted, section->relocs, section->reloc_count * sizeof *sorted);
+    qsort(sorted, section->reloc_count, sizeof *sorted, compare_offsets);
+    section->relocs = sorted;
+    return NULL;
+}
+
 static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
 {
     const Elf64_Shdr *header = &r->headers[i];
@@ -259,9 +277,9 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
         return section_error(r, i, "a second set of relocations for one section");
     target->relocs = (const Elf64_Rela *)(const void *)contents.data;
     target->reloc_count = (uint32_t)(contents.size / sizeof(Elf64_Rela));
-    target->is_relocs_sorted = true;
+    bool is_sorted = true;
     for (uint32_t k = 0; k < target->reloc_count; k++) {
-        target->is_relocs_sorted &= !k || target->relocs[k - 1].r_offset <= target->relocs[k].r_offset;
+        is_sorted &= !k || target->relocs[k - 1].r_offset <= target->relocs[k].r_offset;
         if (target->relocs[k].r_offset >= target->size ||
             ELF64_R_SYM(target->relocs[k].r_info) >= r->object->symbol_count)
             return error_create(CRATELD_ERROR_FORMAT, "%s: %s[%u]: offset 0x%llx or symbol %llu does not exist",
@@ -272,6 +290,8 @@ static struct crateld_error *read_relocs(struct reading *r, uint32_t i)
     for (uint32_t k = 0; k < target->reloc_count && target->is_reversed; k++)
         if (target->relocs[k].r_offset % 8)
             return section_error(r, header->sh_info, "initialisers with a relocation that is not on one of them");
+    if (!is_sorted)
+        TRY(sort_relocs(r->arena, target));
     /* Merging pieces would tear relocated contents apart. */
     if (target->reloc_count && target->kind == LINK_SECTION_MERGE)
         target->kind = (target->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;

@@ -48,7 +48,7 @@ struct link_section {
     struct span data;           /* borrowed; empty for SHT_NOBITS */
     uint64_t size;              /* bytes in the output, less merging */
     uint64_t flags;             /* SHF_* */
-    const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset once the scan has begun */
+    const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset */
     uint8_t *decisions;         /* in the link's arena; what the scan decided of each relocation: linker/scan.h */
     uint32_t reloc_count;
     uint32_t index; /* in its object's sections */
@@ -59,7 +59,6 @@ struct link_section {
     bool is_live; /* set by garbage collection */
     bool is_toc;  /* holds TOC code */
     bool in_group;
-    bool is_relocs_sorted;
     bool is_reversed;                    /* .ctors, .dtors: its words are put down from the last to the first */
     bool is_relocated_at_load;           /* read-only data with addresses in it: goes to .data.rel.ro */
     uint8_t init_part;                   /* enum link_init_part; sections .init and .fini */

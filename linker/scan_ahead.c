@@ -134,7 +134,6 @@ static struct crateld_error *look_at_object(void *context, uint32_t worker, size
         struct link_section *section = &object->sections[k];
         if (!(section->kind == LINK_SECTION_PLAIN && section->is_live) && section->kind != LINK_SECTION_EH_FRAME)
             continue;
-        TRY(link_sort_relocs(looking.arena, section));
         if (k + 2 < object->section_count)
             link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
         if (section->reloc_count)
@@ -146,8 +145,6 @@ static struct crateld_error *look_at_object(void *context, uint32_t worker, size
 
 struct crateld_error *link_scan_ahead(struct link *link)
 {
-    for (size_t i = 0; i < link->own_sections.count; i++)
-        TRY(link_sort_relocs(&link->arena, link->own_sections.at[i]));
     size_t count = link->objects.count;
     return workers_run(link_workers_for(link, count), count, look_at_object, link);
 }

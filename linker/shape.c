@@ -7,7 +7,7 @@
 bool link_shape_is_open(const struct link_section *section)
 {
     return section->kind == LINK_SECTION_PLAIN && section->type == SHT_PROGBITS && (section->flags & SHF_ALLOC) &&
-           !section->is_reversed && section->is_relocs_sorted | !section->reloc_count;
+           !section->is_reversed;
 }
 
 static void add(XXH3_state_t *state, const void *bytes, size_t size)
