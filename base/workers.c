@@ -108,24 +108,24 @@ struct crateld_error *workers_finish(struct crew *crew)
     return error;
 }
 
-void gate_open(struct gate *gate)
+void latch_open(struct latch *latch)
 {
-    pthread_mutex_lock(&gate->lock);
-    gate->is_open = true;
-    pthread_cond_broadcast(&gate->changed);
-    pthread_mutex_unlock(&gate->lock);
+    pthread_mutex_lock(&latch->lock);
+    latch->is_open = true;
+    pthread_cond_broadcast(&latch->changed);
+    pthread_mutex_unlock(&latch->lock);
 }
 
-void gate_wait(struct gate *gate)
+void latch_wait(struct latch *latch)
 {
-    pthread_mutex_lock(&gate->lock);
-    while (!gate->is_open)
-        pthread_cond_wait(&gate->changed, &gate->lock);
-    pthread_mutex_unlock(&gate->lock);
+    pthread_mutex_lock(&latch->lock);
+    while (!latch->is_open)
+        pthread_cond_wait(&latch->changed, &latch->lock);
+    pthread_mutex_unlock(&latch->lock);
 }
 
-void gate_deinit(struct gate *gate)
+void latch_deinit(struct latch *latch)
 {
-    pthread_cond_destroy(&gate->changed);
-    pthread_mutex_destroy(&gate->lock);
+    pthread_cond_destroy(&latch->changed);
+    pthread_mutex_destroy(&latch->lock);
 }

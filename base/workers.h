@@ -31,24 +31,24 @@ MUST_CHECK struct crateld_error *workers_start(uint32_t workers, size_t count,
 MUST_CHECK struct crateld_error *workers_finish(struct crew *crew);
 
 /* What one task opens and others, of higher numbers, wait for. */
-struct gate {
+struct latch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool is_open; /* under the lock */
 };
 
-#define GATE_INITIALIZER                                                                                               \
+#define LATCH_INITIALIZER                                                                                              \
     {                                                                                                                  \
         PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                                                     \
     }
 
 /* Opens it for good. */
-void gate_open(struct gate *gate);
+void latch_open(struct latch *latch);
 
 /* Returns when it is open. */
-void gate_wait(struct gate *gate);
+void latch_wait(struct latch *latch);
 
 /* Releases it; nobody may be waiting. */
-void gate_deinit(struct gate *gate);
+void latch_deinit(struct latch *latch);
 
 #endif

@@ -207,8 +207,8 @@ struct making {
     struct link_image *image;
     struct file_tail *tail;
     const struct output_file *file;
-    struct gate has_names; /* opened when the relink section has all that has a name, or can not */
-    bool is_named;         /* it has; once the gate is open */
+    struct latch has_names; /* opened when the relink section has all that has a name, or can not */
+    bool is_named;          /* it has; once the latch is */
 };
 
 enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_TABLES, MAKE_NAMES, MAKE_COUNT };
@@ -218,7 +218,7 @@ static struct crateld_error *make_relink(struct making *making)
     struct relink_builder **builder = &making->tail->relink;
     struct crateld_error *error = link_relink_begin(making->link, builder);
     making->is_named = !error;
-    gate_open(&making->has_names);
+    latch_open(&making->has_names);
     return error ? error : link_relink_relocs(making->link, *builder);
 }
 
@@ -245,7 +245,7 @@ static struct crateld_error *make(void *context, uint32_t worker, size_t what)
         return NULL;
     if (what == MAKE_RELINK)
         return make_relink(making);
-    gate_wait(&making->has_names);
+    latch_wait(&making->has_names);
     return making->is_named ? relink_builder_end_names(making->tail->relink) : NULL;
 }
 
@@ -253,9 +253,9 @@ static struct crateld_error *make(void *context, uint32_t worker, size_t what)
 static struct crateld_error *make_all(struct link *link, struct link_image *image, struct file_tail *tail,
                                       const struct output_file *file)
 {
-    struct making making = {link, image, tail, file, GATE_INITIALIZER, false};
+    struct making making = {link, image, tail, file, LATCH_INITIALIZER, false};
     struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making);
-    gate_deinit(&making.has_names);
+    latch_deinit(&making.has_names);
     if (!error && tail->relink)
         error = relink_builder_finish(tail->relink, &tail->relink_size);
     return error;
