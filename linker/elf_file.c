@@ -6,6 +6,7 @@
 #include "crate/build_id.h"
 #include "linker/emit.h"
 #include "linker/relink_section.h"
+#include "linker/rest.h"
 #include "linker/state.h"
 #include "linker/tables.h"
 
@@ -287,7 +288,7 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
     struct output_file created = {.fd = -1};
     struct output_file *file = link->options->adopted ? link->options->adopted : &created;
     for (size_t i = 0; i < link->objects.count; i++)
-        link_object_rest(link->objects.at[i]);
+        link_rest_after(link, i);
     TRY(add_outputs(link, image, tail));
     TRY(link->options->adopted ? output_file_grow(file, tail->size)
                                : output_file_create(link->options->output, tail->size, file));

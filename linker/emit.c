@@ -5,6 +5,7 @@
 #include "linker/address.h"
 #include "linker/eh_frame.h"
 #include "linker/patch.h"
+#include "linker/rest.h"
 #include "linker/scan.h"
 #include "linker/tables.h"
 #include "toc/stubs.h"
@@ -303,7 +304,7 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
     for (size_t i = 0; i < link->objects.count; i++) {
         emit_object(link, link->objects.at[i], image);
         link_eh_frame_write_object(&unwind, link->objects.at[i]);
-        link_object_rest(link->objects.at[i]);
+        link_rest_after(link, i);
     }
     for (size_t i = 0; i < link->own_sections.count; i++)
         if (is_emitted(link->own_sections.at[i]))

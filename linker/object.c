@@ -3,7 +3,6 @@
 #include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "crateld/reload.h"
 #include "crateld/toc_record.h"
@@ -507,10 +506,4 @@ const char *link_object_symbol_name(const struct link_object *object, uint32_t i
 {
     uint32_t name = object->elf_symbols[i].st_name;
     return name < object->symbol_names.size ? (const char *)object->symbol_names.data + name : "";
-}
-
-void link_object_rest(const struct link_object *object)
-{
-    if (object->is_mapped) /* privately, and never written to */
-        (void)madvise((void *)(uintptr_t)object->image.data, object->image.size, MADV_DONTNEED);
 }

@@ -151,10 +151,6 @@ static inline bool link_section_is_loaded(const struct link_section *section)
     return (section->flags & SHF_ALLOC) && (section->kind == LINK_SECTION_PLAIN || section->kind == LINK_SECTION_MERGE);
 }
 
-/* Lets go of the memory that the object's file takes, if it is one: it comes back from there when it is looked at. For
- * who has done with it for a while. */
-void link_object_rest(const struct link_object *object);
-
 /* The name of symbol `i`, "" for section symbols without one. */
 const char *link_object_symbol_name(const struct link_object *object, uint32_t i);
 

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "linker/address.h"
 #include "linker/function.h"
+#include "linker/rest.h"
 #include "linker/scan.h"
 #include "reloc/relink_hash.h"
 
@@ -364,7 +365,7 @@ static struct crateld_error *add_relocs(struct link *link, struct relink_builder
             if (is_placed(&object->sections[k]) && (object->sections[k].flags & SHF_ALLOC))
                 TRY(add_section_relocs(link, builder, &object->sections[k]));
         }
-        link_object_rest(object);
+        link_rest_after(link, i);
     }
     return NULL;
 }
@@ -434,7 +435,7 @@ struct crateld_error *link_relink_begin(struct link *link, struct relink_builder
     TRY(add_own_module(link, *ret));
     for (size_t i = 0; i < link->objects.count; i++) {
         TRY(add_module(link, *ret, link->objects.at[i]));
-        link_object_rest(link->objects.at[i]);
+        link_rest_after(link, i);
     }
     return NULL;
 }
