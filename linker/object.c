@@ -160,7 +160,7 @@ static struct crateld_error *read_section(struct reading *r, uint32_t i)
         TRY(expand(r, i, section));
     section->is_reversed = section->kind == LINK_SECTION_PLAIN && section->size % 8 == 0 &&
                            (has_base_name(section->name, ".ctors") || has_base_name(section->name, ".dtors"));
-    if (section->kind == LINK_SECTION_MERGE && section->size % section->entry_size)
+    if (section->kind == LINK_SECTION_MERGE && (!section->entry_size || section->size % section->entry_size))
         section->kind = (section->flags & SHF_ALLOC) ? LINK_SECTION_PLAIN : LINK_SECTION_DEBUG;
     return NULL;
 }
