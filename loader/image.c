@@ -451,7 +451,8 @@ static bool is_file_of(const struct loaded_crate *crate, int fd)
 /* Opens the crate's file; -1 if it was replaced since it was found. */
 static int open_same_file(const struct loaded_crate *crate)
 {
-    int fd = open(crate->path, O_RDONLY | O_CLOEXEC);
+    /* The program may have gone elsewhere. */
+    int fd = open(crate->absolute_path ? crate->absolute_path : crate->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || is_file_of(crate, fd))
         return fd;
     close(fd);

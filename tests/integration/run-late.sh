@@ -30,6 +30,8 @@ int main(int argc, char **argv)
     if (strstr(how, "close"))
         for (int fd = 3; fd < 256; fd++)
             close(fd);
+    if (strstr(how, "chdir") && chdir("/"))
+        return 1;
     if (strstr(how, "reuse"))
         for (int fd = 3; fd < 256; fd++)
             dup2(open("m.crate", O_RDONLY), fd);
@@ -66,7 +68,7 @@ for relink in 1 0; do
     [ $relink = 1 ] || option=--no-relink
     # shellcheck disable=SC2086 # no word, or one
     set -- $option
-    for how in plain replace close close-reuse fork replace-fork; do
+    for how in plain replace close close-reuse close-chdir fork replace-fork; do
         make_crates "$@"
         status 0 crateld run m.crate $how
         cmp -s out want || fail "$how $option: $(cat out)"
