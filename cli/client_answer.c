@@ -63,6 +63,8 @@ static struct crateld_error *receive(pid_t id, int fd, struct packet *ret)
     ret->size = (size_t)got - sizeof ret->header;
     if (ret->header.kind == CONTROL_ERROR)
         return error_create(CRATELD_ERROR_MISMATCH, "%.*s", (int)ret->size, ret->payload);
+    if (ret->header.kind == CONTROL_INCOMPLETE)
+        return error_create(CRATELD_ERROR_UNDEFINED, "%.*s", (int)ret->size, ret->payload);
     if (ret->header.version != CONTROL_VERSION)
         return error_create(CRATELD_ERROR_MISMATCH, "process %d: speaks version %u of the control protocol, wanted %d",
                             (int)id, ret->header.version, CONTROL_VERSION);

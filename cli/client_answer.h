@@ -33,8 +33,8 @@ struct client_answer {
 };
 
 /* Takes the whole answer of process `id` from the socket `fd`, and nothing of it is trusted. *ret is what was done.
- * Errors: what the process answers; IO (it has ended), FORMAT, MISMATCH (it speaks another version of the protocol),
- * MEMORY. */
+ * Errors: what the process answers, UNDEFINED if other modules would have to come as well; IO (it has ended), FORMAT,
+ * MISMATCH (it speaks another version of the protocol), MEMORY. */
 MUST_CHECK struct crateld_error *client_receive(pid_t id, int fd, const struct client_answer *answer,
                                                 struct control_report *ret);
 

@@ -45,7 +45,8 @@ static void send_error(int client, struct crateld_error *error)
 {
     const char *text = crateld_error_message(error);
     size_t size = strlen(text), max = CONTROL_MAX_SIZE / 2;
-    send_packet(client, CONTROL_ERROR, text, size < max ? size : max, -1);
+    bool is_incomplete = crateld_error_code(error) == CRATELD_ERROR_UNDEFINED;
+    send_packet(client, is_incomplete ? CONTROL_INCOMPLETE : CONTROL_ERROR, text, size < max ? size : max, -1);
     crateld_error_destroy(error);
 }
 

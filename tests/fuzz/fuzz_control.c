@@ -53,7 +53,7 @@ static bool take_answer(int fd, bool has_crates)
     crateld_error_destroy(error);
     client_crates_deinit(&crates);
     close(fd);
-    return code == CRATELD_ERROR_MISMATCH; /* or what the process answered */
+    return code == CRATELD_ERROR_MISMATCH || code == CRATELD_ERROR_UNDEFINED; /* what the process answered */
 }
 
 static void send_answer(int fd, struct span packet, unsigned descriptors)

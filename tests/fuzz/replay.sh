@@ -37,7 +37,7 @@ control)
     "$TOOL" diff -o fix.patch full.crate m.o=new.o
     python3 - <<'END'
 import struct
-def packet(kind, payload=b'', descriptors=0, magic=0x6c727463, version=2):
+def packet(kind, payload=b'', descriptors=0, magic=0x6c727463, version=3):
     whole = struct.pack('<IHH', magic, version, kind) + payload
     return struct.pack('<HB', len(whole), descriptors) + whole
 LIST, RELOAD, CHECK, ROLLBACK, CRATE, DONE, ERROR, TRACE, TEXT = range(9)
