@@ -74,13 +74,12 @@ struct crateld_error *patch_check_new_modules(struct link *link)
         const char *path = patch->objects.at[i].object->path;
         if (!patch->objects.at[i].is_new)
             continue;
-        if (known)
-            TRY(check_new_module(link, patch->objects.at[i].object));
-        else
-            link_report(link, error_create(CRATELD_ERROR_NOT_FOUND,
-                                           "%s: no module of %s was linked from it: say of which it is a new version: "
-                                           "OLD=%s; or, if it is a new one, name those that use it as well",
-                                           path, patch_base_name(link), path));
+        if (!known)
+            return error_create(CRATELD_ERROR_NOT_FOUND,
+                                "%s: no module of %s was linked from it: say of which it is a new version: OLD=%s; or, "
+                                "if it is a new one, name those that use it as well",
+                                path, patch_base_name(link), path);
+        TRY(check_new_module(link, patch->objects.at[i].object));
     }
     return NULL;
 }
