@@ -6,15 +6,14 @@
 #include "crate/build_id.h"
 #include "linker/emit.h"
 #include "linker/relink_section.h"
+#include "linker/rest.h"
 #include "linker/state.h"
-#include "linker/symtab.h"
 #include "linker/tables.h"
 
 enum { MAX_PROGRAM_HEADERS = 9 };
 
 /* What follows the loaded part of the file. */
 struct file_tail {
-    struct link_symtab symtab;     /* owned */
     VEC(char) section_names;       /* owned */
     VEC(Elf64_Shdr) headers;       /* owned */
     struct relink_builder *relink; /* owned; NULL: there is none */
@@ -82,7 +81,8 @@ static struct crateld_error *add_tail_section(struct file_tail *tail, const char
     return add_section_header(tail, name, header);
 }
 
-static struct crateld_error *place_tail(struct link *link, struct file_tail *tail)
+static struct crateld_error *place_tail(const struct link *link, const struct link_symtab *symbols,
+                                        struct file_tail *tail)
 {
     if (tail->relink_size)
         TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink_size,
@@ -91,12 +91,11 @@ static struct crateld_error *place_tail(struct link *link, struct file_tail *tai
         Elf64_Shdr symtab = {
             .sh_type = SHT_SYMTAB,
             .sh_link = (Elf64_Word)tail->headers.count + 1,
-            .sh_info = tail->symtab.first_global,
+            .sh_info = symbols->first_global,
             .sh_entsize = sizeof(Elf64_Sym),
         };
-        TRY(add_tail_section(tail, ".symtab", symtab, tail->symtab.symbols.count * sizeof(Elf64_Sym),
-                             &tail->symtab_off));
-        TRY(add_tail_section(tail, ".strtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, tail->symtab.names.count,
+        TRY(add_tail_section(tail, ".symtab", symtab, symbols->symbols.count * sizeof(Elf64_Sym), &tail->symtab_off));
+        TRY(add_tail_section(tail, ".strtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, symbols->names.count,
                              &tail->strtab_off));
     }
     uint64_t names_size = tail->section_names.count + sizeof ".shstrtab";
@@ -178,68 +177,107 @@ static void write_elf_header(const struct link *link, const struct link_image *i
     memcpy(file, &header, sizeof header);
 }
 
-static void write_tail(const struct link *link, const struct file_tail *tail, uint8_t *file)
+/* Writes what is behind the loaded part past the mapping of the file: it is big, and never looked at again. */
+static struct crateld_error *write_tail(const struct link *link, const struct link_symtab *symbols,
+                                        const struct file_tail *tail, struct output_file *file)
 {
-    if (tail->relink_size)
-        relink_builder_write(tail->relink, file + tail->relink_off);
-    if (!link->options->is_strip_all) {
-        memcpy(file + tail->symtab_off, tail->symtab.symbols.at, tail->symtab.symbols.count * sizeof(Elf64_Sym));
-        memcpy(file + tail->strtab_off, tail->symtab.names.at, tail->symtab.names.count);
+    for (size_t i = 0; tail->relink_size && i < RELINK_PIECES; i++) {
+        uint64_t off;
+        struct span piece = relink_builder_piece(tail->relink, i, &off);
+        TRY(output_file_write(file, tail->relink_off + off, piece.data, piece.size));
     }
-    memcpy(file + tail->names_off, tail->section_names.at, tail->section_names.count);
-    memcpy(file + tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
+    if (!link->options->is_strip_all) {
+        TRY(output_file_write(file, tail->symtab_off, symbols->symbols.at, symbols->symbols.count * sizeof(Elf64_Sym)));
+        TRY(output_file_write(file, tail->strtab_off, symbols->names.at, symbols->names.count));
+    }
+    TRY(output_file_write(file, tail->names_off, tail->section_names.at, tail->section_names.count));
+    return output_file_write(file, tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
 }
 
 static void release_tail(struct file_tail *tail)
 {
     relink_builder_destroy(tail->relink);
-    link_symtab_deinit(&tail->symtab);
     free(tail->section_names.at);
     free(tail->headers.at);
     *tail = (struct file_tail){.size = tail->size};
 }
 
-/* What is made at the same time: the relink section, and everything else that takes long. */
+/* What is made at the same time: the relink section, its strings, the tables, and everything else that takes long. */
 struct making {
     struct link *link;
+    struct link_image *image;
     struct file_tail *tail;
     const struct output_file *file;
+    struct latch has_names; /* opened when the relink section has all that has a name, or can not */
+    bool is_named;          /* it has; once the latch is */
 };
 
-enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_COUNT };
+enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_TABLES, MAKE_NAMES, MAKE_COUNT };
 
-static struct crateld_error *make(void *context, uint32_t worker, size_t what)
+static struct crateld_error *make_relink(struct making *making)
 {
-    const struct making *making = context;
+    struct relink_builder **builder = &making->tail->relink;
+    struct crateld_error *error = link_relink_begin(making->link, builder);
+    making->is_named = !error;
+    latch_open(&making->has_names);
+    return error ? error : link_relink_relocs(making->link, *builder);
+}
+
+static struct crateld_error *make_contents(const struct making *making)
+{
     struct link *link = making->link;
-    (void)worker;
-    if (what == MAKE_RELINK)
-        return link->options->keep_relink ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
-                                          : NULL;
     TRY(link_emit(link, making->file->data));
     link_emit_debug(link, making->file->data);
     output_file_rest(making->file, 0, making->file->size);
-    return link->options->is_strip_all ? NULL : link_symtab_init(link, &making->tail->symtab);
+    if (!link->options->is_strip_all)
+        link_symtab_fill(link, &making->image->symtab);
+    return NULL;
+}
+
+static struct crateld_error *make(void *context, uint32_t worker, size_t what)
+{
+    struct making *making = context;
+    (void)worker;
+    if (what == MAKE_CONTENTS)
+        return make_contents(making);
+    if (what == MAKE_TABLES)
+        return link_tables_fill(making->link, making->image);
+    if (!making->link->options->keep_relink)
+        return NULL;
+    if (what == MAKE_RELINK)
+        return make_relink(making);
+    latch_wait(&making->has_names);
+    return making->is_named ? relink_builder_end_names(making->tail->relink) : NULL;
+}
+
+/* Makes what takes long, as far as it is possible before everything has its size. */
+static struct crateld_error *make_all(struct link *link, struct link_image *image, struct file_tail *tail,
+                                      const struct output_file *file)
+{
+    struct making making = {link, image, tail, file, LATCH_INITIALIZER, false};
+    struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making);
+    latch_deinit(&making.has_names);
+    if (!error && tail->relink)
+        error = relink_builder_finish(tail->relink, &tail->relink_size);
+    return error;
 }
 
 static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
                                             struct output_file *file)
 {
-    struct making making = {link, tail, file};
-    TRY(workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making));
+    TRY(make_all(link, image, tail, file));
     TRY(link_tables_places(link, image));
     struct crateld_error *faults = link_take_errors(link);
     if (faults)
         return faults;
-    TRY(place_tail(link, tail));
+    TRY(place_tail(link, &image->symtab, tail));
     TRY(output_file_grow(file, tail->size));
     image->header.relink_off = tail->relink_size ? tail->relink_off : 0;
     image->header.relink_size = tail->relink_size;
     write_elf_header(link, image, tail, file->data);
     crate_tables_write(&image->tables, &image->header, file->data);
-    write_tail(link, tail, file->data);
+    TRY(write_tail(link, &image->symtab, tail, file));
     release_tail(tail);
-    output_file_rest(file, image->loaded_size, file->size);
     crate_seal((struct span){file->data, tail->size}, CRATE_HEADER_RVA, &image->header);
     memcpy(file->data + CRATE_HEADER_RVA, &image->header, sizeof image->header);
     return NULL;
@@ -249,6 +287,8 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
 {
     struct output_file created = {.fd = -1};
     struct output_file *file = link->options->adopted ? link->options->adopted : &created;
+    for (size_t i = 0; i < link->objects.count; i++)
+        link_rest_after(link, i);
     TRY(add_outputs(link, image, tail));
     TRY(link->options->adopted ? output_file_grow(file, tail->size)
                                : output_file_create(link->options->output, tail->size, file));

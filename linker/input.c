@@ -64,7 +64,10 @@ static struct crateld_error *open_handle(struct link *link, struct arena *arena,
     input->path = input->file.path;
     input->contents = input->file.data;
     TRY(input_kind_of(input->contents, path, &input->kind));
-    return read_contents(link, arena, input);
+    TRY(read_contents(link, arena, input));
+    if (input->object)
+        input->object->is_mapped = input->object->image.data == input->file.data.data;
+    return NULL;
 }
 
 struct crateld_error *link_input_open(struct link *link, struct arena *arena, const char *path, struct link_input *ret)

@@ -1,5 +1,6 @@
 #include "linker/inputs.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -281,25 +282,27 @@ void link_add_default_libraries(struct link *link)
 struct opened {
     struct link_input input;
     struct crateld_error *error; /* owned; why it can not be taken */
+    bool is_ready;               /* atomic: the others are set */
 };
 
 struct opening {
     struct link *link;
     struct opened *opened; /* one for each argument */
+    size_t count;
+    pthread_mutex_t turn; /* of the one who lets arguments enter */
+    size_t next;          /* under the lock: all before it have entered */
 };
 
-static struct crateld_error *open_argument(void *context, uint32_t worker, size_t i)
+static void open_one(const struct opening *opening, uint32_t worker, size_t i)
 {
-    struct opening *opening = context;
     const struct link_argument *argument = &opening->link->options->arguments[i];
     struct opened *opened = &opening->opened[i];
     struct arena *arena = &opening->link->worker_arenas[worker];
-    if (argument->kind == LINK_ARGUMENT_LIBRARY)
-        return NULL;
+    if (argument->kind == LINK_ARGUMENT_LIBRARY) /* what it means may depend on what comes before it */
+        return;
     opened->error = argument->contents.size ? link_input_open_contents(opening->link, arena, argument->value,
                                                                        argument->contents, &opened->input)
                                             : link_input_open(opening->link, arena, argument->value, &opened->input);
-    return NULL;
 }
 
 static void add_argument(struct link *link, const struct link_argument *argument, struct opened *opened)
@@ -316,17 +319,41 @@ static void add_argument(struct link *link, const struct link_argument *argument
     link_report(link, error);
 }
 
-/* Opens the files that are named, several at once, then lets them enter one by one, in their order. */
+/* Lets those enter that are ready and whose turn it is. */
+static void add_ready(struct opening *opening)
+{
+    for (; opening->next < opening->count; opening->next++) {
+        struct opened *opened = &opening->opened[opening->next];
+        if (!__atomic_load_n(&opened->is_ready, __ATOMIC_ACQUIRE))
+            return;
+        add_argument(opening->link, &opening->link->options->arguments[opening->next], opened);
+    }
+}
+
+static struct crateld_error *open_argument(void *context, uint32_t worker, size_t i)
+{
+    struct opening *opening = context;
+    open_one(opening, worker, i);
+    __atomic_store_n(&opening->opened[i].is_ready, true, __ATOMIC_RELEASE);
+    if (!pthread_mutex_trylock(&opening->turn)) {
+        add_ready(opening);
+        pthread_mutex_unlock(&opening->turn);
+    }
+    return NULL;
+}
+
+/* Opens the files that are named, several at once; meanwhile they enter one by one, in their order. */
 static struct crateld_error *add_arguments(struct link *link)
 {
     size_t count = link->options->argument_count;
     struct opened *opened AUTO_FREE = calloc(count + 1, sizeof *opened);
     if (!opened)
         return error_memory();
-    struct opening opening = {link, opened};
+    struct opening opening = {.link = link, .opened = opened, .count = count, .turn = PTHREAD_MUTEX_INITIALIZER};
     struct crateld_error *error = workers_run(link_workers_for(link, count), count, open_argument, &opening);
-    for (size_t i = 0; i < count && !error; i++)
-        add_argument(link, &link->options->arguments[i], &opened[i]);
+    if (!error)
+        add_ready(&opening); /* those that became ready when somebody else had just looked */
+    pthread_mutex_destroy(&opening.turn);
     for (size_t i = 0; i < count; i++) {
         file_close(&opened[i].input.file);
         crateld_error_destroy(opened[i].error);

@@ -10,6 +10,7 @@
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
 #include "linker/patch_known.h"
+#include "linker/patch_modules.h"
 #include "linker/patch_private.h"
 #include "linker/patch_types.h"
 #include "linker/wanted.h"
@@ -445,8 +446,9 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     uint32_t flags;
     TRY(patch_private_flags(link, &flags));
     link->flags |= flags;
+    patch_group_modules(link);
     for (size_t i = 0; i < patch->objects.count; i++) {
-        struct crate_module module;
+        struct crate_module module = {.group = patch->objects.at[i].group};
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
         TRY(crate_tables_string(tables, patch->objects.at[i].module.member, &module.member));
         if (!VEC_PUSH(&tables->modules, module))
@@ -531,14 +533,15 @@ void link_patch_fill(const struct link *link, struct crate_tables *tables)
         tables->grown.at[i].image_rva = (uint32_t)link_section_rva(link->patch->grown.at[i].section, 0);
 }
 
-void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section))
+void link_patch_roots(const struct link *link, void (*visit)(void *context, struct link_section *section),
+                      void *context)
 {
     for (size_t i = 0; i < link->patch->moves.count; i++)
-        visit(link, link->patch->moves.at[i].symbol->section);
+        visit(context, link->patch->moves.at[i].symbol->section);
     for (size_t i = 0; i < link->patch->inits.count; i++)
-        visit(link, link->patch->inits.at[i].section);
+        visit(context, link->patch->inits.at[i].section);
     for (size_t i = 0; i < link->patch->grown.count; i++)
-        visit(link, link->patch->grown.at[i].section);
+        visit(context, link->patch->grown.at[i].section);
     for (size_t i = 0; i < link->patch->starters.count; i++)
-        visit(link, link->patch->starters.at[i].symbol->section);
+        visit(context, link->patch->starters.at[i].symbol->section);
 }

@@ -11,7 +11,7 @@ struct naming {
     bool names_constants; /* read-only data */
 };
 
-/* The relocation of the section at `off`; NULL: there is none. They are sorted. */
+/* The relocation of the section at `off`; NULL: there is none. */
 static const Elf64_Rela *find_reloc(const struct link_section *section, uint64_t off)
 {
     uint32_t low = 0, high = section->reloc_count;
@@ -36,30 +36,20 @@ static uint8_t formula_of(const struct naming *naming, const Elf64_Rela *reloc)
 }
 
 /* Whether a table of jumps begins at byte `off` of the read-only section: distances to code. */
-static struct crateld_error *is_jump_table(const struct naming *naming, struct link_section *section, uint64_t off,
-                                           bool *ret)
+static bool is_jump_table(const struct naming *naming, const struct link_section *section, uint64_t off)
 {
-    *ret = false;
-    if (section->kind != LINK_SECTION_PLAIN)
-        return NULL;
-    TRY(link_sort_relocs(naming->link, section));
-    const Elf64_Rela *reloc = find_reloc(section, off);
+    const Elf64_Rela *reloc = section->kind == LINK_SECTION_PLAIN ? find_reloc(section, off) : NULL;
     const struct link_section *target = reloc ? symbol_of(section, reloc)->section : NULL;
-    *ret = target && formula_of(naming, reloc) == RELOC_RELATIVE && target->flags & SHF_EXECINSTR;
-    return NULL;
+    return target && formula_of(naming, reloc) == RELOC_RELATIVE && target->flags & SHF_EXECINSTR;
 }
 
 /* Something computes the address of byte `off` of the section, which is the patch's. */
-static struct crateld_error *note(struct naming *naming, struct link_section *section, uint64_t off)
+static void note(struct naming *naming, const struct link_section *section, uint64_t off)
 {
-    bool is_table = false;
-    if (section->flags & (SHF_EXECINSTR | SHF_WRITE) || section->is_relocated_at_load) {
+    if (section->flags & (SHF_EXECINSTR | SHF_WRITE) || section->is_relocated_at_load)
         naming->names_code = true;
-        return NULL;
-    }
-    TRY(is_jump_table(naming, section, off, &is_table));
-    naming->names_constants |= !is_table;
-    return NULL;
+    else
+        naming->names_constants |= !is_jump_table(naming, section, off);
 }
 
 /* The relocation computes the address of its symbol, which may be one in the base. */
@@ -79,7 +69,8 @@ static struct crateld_error *note_reloc(struct naming *naming, const struct link
     }
     if (symbol->state != LINK_SYMBOL_DEFINED || symbol->is_base || !symbol->section || symbol->section->flags & SHF_TLS)
         return NULL;
-    return note(naming, symbol->section, value);
+    note(naming, symbol->section, value);
+    return NULL;
 }
 
 /* Whether the relocation of code, whose next computed address has its field at `lea`, makes an address. */
@@ -110,7 +101,6 @@ static struct crateld_error *search_code(struct naming *naming, struct link_sect
     uint64_t at = 0, field = 0;
     int64_t target;
     uint32_t i = 0;
-    TRY(link_sort_relocs(naming->link, section));
     for (bool has_next = true; has_next;) {
         has_next = naming->link->machine->next_code_address(section->data, &at, &field, &target);
         for (; i < section->reloc_count && (!has_next || section->relocs[i].r_offset <= field); i++)

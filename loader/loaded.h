@@ -21,7 +21,7 @@ struct loaded_crate;
 struct process;
 
 enum loaded_state {
-    LOADED_MAPPED,     /* the file is mapped read-only; nothing else was done */
+    LOADED_FOUND,      /* the crate has its place, where its file is mapped, at the latest by image_need() */
     LOADED_ACTIVATING, /* being relocated, by the thread that holds the process's lock */
     LOADED_ACTIVE,     /* its code may run */
     LOADED_FAILED,     /* activation failed: never to be tried again */
@@ -74,7 +74,8 @@ struct loaded_crate {
     const char *absolute_path;      /* owned by the process's arena; as debuggers were shown it; NULL: they were not */
     const char *name;               /* owned by the process's arena; its identity: the one in its header, or another
                                        that was asked for */
-    int fd;                         /* owned; of a crate with a relink section once active, or with gates; -1: none */
+    int fd;                         /* owned; of a crate that is not mapped yet, or with gates, or with a relink section
+                                       once active; -1: none */
     uint64_t device, inode;         /* of the file */
     struct loaded_tls tls;          /* set by activation */
     struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
@@ -84,7 +85,7 @@ struct loaded_crate {
     const char *own_name;           /* owned by the process's arena; of a patch: the one in its header */
     const char *numbered_name;      /* likewise: the one that it was given; of another, what its record's patch had */
     char found_where[46];           /* of a patch that is superseded: who may come back to it, by the last search */
-    struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
+    struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not ready for it */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
     struct loaded_crate *bundle;    /* borrowed; of a member: the bundle that it is in; NULL: it is no member */
     uint32_t member;                /* then: its number there */
@@ -94,6 +95,9 @@ struct loaded_crate {
     bool has_toc;                   /* the TOC is filled */
     bool has_faulted;               /* of a patch: it was taken back for that */
     bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
+    bool is_shown;                  /* its link map is in the list */
+    bool is_mapped;                 /* its file is: image_need() */
+    bool is_late;                   /* it was when something of it was needed, and its data is writable since then */
     bool is_sought;                 /* of a patch: it was searched for since it was in effect: loader/retire.h */
     bool is_file_ours;              /* of a patch: nobody else wants its file */
     bool is_in_hole;                /* its image lies where another had been */
