@@ -134,8 +134,6 @@ static void deinit(struct link *link)
     for (size_t i = 0; i < link->providers.count; i++)
         if (link->providers.at[i]->kind == LINK_PROVIDER_ELF)
             shared_library_deinit(&link->providers.at[i]->library);
-        else if (link->providers.at[i]->kind == LINK_PROVIDER_CRATE)
-            crate_source_rest(&link->providers.at[i]->crate);
     for (size_t i = 0; i < link->archives.count; i++) {
         archive_deinit(&link->archives.at[i]->archive);
         hash_index_deinit(&link->archives.at[i]->by_name);
