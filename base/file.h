@@ -71,6 +71,7 @@ struct output_file {
     int fd;          /* owned */
     uint8_t *data;   /* owned shared mapping, writable */
     size_t size;
+    size_t allocated;   /* bytes that have their blocks; at least `size` */
     size_t mapped_size; /* of the mapping, which goes on behind the file's end */
     struct held_signals signals;
     bool has_held_signals;
@@ -81,9 +82,10 @@ struct output_file {
  * not as a SIGBUS later). Commit and discard it in the same thread. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *output_file_create(const char *path, size_t size, struct output_file *ret);
 
-/* The same for a file that is there, open for reading and writing at `fd`, empty, and the caller's: committing it only
- * ends the writing. */
-MUST_CHECK struct crateld_error *output_file_adopt(int fd, const char *path, size_t size, struct output_file *ret);
+/* The same for a file that is there, open for reading and writing at `fd`, empty, and the caller's: committing it does
+ * nothing. Its size is 0 until it grows, which takes next to no time up to `room` bytes: they have their blocks, and
+ * their memory. What of that is left over is given back when it is discarded. */
+MUST_CHECK struct crateld_error *output_file_adopt(int fd, const char *path, size_t room, struct output_file *ret);
 
 /* Creates a file to become `path`, with these bytes; it is not mapped. Errors: IO, MEMORY. */
 MUST_CHECK struct crateld_error *output_file_create_from(const char *path, const void *bytes, size_t size,

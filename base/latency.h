@@ -2,8 +2,9 @@
 #ifndef BASE_LATENCY_H
 #define BASE_LATENCY_H
 
-/* Asks the scheduler to let the calling thread run as soon as it wakes up, in exchange for short slices of time. Needs
- * no privileges; kernels before Linux 6.12 do nothing. */
+/* Asks the scheduler to let the calling thread run as soon as it wakes up, in exchange for short slices of time, and
+ * not to interrupt it for others where the process may ask for that (setrlimit(2): RLIMIT_NICE). Without, kernels
+ * before Linux 6.12 do nothing. Threads and processes that it starts are as if it had not asked. */
 void latency_prefer(void);
 
 #endif

@@ -15,8 +15,12 @@ static struct crateld_error *refresh(const char *operand)
     if (crate <= 0 || patch <= 0 || *end != ':')
         return error_create(CRATELD_ERROR_USAGE, "refresh: wanted CRATE:PATCH:PATH, found '%s'", operand);
     snprintf(path, sizeof path, "/proc/self/fd/%ld", crate);
-    struct link_options link = {.collect_garbage = true, .output = end + 1, .output_fd = (int)patch};
-    return diff_changed(&link, path, end + 1, NULL, &is_any);
+    struct output_file file;
+    TRY(output_file_adopt((int)patch, end + 1, 0, &file));
+    struct link_options link = {.collect_garbage = true, .output = end + 1, .adopted = &file};
+    struct crateld_error *error = diff_changed(&link, path, end + 1, NULL, &is_any);
+    output_file_discard(&file);
+    return error;
 }
 
 int cmd_refresh(int argc, char **argv)

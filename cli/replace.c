@@ -16,9 +16,23 @@
 #include "base/cleanup.h"
 #include "cli/operand.h"
 
+enum {
+    ROOM_MIN = 64 << 10, /* bytes that a patch may have before its file is to be made larger */
+    ROOM_MAX = 1 << 20,
+};
+
+/* Closes a file that was adopted. */
+static void release_file(struct output_file *file)
+{
+    int fd = file->fd;
+    output_file_discard(file);
+    if (fd >= 0)
+        close(fd);
+}
+
 struct crateld_error *replace_open(pid_t id, struct replace_target *ret)
 {
-    *ret = (struct replace_target){.spare_fd = -1, .client.fd = -1};
+    *ret = (struct replace_target){.client.fd = -1, .spare = {.fd = -1}, .spare_room = ROOM_MIN};
     TRY(client_open(id, &ret->client));
     TRY(client_list(&ret->client, &ret->crates));
     ret->bases = calloc(ret->crates.list.count + 1, sizeof *ret->bases);
@@ -41,11 +55,9 @@ void replace_close(struct replace_target *target)
     free(target->bases);
     client_crates_deinit(&target->crates);
     client_close(&target->client);
-    if (target->spare_path) {
-        (void)unlink(target->spare_path);
-        close(target->spare_fd);
-    }
-    free(target->spare_path);
+    if (target->spare.path)
+        (void)unlink(target->spare.path);
+    release_file(&target->spare);
     on_change_deinit(&target->changes);
 }
 
@@ -53,7 +65,8 @@ struct crateld_error *replace_prepare(struct replace_target *target)
 {
     static unsigned number; /* of patches made by this process */
     char *path AUTO_FREE = NULL;
-    if (target->spare_path)
+    int fd;
+    if (target->spare.path)
         return NULL;
     /* The process keeps the files of its patches, also those of an earlier client with this one's number. */
     do {
@@ -62,18 +75,22 @@ struct crateld_error *replace_prepare(struct replace_target *target)
             path = NULL;
             return error_memory();
         }
-        target->spare_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    } while (target->spare_fd < 0 && errno == EEXIST);
-    if (target->spare_fd < 0)
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (fd < 0 && errno == EEXIST);
+    if (fd < 0)
         return error_errno(errno, "%s: cannot create", path);
-    target->spare_path = STEAL_PTR(path);
-    return NULL;
+    struct crateld_error *error = output_file_adopt(fd, path, target->spare_room, &target->spare);
+    if (error) {
+        (void)unlink(path);
+        close(fd);
+    }
+    return error;
 }
 
 /* Patches being made. */
 struct replacement {
     struct replace_target *target;
-    VEC(char *) patches; /* owned; paths */
+    VEC(struct output_file) patches;
 };
 
 /* The crate that has the module. */
@@ -106,21 +123,29 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
                         module);
 }
 
-/* Takes the file for the next patch, which is of crate number `index`, and sets *ret to what is to be done; its
- * output_fd is the caller's to close. */
+/* Notes how large patches may become. */
+static void note_size(struct replace_target *target, size_t size)
+{
+    size_t wanted = size + size / 4;
+    if (wanted > target->spare_room)
+        target->spare_room = wanted < ROOM_MAX ? wanted : ROOM_MAX;
+}
+
+/* Takes the file for the next patch, which is of crate number `index`, and sets *ret to what is to be done; its file is
+ * valid until the next one is taken. */
 static struct crateld_error *begin_patch(struct replacement *replacement, size_t index, struct link_options *ret)
 {
     struct replace_target *target = replacement->target;
     TRY(replace_prepare(target));
-    char *path = target->spare_path;
-    if (!VEC_PUSH(&replacement->patches, path))
+    if (!VEC_PUSH(&replacement->patches, target->spare))
         return error_memory();
-    target->spare_path = NULL; /* the list has it */
+    target->spare = (struct output_file){.fd = -1}; /* the list has it */
+    struct output_file *file = &replacement->patches.at[replacement->patches.count - 1];
     *ret = (struct link_options){
         .collect_garbage = true,
         .opened_base = &target->bases[index],
-        .output = path,
-        .output_fd = target->spare_fd,
+        .output = file->path,
+        .adopted = file,
         .name = target->crates.list.at[index].name,
     };
     on_change_apply(&target->changes, ret);
@@ -133,9 +158,9 @@ static struct crateld_error *make_patch(struct replacement *replacement, size_t 
 {
     struct link_options link = {0};
     TRY(begin_patch(replacement, index, &link));
-    struct crateld_error *error = diff_modules(&link, modules, count);
-    close(link.output_fd);
-    return error;
+    TRY(diff_modules(&link, modules, count));
+    note_size(replacement->target, link.adopted->size);
+    return NULL;
 }
 
 /* The crate of the name. */
@@ -171,7 +196,6 @@ static struct crateld_error *make_whole_patch(struct replacement *replacement, c
         if (!error && !is_any)
             error = error_create(CRATELD_ERROR_NOT_FOUND, "%s: was linked from the same modules as %s", path,
                                  link.opened_base->path);
-        close(link.output_fd);
     }
     link_base_close(&next);
     return error;
@@ -193,14 +217,11 @@ static struct crateld_error *find_base(const struct replace_target *target, cons
 }
 
 /* Fills the empty file. */
-static struct crateld_error *write_adopted(int fd, const char *path, struct span bytes)
+static struct crateld_error *write_adopted(struct output_file *file, struct span bytes)
 {
-    struct output_file file;
-    TRY(output_file_adopt(fd, path, bytes.size, &file));
-    memcpy(file.data, bytes.data, bytes.size);
-    struct crateld_error *error = output_file_commit(&file, 0600);
-    output_file_discard(&file);
-    return error;
+    TRY(output_file_grow(file, bytes.size));
+    memcpy(file->data, bytes.data, bytes.size);
+    return output_file_commit(file, 0600);
 }
 
 /* Takes a copy of the patch at `path`, which has been made already: it becomes the process's own. */
@@ -213,10 +234,8 @@ static struct crateld_error *copy_patch(struct replacement *replacement, const c
     struct crateld_error *error = find_base(replacement->target, path, file.data, &index);
     if (!error)
         error = begin_patch(replacement, index, &link);
-    if (!error) {
-        error = write_adopted(link.output_fd, link.output, file.data);
-        close(link.output_fd);
-    }
+    if (!error)
+        error = write_adopted(link.adopted, file.data);
     file_close(&file);
     return error;
 }
@@ -256,7 +275,7 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
 {
     VEC(char) payload = {0};
     for (size_t i = 0; i < replacement->patches.count; i++) {
-        const char *path = replacement->patches.at[i];
+        const char *path = replacement->patches.at[i].path;
         size_t size = strlen(path) + 1;
         if (!VEC_RESERVE(&payload, size) || !payload.at) {
             free(payload.at);
@@ -283,8 +302,8 @@ struct crateld_error *replace_modules(struct replace_target *target, const struc
         error = hand_over(&replacement, is_trial, ret);
     for (size_t i = 0; i < replacement.patches.count; i++) {
         if (error || is_trial)
-            (void)unlink(replacement.patches.at[i]);
-        free(replacement.patches.at[i]);
+            (void)unlink(replacement.patches.at[i].path);
+        release_file(&replacement.patches.at[i]);
     }
     free(replacement.patches.at);
     return error;

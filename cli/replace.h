@@ -2,6 +2,7 @@
 #ifndef CLI_REPLACE_H
 #define CLI_REPLACE_H
 
+#include "base/file.h"
 #include "cli/client.h"
 #include "cli/diff.h"
 #include "cli/on_change.h"
@@ -12,8 +13,8 @@ struct replace_target {
     struct client client;
     struct client_crates crates; /* owned */
     struct link_base *bases;     /* owned; the crates, opened; those without a relink section have no file */
-    char *spare_path;            /* owned; of an empty file for the next patch; NULL: there is none yet */
-    int spare_fd;                /* owned */
+    struct output_file spare;    /* for the next patch; without a path: there is none yet */
+    size_t spare_room;           /* bytes that it is to have */
     struct on_change changes;    /* of variables, in the next patches */
 };
 

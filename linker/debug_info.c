@@ -74,7 +74,9 @@ struct assembly {
 
 static int wanted_index(const struct link_section *section)
 {
-    for (int i = 0; section->data.size && i < WANTED_COUNT; i++)
+    if (!section->data.size || section->flags & SHF_ALLOC || strncmp(section->name, ".debug_", 7) != 0)
+        return -1;
+    for (int i = 0; i < WANTED_COUNT; i++)
         if (!strcmp(section->name, wanted_names[i]))
             return i;
     return -1;

@@ -247,19 +247,20 @@ static struct crateld_error *write_contents(struct link *link, struct link_image
 
 static struct crateld_error *write_all(struct link *link, struct link_image *image, struct file_tail *tail)
 {
-    struct output_file file;
+    struct output_file created = {.fd = -1};
+    struct output_file *file = link->options->adopted ? link->options->adopted : &created;
     TRY(add_outputs(link, image, tail));
-    TRY(link->options->output_fd ? output_file_adopt(link->options->output_fd, link->options->output, tail->size, &file)
-                                 : output_file_create(link->options->output, tail->size, &file));
-    struct crateld_error *error = write_contents(link, image, tail, &file);
+    TRY(link->options->adopted ? output_file_grow(file, tail->size)
+                               : output_file_create(link->options->output, tail->size, file));
+    struct crateld_error *error = write_contents(link, image, tail, file);
     uint32_t mode = image->interpreter ? 0777 : 0666;
     if (!error)
-        error = output_file_commit(&file, mode);
+        error = output_file_commit(file, mode);
     if (!error) {
-        struct file_stamp stamp = file_stamp_of(file.fd);
+        struct file_stamp stamp = file_stamp_of(file->fd);
         link_state_write(link, &stamp, mode);
     }
-    output_file_discard(&file);
+    output_file_discard(&created);
     return error;
 }
 

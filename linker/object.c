@@ -38,14 +38,30 @@ static struct crateld_error *section_error(const struct reading *r, uint32_t i, 
                         r->object->sections[i].name ? r->object->sections[i].name : "?", what);
 }
 
-/* What becomes of a section, by its type, flags and name. */
-static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
+/* What becomes of a section of the name, whatever its contents; LINK_SECTION_PLAIN: that the name does not say. */
+static uint8_t kind_by_name(const char *name)
 {
-    bool is_alloc = header->sh_flags & SHF_ALLOC;
+    if (name[0] != '.' || !strchr("cegln", name[1])) /* most are of text, data and relocations */
+        return LINK_SECTION_PLAIN;
     if (!strcmp(name, CRATELD_TOC_RECORD_SECTION))
         return LINK_SECTION_TOC_RECORDS;
     if (!strcmp(name, CRATELD_ON_CHANGE_SECTION))
         return LINK_SECTION_ON_CHANGE;
+    if (!strcmp(name, ".note.GNU-stack") || !strcmp(name, ".note.gnu.property") ||
+        !strcmp(name, ".note.GNU-split-stack") || !strcmp(name, ".note.GNU-no-split-stack") ||
+        !strncmp(name, ".gnu.lto_", 9) || !strncmp(name, ".gnu.debuglto_", 14) || !strncmp(name, ".gnu.warning.", 13) ||
+        !strncmp(name, ".llvm", 5) || !strcmp(name, ".comment"))
+        return LINK_SECTION_DROPPED;
+    return !strcmp(name, ".eh_frame") ? LINK_SECTION_EH_FRAME : LINK_SECTION_PLAIN;
+}
+
+/* What becomes of a section, by its type, flags and name. */
+static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
+{
+    bool is_alloc = header->sh_flags & SHF_ALLOC;
+    uint8_t kind = kind_by_name(name);
+    if (kind == LINK_SECTION_TOC_RECORDS || kind == LINK_SECTION_ON_CHANGE)
+        return kind;
     if (header->sh_flags & SHF_EXCLUDE)
         return LINK_SECTION_DROPPED;
     switch (header->sh_type) {
@@ -60,13 +76,8 @@ static uint8_t kind_of(const Elf64_Shdr *header, const char *name)
     default:
         break;
     }
-    if (!strcmp(name, ".note.GNU-stack") || !strcmp(name, ".note.gnu.property") ||
-        !strcmp(name, ".note.GNU-split-stack") || !strcmp(name, ".note.GNU-no-split-stack") ||
-        !strncmp(name, ".gnu.lto_", 9) || !strncmp(name, ".gnu.debuglto_", 14) || !strncmp(name, ".gnu.warning.", 13) ||
-        !strncmp(name, ".llvm", 5) || !strcmp(name, ".comment"))
-        return LINK_SECTION_DROPPED;
-    if (!strcmp(name, ".eh_frame"))
-        return LINK_SECTION_EH_FRAME;
+    if (kind != LINK_SECTION_PLAIN)
+        return kind;
     if ((header->sh_flags & SHF_MERGE) && header->sh_entsize && header->sh_entsize <= UINT32_MAX && header->sh_size &&
         !(header->sh_flags & SHF_WRITE) && header->sh_type != SHT_NOBITS)
         return LINK_SECTION_MERGE;

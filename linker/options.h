@@ -54,12 +54,12 @@ struct link_options {
     const char *base;        /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
     const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
     enum link_update update;
-    uint32_t workers;           /* threads, up to WORKERS_MAX; 0: one for each processor */
-    int output_fd;              /* an empty file, open for reading and writing, in place of that at `output`; 0: none */
-    const char *const *bundled; /* paths of crates that are put into a bundle, the one with the entry first */
-    size_t bundled_count;       /* 0: no bundle is made */
-    const char *order;          /* path: functions in the order of their first calls; NULL: none is known */
-    const char *const *renames; /* "old=new": the input `new` is another version of the module `old` */
+    uint32_t workers;            /* threads, up to WORKERS_MAX; 0: one for each processor */
+    struct output_file *adopted; /* borrowed; an empty file to be filled, in place of that at `output`; NULL: none */
+    const char *const *bundled;  /* paths of crates that are put into a bundle, the one with the entry first */
+    size_t bundled_count;        /* 0: no bundle is made */
+    const char *order;           /* path: functions in the order of their first calls; NULL: none is known */
+    const char *const *renames;  /* "old=new": the input `new` is another version of the module `old` */
     size_t rename_count;
     struct link_on_change *on_changes; /* --on-change: beats what the sources say */
     size_t on_change_count;

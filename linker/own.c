@@ -221,6 +221,8 @@ struct crateld_error *link_own_bounds(struct link *link)
 {
     for (size_t i = 0; i < link->symbols.count; i++) {
         struct link_symbol *symbol = link->symbols.at[i];
+        if (strncmp(symbol->name, "__st", 4) != 0)
+            continue;
         bool is_start = !strncmp(symbol->name, "__start_", 8);
         bool is_stop = !strncmp(symbol->name, "__stop_", 7);
         const char *name = symbol->name + (is_start ? 8 : 7);

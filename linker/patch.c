@@ -9,6 +9,7 @@
 #include "linker/function.h"
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
+#include "linker/patch_modules.h"
 #include "linker/patch_types.h"
 #include "linker/wanted.h"
 
@@ -20,6 +21,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
     *ret = (struct link_base){.path = name};
     hash_index_init(&ret->file_names);
     TRY(link_base_types_create(&ret->types));
+    TRY(link_base_modules_create(&ret->modules));
     TRY(file_open(path, &ret->file));
     TRY(crate_view_open(name, ret->file.data, &ret->view));
     TRY(crate_check_meta(name, ret->file.data, &ret->view.header));
@@ -39,6 +41,7 @@ struct crateld_error *link_base_open(const char *path, const char *name, struct 
 void link_base_close(struct link_base *base)
 {
     link_base_types_destroy(base->types);
+    link_base_modules_destroy(base->modules);
     file_close(&base->file);
     hash_index_deinit(&base->file_names);
 }
@@ -84,7 +87,6 @@ void link_patch_destroy(struct link_patch *patch)
         return;
     link_base_close(&patch->own);
     free(patch->objects.at);
-    free(patch->symbols.at);
     free(patch->moves.at);
     free(patch->units.at);
     free(patch->inits.at);
@@ -114,23 +116,6 @@ struct crateld_error *link_patch_fill_needed(const struct link *link, const stru
     *path = crate_view_string(base, of_base.path);
     *needed = of_base;
     return NULL;
-}
-
-struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
-                                           const struct relink_symbol **ret)
-{
-    struct link_patch *patch = link->patch;
-    for (size_t i = 0; i < patch->symbols.count; i++) {
-        *ret = patch->symbols.at[i].at;
-        if (patch->symbols.at[i].first == module->first_symbol)
-            return NULL;
-    }
-    struct patch_symbols symbols = {module->first_symbol,
-                                    arena_alloc_array(&link->arena, module->symbol_count, sizeof **ret)};
-    if (!symbols.at || !VEC_PUSH(&patch->symbols, symbols))
-        return error_memory();
-    *ret = symbols.at;
-    return relink_view_symbols(&patch->base->relink, module->first_symbol, module->symbol_count, symbols.at);
 }
 
 /* Places in the base. */

@@ -22,12 +22,6 @@ struct patch_section {
     uint8_t fate;  /* enum patch_fate */
 };
 
-/* A module's symbols, decoded. */
-struct patch_symbols {
-    uint32_t first; /* number of the first */
-    struct relink_symbol *at;
-};
-
 /* An object, and the module of the base of which it is another version. */
 struct patch_object {
     struct link_object *object; /* borrowed */
@@ -80,11 +74,10 @@ struct patch_starter {
 };
 
 struct link_patch {
-    struct link_base own;              /* owned; the base, unless the options bring it opened */
-    const struct link_base *base;      /* borrowed */
-    struct link_symbol *tls_block;     /* made on demand */
-    struct link_symbol *toc;           /* likewise */
-    VEC(struct patch_symbols) symbols; /* of the modules that were looked at */
+    struct link_base own;          /* owned; the base, unless the options bring it opened */
+    const struct link_base *base;  /* borrowed */
+    struct link_symbol *tls_block; /* made on demand */
+    struct link_symbol *toc;       /* likewise */
     VEC(struct patch_object) objects;
     VEC(struct patch_move) moves;
     VEC(struct crate_unit) units;
@@ -114,10 +107,6 @@ static inline const char *patch_file_name(const char *path)
 
 /* Enters the base's modules into its index, by the names of their files. Errors: FORMAT, MEMORY. */
 MUST_CHECK struct crateld_error *patch_index_modules(struct link_base *base);
-
-/* The symbols of a module of the base, decoded once; in the link's arena. Errors: FORMAT, MEMORY. */
-MUST_CHECK struct crateld_error *patch_module_symbols(struct link *link, const struct relink_module *module,
-                                                      const struct relink_symbol **ret);
 
 /* Sets *ret to the number of the base's symbol, not local, that the object means by `name`; RELINK_NONE: there is none.
  * Errors: FORMAT; UNSUPPORTED (of a bundle: objects of several of its crates). */

@@ -41,7 +41,7 @@ static struct crateld_error *base_name_of(struct matching *m, const struct relin
     if (!(section.flags & RELINK_SECTION_TEXT))
         return NULL;
     TRY(relink_view_module(relink, symbol.module, &module));
-    TRY(patch_module_symbols(m->link, &module, &symbols));
+    TRY(patch_module_symbols(m->link->patch->base, &module, &symbols));
     for (uint32_t i = 0; i < module.symbol_count; i++)
         if (symbols[i].type == STT_FUNC && symbols[i].where == RELINK_IN_SECTION &&
             symbols[i].section == symbol.section && symbols[i].value == symbol.value + (uint64_t)reloc->addend)

@@ -5,7 +5,6 @@
  * the base's. Variables are matched by name: their storage stays, and so must their size and, where one section holds
  * several, their layout. docs/reload.md. */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -117,18 +116,6 @@ static struct crateld_error *find_module(struct link *link, const char *path, st
 
 /* Sections. */
 
-static struct crateld_error *index_sections(struct matching *m)
-{
-    const struct relink_module *module = &m->object->module;
-    for (uint32_t i = 0; i < module->section_count; i++) {
-        struct relink_section section;
-        TRY(relink_view_section(&m->link->patch->base->relink, module->first_section + i, &section));
-        if (!hash_index_add(&m->section_names, hash_string(section.name)))
-            return error_memory();
-    }
-    return NULL;
-}
-
 /* The module's section called as `section` is; of several, the one before which as many stand as before `section`. */
 static struct crateld_error *find_section(struct matching *m, const struct link_section *section, uint32_t *ret)
 {
@@ -142,7 +129,7 @@ static struct crateld_error *find_section(struct matching *m, const struct link_
         return error_memory();
     cursor = 0;
     *ret = RELINK_NONE;
-    while ((i = hash_index_next(&m->section_names, hash, &cursor)) != HASH_INDEX_NONE) {
+    while ((i = hash_index_next(&m->module->sections, hash, &cursor)) != HASH_INDEX_NONE) {
         struct relink_section found;
         uint32_t number = m->object->module.first_section + i;
         TRY(relink_view_section(&m->link->patch->base->relink, number, &found));
@@ -297,9 +284,9 @@ static struct crateld_error *match_sections(struct matching *m)
     struct link_object *object = m->object->object;
     m->object->sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->object->sections);
     m->own_sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->own_sections);
-    if (!m->object->sections || !m->own_sections)
+    if (!m->object->sections || !m->own_sections ||
+        !hash_index_reserve(&m->own_section_names, object->section_count / 2)) /* others have no contents */
         return error_memory();
-    TRY(index_sections(m));
     for (uint32_t i = 0; i < object->section_count; i++) {
         m->object->sections[i] = (struct patch_section){.base = RELINK_NONE, .fate = PATCH_NEW};
         if (i && object->sections[i].kind == LINK_SECTION_PLAIN && link_relink_records(&object->sections[i]))
@@ -310,34 +297,6 @@ static struct crateld_error *match_sections(struct matching *m)
 
 /* Symbols of the base. */
 
-size_t patch_stem_size(const char *name)
-{
-    size_t size = strlen(name), end = size;
-    while (end && isdigit((unsigned char)name[end - 1]))
-        end--;
-    return end > 1 && end < size && name[end - 1] == '.' ? end - 1 : size;
-}
-
-static uint64_t stem_hash(const char *name)
-{
-    return hash_bytes(name, patch_stem_size(name));
-}
-
-bool patch_is_same_stem(const char *a, const char *b)
-{
-    return patch_stem_size(a) == patch_stem_size(b) && !memcmp(a, b, patch_stem_size(a));
-}
-
-static struct crateld_error *index_symbols(struct matching *m)
-{
-    const struct relink_module *module = &m->object->module;
-    TRY(patch_module_symbols(m->link, module, &m->symbols));
-    for (uint32_t i = 0; i < module->symbol_count; i++)
-        if (!hash_index_add(&m->local_names, stem_hash(m->symbols[i].name)))
-            return error_memory();
-    return NULL;
-}
-
 /* The module's local symbol called as `symbol` is, or, if only one has its stem, that one. */
 static struct crateld_error *find_local(struct matching *m, const struct link_symbol *symbol, struct counterpart *ret)
 {
@@ -345,7 +304,7 @@ static struct crateld_error *find_local(struct matching *m, const struct link_sy
     uint32_t i;
     struct relink_symbol exact = {.name = NULL}, last = {.name = NULL};
     ret->count = 0;
-    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+    while ((i = hash_index_next(&m->module->names, patch_stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
         struct relink_symbol known = m->symbols[i];
         if (known.binding != STB_LOCAL || known.type == STT_SECTION || known.where != RELINK_IN_SECTION ||
             !patch_is_same_stem(known.name, symbol->name))
@@ -365,7 +324,7 @@ static struct crateld_error *find_global(struct matching *m, const struct link_s
 {
     size_t cursor = 0;
     uint32_t i, number;
-    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+    while ((i = hash_index_next(&m->module->names, patch_stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
         if (m->symbols[i].binding == STB_LOCAL || strcmp(m->symbols[i].name, symbol->name) != 0)
             continue;
         *ret = m->symbols[i];
@@ -380,7 +339,7 @@ static void find_other_binding(const struct matching *m, const struct link_symbo
 {
     size_t cursor = 0;
     uint32_t i;
-    while ((i = hash_index_next(&m->local_names, stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
+    while ((i = hash_index_next(&m->module->names, patch_stem_hash(symbol->name), &cursor)) != HASH_INDEX_NONE) {
         const struct relink_symbol *known = &m->symbols[i];
         if ((known->binding == STB_LOCAL) != symbol->is_local && known->type == symbol->type &&
             known->where == RELINK_IN_SECTION && !strcmp(known->name, symbol->name))
@@ -614,19 +573,16 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     if (!VEC_PUSH(&link->patch->objects, new_object))
         return error_memory();
     struct matching m = {.link = link, .object = &link->patch->objects.at[link->patch->objects.count - 1]};
-    hash_index_init(&m.section_names);
     hash_index_init(&m.own_section_names);
-    hash_index_init(&m.local_names);
-    error = index_symbols(&m);
+    error = patch_module_names(link->patch->base, &m.object->module, &m.module);
+    m.symbols = m.module ? m.module->symbols : NULL;
     if (!error)
         error = match_sections(&m);
     if (!error)
         error = place_symbols(&m);
     if (!error)
         error = patch_find_vanished(&m);
-    hash_index_deinit(&m.section_names);
     hash_index_deinit(&m.own_section_names);
-    hash_index_deinit(&m.local_names);
     patch_types_destroy(m.types);
     return error;
 }

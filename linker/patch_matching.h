@@ -4,15 +4,15 @@
 
 #include "base/hash_index.h"
 #include "linker/patch_base.h"
+#include "linker/patch_modules.h"
 
 /* The module of the base while one object is compared with it. */
 struct matching {
     struct link *link;
     struct patch_object *object;
-    struct hash_index section_names;     /* of the module's sections, first to last */
+    const struct base_module *module;    /* borrowed */
     struct hash_index own_section_names; /* of the object's sections that were looked for so far */
     const struct link_section **own_sections;
-    struct hash_index local_names;       /* of the module's symbols, less compilers' suffixes */
     const struct relink_symbol *symbols; /* the module's */
     bool *is_wanted;                     /* by the object's symbol indices: the patch may refer to it */
     struct patch_types *types;           /* owned; of the object's variables; made on demand */
@@ -34,10 +34,6 @@ MUST_CHECK struct crateld_error *patch_find_counterpart(struct matching *m, cons
 bool patch_is_variable(const struct link_section *section);
 
 bool patch_is_text(const struct link_section *section);
-
-/* Bytes of a name without the number that compilers put behind a static variable's ("count.0"). */
-size_t patch_stem_size(const char *name);
-bool patch_is_same_stem(const char *a, const char *b);
 
 /* The module's number in the patch. */
 uint32_t patch_module_index(const struct matching *m);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "linker/function.h"
+#include "linker/patch_modules.h"
 #include "toc/shape.h"
 #include "toc/stubs.h"
 
@@ -207,7 +208,7 @@ static struct crateld_error *find_sites(const struct finding *f)
     struct relink_module module;
     const struct relink_symbol *symbols = NULL;
     TRY(relink_view_module(relink, f->section.module, &module));
-    TRY(patch_module_symbols(f->link, &module, &symbols));
+    TRY(patch_module_symbols(f->link->patch->base, &module, &symbols));
     for (uint32_t i = 0; i < module.symbol_count; i++) {
         struct relink_symbol symbol = symbols[i];
         uint32_t number = module.first_symbol + i;

@@ -28,7 +28,7 @@ void link_state_plan(struct link *link)
     bool is_wanted =
         options->update == LINK_UPDATE_ALWAYS || (options->update == LINK_UPDATE_LARGE && object_count >= MANY_OBJECTS);
     link->keeps_state = is_wanted && options->keep_relink && !options->base && !options->opened_base &&
-                        !options->output_fd && !options->is_stub && !options->map_path && !options->wrap_count;
+                        !options->adopted && !options->is_stub && !options->map_path && !options->wrap_count;
     if (link->keeps_state)
         link->search.journal = &link->journal;
 }

@@ -145,7 +145,7 @@ static void import_from(struct link_symbol *symbol, uint32_t provider, const str
 static struct crateld_error *search_sources(struct link *link, struct link_symbol *symbol)
 {
     /* What the linker itself defines old libraries export as well (_end, _edata). */
-    bool is_own = link_own_is_name(symbol->name);
+    bool is_own = link->sources.count && link_own_is_name(symbol->name);
     uint64_t hash = symbol->hash, bits = name_filter_bits(hash);
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];

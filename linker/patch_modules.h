@@ -1,0 +1,34 @@
+/* What is known of the modules of a base that were compared with objects: decoded once. For linker/patch*.c only. */
+#ifndef LINKER_PATCH_MODULES_H
+#define LINKER_PATCH_MODULES_H
+
+#include "base/hash_index.h"
+#include "linker/patch.h"
+
+struct base_module {
+    uint32_t first_symbol;         /* which module it is */
+    struct relink_symbol *symbols; /* owned; all of them, in their order */
+    struct hash_index names;       /* of the symbols, less compilers' suffixes */
+    struct hash_index sections;    /* of the sections' names, first to last */
+    bool has_names;                /* and sections */
+};
+
+MUST_CHECK struct crateld_error *link_base_modules_create(struct link_base_modules **ret);
+void link_base_modules_destroy(struct link_base_modules *modules);
+
+/* The module's symbols. Valid as long as the base is. Errors: FORMAT, MEMORY. */
+MUST_CHECK struct crateld_error *patch_module_symbols(const struct link_base *base, const struct relink_module *module,
+                                                      const struct relink_symbol **ret);
+
+/* The module with its names. Likewise. */
+MUST_CHECK struct crateld_error *patch_module_names(const struct link_base *base, const struct relink_module *module,
+                                                    const struct base_module **ret);
+
+/* Bytes of a name without the number that compilers put behind a static variable's ("count.0"). */
+size_t patch_stem_size(const char *name);
+bool patch_is_same_stem(const char *a, const char *b);
+
+/* Under what a name is in base_module.names. */
+uint64_t patch_stem_hash(const char *name);
+
+#endif
