@@ -323,6 +323,7 @@ static const struct pass bundle_passes[] = {
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
     {"hash contents", link_relink_hash_all, IF_FAULTLESS},
+    {"take over lines", link_bundle_lines, GO_ON},
     {"write", write_crate, IF_FAULTLESS},
 };
 
