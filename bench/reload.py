@@ -107,7 +107,10 @@ class Watched:
         """Puts the next version of the module in its place. Returns the milliseconds until it was called."""
         self.version = self.version % VERSIONS + 1
         next_object = self.at / "hot.next"
-        next_object.write_bytes((self.at / f"hot.{self.version}.o").read_bytes())
+        with open(next_object, "wb") as file:
+            file.write((self.at / f"hot.{self.version}.o").read_bytes())
+            file.flush()
+            os.fsync(file.fileno())  # else the file system writes it back within the rename
         time.sleep(0.05)
         start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         os.rename(next_object, self.at / "hot.o")

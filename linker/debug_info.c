@@ -12,6 +12,7 @@ enum {
 
 struct debug_info {
     uint8_t *image; /* owned; NULL: the file is another's */
+    uint64_t size;  /* of the image */
     Elf *elf;       /* owned */
     Dwarf *dwarf;   /* owned */
 };
@@ -43,6 +44,7 @@ static struct crateld_error *open_image(struct span file, uint8_t *image, struct
         return error_memory();
     }
     info->image = image;
+    info->size = file.size;
     elf_version(EV_CURRENT);
     /* libelf takes a writable pointer and does not write to images opened for reading. */
     info->elf = elf_memory((char *)(uintptr_t)file.data, file.size);
@@ -197,20 +199,33 @@ static struct crateld_error *assemble(struct assembly *a)
     return NULL;
 }
 
-struct crateld_error *debug_info_open_object(const struct link_object *object, const struct reloc_machine *machine,
-                                             struct debug_info **ret)
+static bool has_info(const struct link_object *object)
 {
-    bool has_any = false;
-    *ret = NULL;
     for (uint32_t i = 1; i < object->section_count; i++)
-        has_any |= !strcmp(object->sections[i].name, ".debug_info") && object->sections[i].data.size;
-    if (!has_any)
-        return NULL;
+        if (object->sections[i].data.size && !strcmp(object->sections[i].name, ".debug_info"))
+            return true;
+    return false;
+}
+
+struct crateld_error *debug_info_open_object(const struct link_object *object, const struct reloc_machine *machine,
+                                             struct debug_info **info, bool *is_same)
+{
     struct assembly a = {.object = object, .machine = machine};
-    a.places = calloc(object->section_count, sizeof *a.places);
-    struct crateld_error *error = a.places ? assemble(&a) : error_memory();
-    free(a.places);
-    return error ? error : open_image((struct span){a.image, a.size}, a.image, ret);
+    struct debug_info *before = *info;
+    struct crateld_error *error = NULL;
+    if (has_info(object)) {
+        a.places = calloc(object->section_count, sizeof *a.places);
+        error = a.places ? assemble(&a) : error_memory();
+        free(a.places);
+    }
+    *is_same = !error && a.image && before && before->size == a.size && !memcmp(before->image, a.image, a.size);
+    if (*is_same) {
+        free(a.image);
+        return NULL;
+    }
+    debug_info_close(before);
+    *info = NULL;
+    return error || !a.image ? error : open_image((struct span){a.image, a.size}, a.image, info);
 }
 
 /* Variables. */

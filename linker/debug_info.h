@@ -27,10 +27,12 @@ struct debug_variables {
     VEC(Dwarf_Die) functions;        /* in which nobody has looked for variables yet */
 };
 
-/* Opens the object's, relocated: addresses are those of debug_info_address(). *ret is NULL if it has none. Error:
- * MEMORY. */
+/* Opens the object's, relocated: addresses are those of debug_info_address(). *info is that of an earlier version of
+ * the object, or NULL; it stays if it is the same, byte by byte, else the object's takes its place: NULL if there is
+ * none. Error: MEMORY; *info is NULL then. */
 MUST_CHECK struct crateld_error *debug_info_open_object(const struct link_object *object,
-                                                        const struct reloc_machine *machine, struct debug_info **ret);
+                                                        const struct reloc_machine *machine, struct debug_info **info,
+                                                        bool *is_same);
 
 /* Opens that of the linked file, which is borrowed. *ret is NULL if it has none. Error: MEMORY. */
 MUST_CHECK struct crateld_error *debug_info_open_file(struct span file, struct debug_info **ret);

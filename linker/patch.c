@@ -9,7 +9,7 @@
 #include "linker/function.h"
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
-#include "linker/patch_modules.h"
+#include "linker/patch_known.h"
 #include "linker/patch_types.h"
 #include "linker/wanted.h"
 

@@ -25,7 +25,7 @@ struct link_base {
     struct relink_view relink;
     struct hash_index file_names;      /* of the modules' files */
     struct link_base_types *types;     /* owned; what is known of its variables' types so far: linker/patch_types.h */
-    struct link_base_modules *modules; /* owned; what is known of its modules so far: linker/patch_modules.h */
+    struct link_base_modules *modules; /* owned; what is known of its modules so far: linker/patch_known.h */
 };
 
 /* Opens the crate in the file at `path`, which is called `name`. Close it in any case. Errors: those of opening crates;

@@ -583,7 +583,6 @@ static struct crateld_error *match_object(struct link *link, struct link_object 
     if (!error)
         error = patch_find_vanished(&m);
     hash_index_deinit(&m.own_section_names);
-    patch_types_destroy(m.types);
     return error;
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/hash_index.h"
 #include "linker/patch_base.h"
-#include "linker/patch_modules.h"
+#include "linker/patch_known.h"
 
 /* The module of the base while one object is compared with it. */
 struct matching {
@@ -15,7 +15,7 @@ struct matching {
     const struct link_section **own_sections;
     const struct relink_symbol *symbols; /* the module's */
     bool *is_wanted;                     /* by the object's symbol indices: the patch may refer to it */
-    struct patch_types *types;           /* owned; of the object's variables; made on demand */
+    struct patch_types *types;           /* of the object's variables; NULL until they are asked for */
 };
 
 /* A place of the base that a name stands for. */

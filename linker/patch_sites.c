@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "linker/function.h"
-#include "linker/patch_modules.h"
+#include "linker/patch_known.h"
 #include "toc/shape.h"
 #include "toc/stubs.h"
 

@@ -17,10 +17,19 @@ struct module_types {
     bool is_missing; /* some of it is in files that are not there */
 };
 
+/* The variables of the object that was compared with a module last: the next mostly has the same. */
+struct patch_types {
+    uint32_t first_section;  /* which module it is */
+    struct debug_info *info; /* owned; NULL: there is none */
+    struct debug_variables variables;
+    bool is_missing; /* likewise */
+};
+
 struct link_base_types {
     bool is_opened;
     struct debug_info *info; /* owned; NULL: there is none */
     VEC(struct module_types) modules;
+    VEC(struct patch_types *) objects; /* owned */
 };
 
 struct crateld_error *link_base_types_create(struct link_base_types **ret)
@@ -35,7 +44,13 @@ void link_base_types_destroy(struct link_base_types *types)
         return;
     for (size_t i = 0; i < types->modules.count; i++)
         debug_variables_deinit(&types->modules.at[i].variables);
+    for (size_t i = 0; i < types->objects.count; i++) {
+        debug_info_close(types->objects.at[i]->info);
+        debug_variables_deinit(&types->objects.at[i]->variables);
+        free(types->objects.at[i]);
+    }
     free(types->modules.at);
+    free(types->objects.at);
     debug_info_close(types->info);
     free(types);
 }
@@ -72,32 +87,48 @@ static struct crateld_error *module_types(const struct link_base *base, const st
 
 /* The object's types. */
 
-struct patch_types {
-    struct debug_info *info; /* owned; NULL: there is none */
-    struct debug_variables variables;
-    bool is_missing;
-};
-
-void patch_types_destroy(struct patch_types *types)
+/* What is known of the last object that was compared with the module; nothing yet if that is none. */
+static struct crateld_error *last_object(struct link_base_types *types, uint32_t first_section,
+                                         struct patch_types **ret)
 {
-    if (!types)
-        return;
-    debug_info_close(types->info);
-    debug_variables_deinit(&types->variables);
-    free(types);
+    for (size_t i = 0; i < types->objects.count; i++) {
+        *ret = types->objects.at[i];
+        if ((*ret)->first_section == first_section)
+            return NULL;
+    }
+    *ret = calloc(1, sizeof **ret);
+    if (!*ret)
+        return error_memory();
+    if (!VEC_PUSH(&types->objects, *ret)) {
+        free(*ret);
+        return error_memory();
+    }
+    (*ret)->first_section = first_section;
+    return NULL;
 }
 
 static struct crateld_error *object_types(struct matching *m, struct patch_types **ret)
 {
-    if (!m->types) {
-        m->types = calloc(1, sizeof *m->types);
-        if (!m->types)
-            return error_memory();
-        TRY(debug_info_open_object(m->object->object, m->link->machine, &m->types->info));
-        if (m->types->info)
-            TRY(debug_info_variables(m->types->info, 0, UINT64_MAX, &m->types->variables, &m->types->is_missing));
-    }
+    bool is_same;
     *ret = m->types;
+    if (*ret)
+        return NULL;
+    TRY(last_object(m->link->patch->base->types, m->object->module.first_section, ret));
+    struct patch_types *types = *ret;
+    struct crateld_error *error = debug_info_open_object(m->object->object, m->link->machine, &types->info, &is_same);
+    if (!is_same) {
+        debug_variables_deinit(&types->variables);
+        types->variables = (struct debug_variables){0};
+        types->is_missing = false;
+    }
+    if (!error && !is_same && types->info)
+        error = debug_info_variables(types->info, 0, UINT64_MAX, &types->variables, &types->is_missing);
+    if (error) { /* half of it is no use */
+        debug_info_close(types->info);
+        types->info = NULL;
+        return error;
+    }
+    m->types = types;
     return NULL;
 }
 

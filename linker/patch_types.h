@@ -1,7 +1,7 @@
 /* Whether variables of a new object are of the types that they have in the base. For linker/patch*.c only.
  *
  * The types of the base are in the crate's own debug information, the linker's of each module in the relink section.
- * Both sides are only read where a module has variables that the base has too; what was found of the base is kept. */
+ * Both sides are only read where a module has variables that the base has too; what was found of both is kept. */
 #ifndef LINKER_PATCH_TYPES_H
 #define LINKER_PATCH_TYPES_H
 
@@ -28,9 +28,6 @@ MUST_CHECK struct crateld_error *patch_compare_types(struct matching *m, const s
 
 /* The fingerprint of the type of a variable that is new; 0: not known. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_new_type(struct matching *m, const struct link_symbol *symbol, uint64_t *ret);
-
-/* Releases what was found of the object; NULL is allowed. */
-void patch_types_destroy(struct patch_types *types);
 
 /* What is to become of the value if the type has changed, an enum crate_on_change, as the options or else the source
  * says. Error: FORMAT. */

@@ -115,19 +115,28 @@ static enum image_place place_for(const struct crate_header *header, bool has_as
     return IMAGE_PREFERRED;
 }
 
-/* Maps the file, read-only. */
-static void *map_file(int fd, void *address, size_t size, int flags)
+/* Whether the whole image is writable until it has been relocated, and then all but its data executable. A patch is
+ * small, and used at once: so it takes fewer calls, and has two mappings instead of four. (Valgrind wants to see the
+ * segments.) */
+static bool is_opened_whole(const struct crate_header *header)
 {
-    return mmap(address, size, PROT_READ, MAP_PRIVATE | flags, fd, 0);
+    return header->flags & CRATE_FLAG_PATCH && !valgrind_is_running();
+}
+
+/* Maps the file, read-only unless it is to be relocated as a whole. */
+static void *map_file(int fd, void *address, size_t size, int flags, const struct crate_header *header)
+{
+    int protection = is_opened_whole(header) ? PROT_READ | PROT_WRITE : PROT_READ;
+    return mmap(address, size, protection, MAP_PRIVATE | flags, fd, 0);
 }
 
 /* At `address` or not at all. */
-static void *map_fixed(int fd, uint64_t address, size_t size)
+static void *map_fixed(int fd, uint64_t address, size_t size, const struct crate_header *header)
 {
     void *wanted = (void *)(uintptr_t)address;
     if (!address)
         return MAP_FAILED;
-    void *base = map_file(fd, wanted, size, MAP_FIXED_NOREPLACE);
+    void *base = map_file(fd, wanted, size, MAP_FIXED_NOREPLACE, header);
     if (base == MAP_FAILED || base == wanted)
         return base;
     munmap(base, size); /* a kernel that does not know the flag took the address for a hint */
@@ -211,7 +220,7 @@ static struct crateld_error *map_into_area(struct loaded_crate *crate, int fd, c
                             "%s: an image of 0x%" PRIx64 " bytes, aligned to 0x%" PRIx64
                             ", does not fit into the 0x%" PRIx64 " at %p that were kept for it",
                             crate->path, header->image_size, header->image_align, area->size, area->start);
-    void *base = map_file(fd, area->start, header->image_size, MAP_FIXED);
+    void *base = map_file(fd, area->start, header->image_size, MAP_FIXED, header);
     if (base == MAP_FAILED)
         return no_room(crate, header->image_size, false);
     crate->base = base;
@@ -229,11 +238,11 @@ static struct crateld_error *map_image(struct loaded_crate *crate, struct image_
     void *base = MAP_FAILED;
     crate->mapped_size = header->image_size + header->reserve_size;
     if (place != IMAGE_REGION && !has_aslr && (!is_low || is_low_range(header->preferred_base, header->image_size)))
-        base = map_fixed(fd, header->preferred_base, crate->mapped_size);
+        base = map_fixed(fd, header->preferred_base, crate->mapped_size, header);
     if (base == MAP_FAILED) {
         uint8_t *at = take_place(region, header, is_low, &crate->mapped_size);
         if (at != MAP_FAILED)
-            base = map_file(fd, at, crate->mapped_size, MAP_FIXED);
+            base = map_file(fd, at, crate->mapped_size, MAP_FIXED, header);
     }
     if (base == MAP_FAILED)
         return no_room(crate, crate->mapped_size, is_low);
@@ -297,10 +306,24 @@ static struct crateld_error *map(struct loaded_crate *crate, int fd, const struc
                       : map_image(crate, wish->region, fd, header, wish->has_aslr);
 }
 
+/* Has the kernel enter the pages of a patch that are about to be written into the page tables, before a page fault
+ * enters them read-only with their neighbours: that costs a page fault each, and to tell all processors. It may fail
+ * (before Linux 5.14). */
+static void populate_patch(const struct loaded_crate *patch, const struct crate_header *header)
+{
+    for (int kind = CRATE_SEGMENT_TEXT; kind <= CRATE_SEGMENT_DATA; kind++) {
+        const struct crate_segment *segment = &header->segments[kind];
+        if (kind != CRATE_SEGMENT_RODATA && segment->file_size && segment->file_size <= POPULATE_SIZE)
+            (void)madvise(patch->base + segment->rva, segment->file_size, MADV_POPULATE_WRITE);
+    }
+}
+
 struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
                                 const struct image_wish *wish)
 {
     struct crateld_error *error = map(crate, fd, &start->header, wish);
+    if (!error && is_opened_whole(&start->header))
+        populate_patch(crate, &start->header);
     if (!error)
         error = set_base(crate, &start->header);
     if (error) {
@@ -453,12 +476,10 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
 /* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs
  * several times that, under hypervisors more. They are the first pages of the image, as many as a page fault would
  * bring in, and those of the TOC that are about to be written: all if it is to be relocated, with the data behind it if
- * that is little, else the first. Of a patch, which has been read, it is the text, to all of which fixups are applied.
- * It may fail (before Linux 5.14). */
+ * that is little, else the first. It may fail (before Linux 5.14). */
 static void populate(const struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
-    const struct crate_segment *text = &header->segments[CRATE_SEGMENT_TEXT];
     uint64_t read_size = header->segments[CRATE_SEGMENT_DATA].rva;
     uint64_t data_size = header->segments[CRATE_SEGMENT_DATA].file_size;
     bool is_relocated = loaded_address(crate, 0) != header->preferred_base;
@@ -469,9 +490,7 @@ static void populate(const struct loaded_crate *crate)
         toc_size = POPULATE_SIZE;
     if (is_relocated && data_size <= toc_size + LITTLE_DATA)
         toc_size = data_size;
-    if (header->flags & CRATE_FLAG_PATCH && header->flags & CRATE_FLAG_TEXT_FIXUPS && text->mem_size <= POPULATE_SIZE)
-        (void)madvise(crate->base + text->rva, text->mem_size, MADV_POPULATE_WRITE);
-    else if (!crate->gates_end)
+    if (!crate->gates_end)
         (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
     (void)madvise(crate->toc, toc_size, MADV_POPULATE_WRITE);
 }
@@ -500,7 +519,7 @@ static struct crateld_error *map_segments_again(struct loaded_crate *crate)
 
 struct crateld_error *image_protect(struct loaded_crate *crate)
 {
-    if (crate->is_protected)
+    if (crate->is_protected || is_opened_whole(&crate->view.header))
         return NULL;
     if (valgrind_is_running())
         TRY(map_segments_again(crate));
@@ -518,13 +537,16 @@ struct crateld_error *image_protect(struct loaded_crate *crate)
 
 struct crateld_error *image_provide(struct loaded_crate *crate)
 {
-    populate(crate);
+    if (!is_opened_whole(&crate->view.header))
+        populate(crate);
     return provide_bss(crate, &crate->view.header.segments[CRATE_SEGMENT_DATA]);
 }
 
 struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writable)
 {
     const struct crate_segment *rodata = &crate->view.header.segments[CRATE_SEGMENT_RODATA];
+    if (is_opened_whole(&crate->view.header))
+        return NULL;
     return protect(crate, rodata->rva, rodata->file_size, is_writable ? PROT_READ | PROT_WRITE : PROT_READ,
                    "read-only data");
 }
@@ -532,6 +554,8 @@ struct crateld_error *image_open_rodata(struct loaded_crate *crate, bool is_writ
 struct crateld_error *image_finish_text(struct loaded_crate *crate)
 {
     const struct crate_segment *text = &crate->view.header.segments[CRATE_SEGMENT_TEXT];
+    if (is_opened_whole(&crate->view.header))
+        return protect(crate, 0, crate->view.header.segments[CRATE_SEGMENT_DATA].rva, PROT_READ | PROT_EXEC, "text");
     if (!(crate->view.header.flags & CRATE_FLAG_TEXT_FIXUPS))
         return NULL;
     return protect(crate, text->rva, text->mem_size, PROT_READ | PROT_EXEC, "text");

@@ -1,6 +1,6 @@
 /* What is known of the modules of a base that were compared with objects: decoded once. For linker/patch*.c only. */
-#ifndef LINKER_PATCH_MODULES_H
-#define LINKER_PATCH_MODULES_H
+#ifndef LINKER_PATCH_KNOWN_H
+#define LINKER_PATCH_KNOWN_H
 
 #include "base/hash_index.h"
 #include "linker/patch.h"

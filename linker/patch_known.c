@@ -1,4 +1,4 @@
-#include "linker/patch_modules.h"
+#include "linker/patch_known.h"
 
 #include <ctype.h>
 #include <stdlib.h>
