@@ -63,7 +63,7 @@ static struct crateld_error *add_crate(struct crate_graph *graph, const struct i
 
 static struct crateld_error *add_file(struct crate_graph *graph, const char *path, bool is_named)
 {
-    if (!VEC_RESERVE(&graph->crates, 1))
+    if (!VEC_RESERVE(&graph->crates, 1) || !graph->crates.at)
         return error_memory();
     struct inspected_crate *crate AUTO_FREE = calloc(1, sizeof *crate);
     if (!crate)
@@ -77,7 +77,7 @@ static struct crateld_error *add_process(struct crate_graph *graph, pid_t pid)
 {
     struct process_crates *process = NULL;
     const struct inspected_crate *crate;
-    if (!VEC_RESERVE(&graph->processes, 1))
+    if (!VEC_RESERVE(&graph->processes, 1) || !graph->processes.at)
         return error_memory();
     TRY(process_crates_create(pid, &process));
     graph->processes.at[graph->processes.count++] = process;

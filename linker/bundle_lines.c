@@ -82,7 +82,9 @@ struct writing {
 
 static void put(struct writing *w, struct bytes *part, const void *bytes, size_t size)
 {
-    if (w->is_out_of_memory || !VEC_RESERVE(&part->bytes, size)) {
+    if (!size)
+        return;
+    if (w->is_out_of_memory || !VEC_RESERVE(&part->bytes, size) || !part->bytes.at) {
         w->is_out_of_memory = true;
         return;
     }
@@ -107,7 +109,7 @@ static void put_sleb(struct writing *w, struct bytes *part, int64_t value)
 {
     for (bool is_last = false; !is_last;) {
         uint8_t byte = value & 0x7f;
-        value >>= 7;
+        value = value < 0 ? ~(~value >> 7) : value >> 7;
         is_last = (!value && !(byte & 0x40)) || (value == -1 && byte & 0x40);
         put_number(w, part, byte | (is_last ? 0 : 0x80), 1);
     }

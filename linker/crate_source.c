@@ -20,7 +20,7 @@ struct bytes {
 
 static struct crateld_error *read_at(const struct bytes *bytes, uint64_t off, void *ret, size_t size)
 {
-    if (span_read(bytes->start, off, ret, size))
+    if (bytes->start.size && span_read(bytes->start, off, ret, size))
         return NULL;
     return bytes->file ? file_read_at(bytes->source->path, bytes->file, off, ret, size)
                        : error_create(CRATELD_ERROR_FORMAT, "%s: truncated", bytes->source->path);
@@ -63,7 +63,7 @@ static struct crateld_error *read_name(struct arena *arena, const struct bytes *
 static struct crateld_error *keep(struct arena *arena, const struct bytes *bytes, const struct crate_export *exports,
                                   uint32_t count, struct crate_source *source)
 {
-    const char *names;
+    const char *names = "";
     uint32_t first = UINT32_MAX, last = 0;
     source->export_count = count;
     if (!count)
@@ -89,7 +89,7 @@ static struct crateld_error *read_exports(struct arena *arena, const struct byte
                                           const struct name_filter *wanted, struct crate_source *source)
 {
     struct crate_table table = source->header.tables[CRATE_TABLE_EXPORTS];
-    struct crate_export *exports AUTO_FREE = malloc((table.count + (size_t)1) * sizeof *exports);
+    struct crate_export *exports AUTO_FREE = calloc(table.count + (size_t)1, sizeof *exports);
     struct name_filter *filter = name_filter_create(arena, table.count);
     uint32_t kept = 0;
     uint64_t last = 0;
