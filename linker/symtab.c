@@ -118,3 +118,24 @@ struct crateld_error *link_symtab_init(const struct link *link, struct link_symt
         link_symtab_deinit(ret);
     return error;
 }
+
+static struct crateld_error *add_exports(const struct link *link, struct link_symtab *symtab)
+{
+    TRY(add(symtab, "", "", (Elf64_Sym){0}));
+    for (size_t i = 0; i < link->symbols.count; i++) {
+        const struct link_symbol *symbol = link->symbols.at[i];
+        if (symbol->is_exported && is_listed(symbol))
+            TRY(add(symtab, symbol->name, "",
+                    describe(link, symbol, symbol->binding == STB_WEAK ? STB_WEAK : STB_GLOBAL)));
+    }
+    return NULL;
+}
+
+struct crateld_error *link_dynamic_symtab_init(const struct link *link, struct link_symtab *ret)
+{
+    *ret = (struct link_symtab){.first_global = 1};
+    struct crateld_error *error = add_exports(link, ret);
+    if (error)
+        link_symtab_deinit(ret);
+    return error;
+}

@@ -1,4 +1,5 @@
-/* The symbol table of the crate file, for debuggers, profilers and people: .symtab and .strtab. */
+/* The symbol tables of the crate file, for debuggers, profilers and people: .symtab and .strtab, .dynsym and .dynstr.
+ */
 #ifndef LINKER_SYMTAB_H
 #define LINKER_SYMTAB_H
 
@@ -15,6 +16,9 @@ struct link_symtab {
 /* Lists all functions, variables and thread-locals that have a name and a place, besides import and entry stubs. Error:
  * MEMORY. */
 MUST_CHECK struct crateld_error *link_symtab_init(const struct link *link, struct link_symtab *ret);
+
+/* Lists what the crate exports. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_dynamic_symtab_init(const struct link *link, struct link_symtab *ret);
 
 void link_symtab_deinit(struct link_symtab *symtab);
 
