@@ -11,6 +11,7 @@
 
 enum {
     ARENA_ALIGN = 16,
+    ARENA_LINE_SIZE = 64,       /* of the processor's cache: what is as big begins with one */
     ARENA_FIRST_SIZE = 8 << 10, /* most arenas stay small; each further block is twice as big */
     ARENA_BLOCK_SIZE = 256 << 10,
     ARENA_HUGE_SIZE = 2 << 20, /* blocks of large arenas: a huge page of x86-64 and of aarch64 */
@@ -75,6 +76,12 @@ static struct arena_block *map_huge(void)
     return block;
 }
 
+/* The bytes from `at` to where something of `size` bytes begins. */
+static size_t padding(const char *at, size_t size)
+{
+    return size < ARENA_LINE_SIZE ? 0 : -(uintptr_t)at & (ARENA_LINE_SIZE - 1);
+}
+
 /* Makes the block for a request of `size` bytes that the current one has no room for, and returns the first of its
  * bytes; *is_zeroed tells whether they are zero. Big requests get a block of their own, and the current block stays
  * current. */
@@ -84,7 +91,7 @@ static void *add_block(struct arena *arena, size_t size, bool wants_zeroed, bool
         arena->block_size = ARENA_FIRST_SIZE;
     bool is_big = size > arena->block_size / 4;
     bool is_huge = !is_big && arena->block_size == ARENA_HUGE_SIZE;
-    size_t block_size = is_big ? sizeof(struct arena_block) + size : arena->block_size;
+    size_t block_size = is_big ? sizeof(struct arena_block) + ARENA_LINE_SIZE + size : arena->block_size;
     *is_zeroed = is_huge || (is_big && wants_zeroed);
     struct arena_block *block = is_huge ? map_huge() : *is_zeroed ? calloc(1, block_size) : malloc(block_size);
     if (!block)
@@ -93,28 +100,30 @@ static void *add_block(struct arena *arena, size_t size, bool wants_zeroed, bool
         block->mapped_size = 0;
     block->older = arena->blocks;
     arena->blocks = block;
+    char *first = block->bytes + padding(block->bytes, size);
     if (is_big)
-        return block->bytes;
-    arena->next = block->bytes + size;
-    arena->left = block_size - sizeof(struct arena_block) - size;
+        return first;
+    arena->next = first + size;
+    arena->left = (size_t)((char *)block + block_size - arena->next);
     arena->is_zeroed = is_huge;
     if (arena->block_size < ARENA_BLOCK_SIZE)
         arena->block_size *= 2;
     else if (arena->is_large)
         arena->block_size = ARENA_HUGE_SIZE;
-    return block->bytes;
+    return first;
 }
 
 static void *take(struct arena *arena, size_t size, bool wants_zeroed, bool *is_zeroed)
 {
-    if (size > SIZE_MAX - sizeof(struct arena_block) - ARENA_ALIGN)
+    if (size > SIZE_MAX - sizeof(struct arena_block) - ARENA_LINE_SIZE - ARENA_ALIGN)
         return NULL;
     size = size ? (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1) : ARENA_ALIGN;
-    if (size > arena->left)
+    size_t before = padding(arena->next, size);
+    if (size + before > arena->left)
         return add_block(arena, size, wants_zeroed, is_zeroed);
-    void *result = arena->next;
-    arena->next += size;
-    arena->left -= size;
+    void *result = arena->next + before;
+    arena->next += before + size;
+    arena->left -= before + size;
     *is_zeroed = arena->is_zeroed;
     return result;
 }

@@ -62,6 +62,10 @@ struct file_bytes {
  * matter. Errors: those of file_open(). */
 MUST_CHECK struct crateld_error *file_read(const char *path, struct file_bytes *bytes);
 
+/* Lets go of the memory for whole mappings of files, `count` <= 64: it comes back from the files when it is looked at,
+ * which other threads may be doing meanwhile. */
+void file_rest(const struct span *mappings, size_t count);
+
 /* A file under construction. It has no name until it is committed, so that nothing is left of it however the process
  * ends; where the file system can not do that, it has a temporary name beside its destination, and the signals that
  * end a process wait until that is gone. */

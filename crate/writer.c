@@ -121,6 +121,8 @@ struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crat
 {
     size_t count = tables->exports.count;
     uint32_t bits = 0;
+    hash_index_deinit(&tables->string_index);
+    free(STEAL_PTR(tables->string_offs.at));
     TRY(sort_exports(tables));
     while ((UINT64_C(1) << bits) < count && bits < 30)
         bits++;

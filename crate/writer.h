@@ -52,8 +52,8 @@ MUST_CHECK struct crateld_error *crate_tables_string(struct crate_tables *tables
 /* Encodes `count` rvas, ascending and 8-aligned, as table RELR. Error: MEMORY. */
 MUST_CHECK struct crateld_error *crate_tables_relr(struct crate_tables *tables, const uint64_t *rvas, size_t count);
 
-/* Sorts the exports and makes the buckets; nothing is added to them afterwards. Sets header->bucket_bits. Error:
- * MEMORY. */
+/* Sorts the exports and makes the buckets; neither exports nor strings are added afterwards. Sets header->bucket_bits.
+ * Error: MEMORY. */
 MUST_CHECK struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crate_header *header);
 
 /* Gives the tables their places behind the crate header and sets header->tables; returns the rva behind the last one.

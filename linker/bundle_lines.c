@@ -456,7 +456,6 @@ static struct crateld_error *add_sections(struct writing *w)
             .is_live = true,
             .relocs = relocs,
             .reloc_count = (uint32_t)part->relocs.count,
-            .is_relocs_sorted = true,
         };
     }
     return NULL;

@@ -65,7 +65,6 @@ static struct crateld_error *read_section(const struct bundle_member *member, co
     ret->align_log2 = record->align_log2;
     ret->is_toc = record->flags & RELINK_SECTION_TOC_CODE;
     ret->in_group = record->flags & RELINK_SECTION_COMDAT || !is_placed;
-    ret->is_relocs_sorted = true;
     ret->kind = is_placed ? LINK_SECTION_PLAIN : LINK_SECTION_DROPPED;
     ret->is_live = is_placed;
     if (!is_placed)

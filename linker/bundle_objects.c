@@ -153,7 +153,6 @@ static struct crateld_error *make_unwind(struct making *m, const struct bundle_u
         .kind = LINK_SECTION_EH_FRAME,
         .relocs = relocs,
         .reloc_count = (uint32_t)unwind->relocs.count,
-        .is_relocs_sorted = true,
     };
     return NULL;
 }

@@ -129,7 +129,6 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
     struct link_eh_frame *eh = link->eh_frame;
     size_t first_cie = eh->cies.count;
     uint32_t reloc = 0;
-    TRY(link_sort_relocs(link, section));
     for (uint64_t off = 0; off < section->data.size;) {
         uint32_t length, id;
         if (!span_read(section->data, off, &length, 4))
@@ -163,35 +162,30 @@ static struct crateld_error *parse_section(struct link *link, struct link_sectio
     return NULL;
 }
 
-struct crateld_error *link_eh_frame_for_each(struct link *link,
-                                             struct crateld_error *(*visit)(struct link *, struct link_section *))
-{
-    for (size_t i = 0; i < link->objects.count; i++) {
-        struct link_object *object = link->objects.at[i];
-        for (uint32_t k = 1; k < object->section_count; k++)
-            if (object->sections[k].kind == LINK_SECTION_EH_FRAME)
-                TRY(visit(link, &object->sections[k]));
-    }
-    return NULL;
-}
-
 struct crateld_error *link_eh_frame_parse(struct link *link)
 {
     link->eh_frame = calloc(1, sizeof *link->eh_frame);
-    return link->eh_frame ? link_eh_frame_for_each(link, parse_section) : error_memory();
+    if (!link->eh_frame)
+        return error_memory();
+    for (size_t i = 0; i < link->objects.count; i++)
+        for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++)
+            if (link->objects.at[i]->sections[k].kind == LINK_SECTION_EH_FRAME)
+                TRY(parse_section(link, &link->objects.at[i]->sections[k]));
+    return NULL;
 }
 
-void link_eh_frame_visit(struct link *link, const struct link_section *section,
-                         void (*visit)(struct link *link, struct link_section *from, const Elf64_Rela *reloc))
+void link_eh_frame_visit(const struct link *link, const struct link_section *section,
+                         void (*visit)(void *context, const struct link_section *from, const Elf64_Rela *reloc),
+                         void *context)
 {
     const struct link_eh_frame *eh = link->eh_frame;
     for (uint32_t i = section->first_fde; i; i = eh->fdes.at[i - 1].next) {
         const struct fde *fde = &eh->fdes.at[i - 1];
         for (uint32_t k = 1; k < fde->reloc_count; k++)
-            visit(link, fde->section, &fde->section->relocs[fde->first_reloc + k]);
+            visit(context, fde->section, &fde->section->relocs[fde->first_reloc + k]);
         const struct cie *cie = &eh->cies.at[fde->cie];
         for (uint32_t k = 0; k < cie->reloc_count; k++)
-            visit(link, cie->section, &cie->section->relocs[cie->first_reloc + k]);
+            visit(context, cie->section, &cie->section->relocs[cie->first_reloc + k]);
     }
 }
 
@@ -356,14 +350,14 @@ uint64_t link_eh_frame_hdr_size(const struct link *link)
     return link->eh_frame->live_count ? 12 + 8 * (uint64_t)link->eh_frame->live_count : 0;
 }
 
-struct table_row {
+struct link_table_row {
     int32_t pc;
     int32_t fde;
 };
 
 static int compare_rows(const void *a, const void *b)
 {
-    int32_t x = ((const struct table_row *)a)->pc, y = ((const struct table_row *)b)->pc;
+    int32_t x = ((const struct link_table_row *)a)->pc, y = ((const struct link_table_row *)b)->pc;
     return (x > y) - (x < y);
 }
 
@@ -379,7 +373,8 @@ static void write_entry(struct link *link, uint8_t *image, uint64_t rva, struct 
 }
 
 /* Writes the FDEs of entry stubs, and their rows. */
-static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base, uint64_t hdr, struct table_row *row)
+static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base, uint64_t hdr,
+                               struct link_table_row *row)
 {
     uint64_t cie = base + link->eh_frame->stub_off;
     uint64_t at = cie + STUB_CIE_SIZE;
@@ -395,7 +390,7 @@ static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base,
             (int32_t)link->machine->stubs->entry_toc_size(function->stack_arguments, function->is_varargs)};
         memcpy(image + at, words, sizeof words);
         link->machine->stubs->entry_toc_cfi(image + at + 17, function->stack_arguments, function->is_varargs);
-        *row++ = (struct table_row){(int32_t)(stub - hdr), (int32_t)(at - hdr)};
+        *row++ = (struct link_table_row){(int32_t)(stub - hdr), (int32_t)(at - hdr)};
         at += size;
         is_any = true;
     }
@@ -403,49 +398,68 @@ static void write_stub_entries(struct link *link, uint8_t *image, uint64_t base,
         write_stub_cie(link, image + cie);
 }
 
-struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image)
+struct crateld_error *link_eh_frame_write_begin(struct link *link, uint8_t *image, struct link_eh_frame_writing *ret)
 {
-    const struct link_eh_frame *eh = link->eh_frame;
     const struct link_output *frame = link_find_output(link, ".eh_frame"),
                              *table = link_find_output(link, ".eh_frame_hdr");
-    if (!eh->live_count || !frame || !table)
+    *ret = (struct link_eh_frame_writing){.link = link, .image = image};
+    if (!link->eh_frame->live_count || !frame || !table)
         return NULL;
-    struct table_row *rows = calloc(eh->live_count, sizeof *rows), *row = rows;
-    if (!rows)
+    ret->rows = calloc(link->eh_frame->live_count, sizeof *ret->rows);
+    if (!ret->rows)
         return error_memory();
-    for (size_t i = 0; i < eh->cies.count; i++) {
-        const struct cie *cie = &eh->cies.at[i];
+    ret->frame = frame;
+    ret->table = table;
+    return NULL;
+}
+
+static void write_fde(struct link_eh_frame_writing *w, const struct fde *fde)
+{
+    const struct link_eh_frame *eh = w->link->eh_frame;
+    uint64_t rva = w->frame->rva + fde->out_off;
+    write_entry(w->link, w->image, rva, fde->section, fde->off, fde->size, fde->first_reloc, fde->reloc_count);
+    uint32_t back = (uint32_t)(fde->out_off + 4 - eh->cies.at[eh->cies.at[fde->cie].same_as].out_off);
+    memcpy(w->image + rva + 4, &back, 4);
+    const Elf64_Rela *reloc = &fde->section->relocs[fde->first_reloc];
+    uint64_t pc = link_section_rva(fde->target, fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
+                                                    (uint64_t)reloc->r_addend);
+    w->rows[w->row_count++] = (struct link_table_row){(int32_t)(pc - w->table->rva), (int32_t)(rva - w->table->rva)};
+}
+
+void link_eh_frame_write_object(struct link_eh_frame_writing *w, const struct link_object *object)
+{
+    const struct link_eh_frame *eh = w->link->eh_frame;
+    if (!w->frame)
+        return;
+    for (; w->next_cie < eh->cies.count && eh->cies.at[w->next_cie].section->object == object; w->next_cie++) {
+        const struct cie *cie = &eh->cies.at[w->next_cie];
         if (cie->is_used)
-            write_entry(link, image, frame->rva + cie->out_off, cie->section, cie->off, cie->size, cie->first_reloc,
-                        cie->reloc_count);
+            write_entry(w->link, w->image, w->frame->rva + cie->out_off, cie->section, cie->off, cie->size,
+                        cie->first_reloc, cie->reloc_count);
     }
-    for (size_t i = 0; i < eh->fdes.count; i++) {
-        const struct fde *fde = &eh->fdes.at[i];
-        if (!fde->target)
-            continue;
-        uint64_t rva = frame->rva + fde->out_off;
-        write_entry(link, image, rva, fde->section, fde->off, fde->size, fde->first_reloc, fde->reloc_count);
-        uint32_t back = (uint32_t)(fde->out_off + 4 - eh->cies.at[eh->cies.at[fde->cie].same_as].out_off);
-        memcpy(image + rva + 4, &back, 4);
-        const Elf64_Rela *reloc = &fde->section->relocs[fde->first_reloc];
-        uint64_t pc =
-            link_section_rva(fde->target, fde->section->object->elf_symbols[ELF64_R_SYM(reloc->r_info)].st_value +
-                                              (uint64_t)reloc->r_addend);
-        *row++ = (struct table_row){(int32_t)(pc - table->rva), (int32_t)(rva - table->rva)};
-    }
-    write_stub_entries(link, image, frame->rva, table->rva, row);
-    for (size_t i = 1; i < eh->live_count; i++)
-        if (rows[i - 1].pc > rows[i].pc) { /* mostly they are in the order of the code */
-            qsort(rows, eh->live_count, sizeof *rows, compare_rows);
+    for (; w->next_fde < eh->fdes.count && eh->fdes.at[w->next_fde].section->object == object; w->next_fde++)
+        if (eh->fdes.at[w->next_fde].target)
+            write_fde(w, &eh->fdes.at[w->next_fde]);
+}
+
+void link_eh_frame_write_end(struct link_eh_frame_writing *w)
+{
+    const struct link_output *frame = w->frame, *table = w->table;
+    uint32_t count = w->link->eh_frame->live_count;
+    if (!frame)
+        return;
+    write_stub_entries(w->link, w->image, frame->rva, table->rva, w->rows + w->row_count);
+    for (size_t i = 1; i < count; i++)
+        if (w->rows[i - 1].pc > w->rows[i].pc) { /* mostly they are in the order of the code */
+            qsort(w->rows, count, sizeof *w->rows, compare_rows);
             break;
         }
     /* Version 1; .eh_frame's address pc-relative; count as 4 bytes; table relative to the header (LSB
      * Core 5.0). */
-    uint8_t *hdr = image + table->rva;
+    uint8_t *hdr = w->image + table->rva;
     memcpy(hdr, (const uint8_t[4]){1, 0x1b, 0x03, 0x3b}, 4);
-    int32_t words[2] = {(int32_t)(frame->rva - (table->rva + 4)), (int32_t)eh->live_count};
+    int32_t words[2] = {(int32_t)(frame->rva - (table->rva + 4)), (int32_t)count};
     memcpy(hdr + 4, words, sizeof words);
-    memcpy(hdr + 12, rows, eh->live_count * sizeof *rows);
-    free(rows);
-    return NULL;
+    memcpy(hdr + 12, w->rows, count * sizeof *w->rows);
+    free(w->rows);
 }

@@ -12,12 +12,9 @@ MUST_CHECK struct crateld_error *link_eh_frame_parse(struct link *link);
 
 /* Calls `visit` for every relocation that `section`'s FDEs make live besides the one to it: its LSDA, its
  * personality. */
-void link_eh_frame_visit(struct link *link, const struct link_section *section,
-                         void (*visit)(struct link *link, struct link_section *from, const Elf64_Rela *reloc));
-
-/* Calls `visit` for every input section that is taken apart. */
-MUST_CHECK struct crateld_error *
-link_eh_frame_for_each(struct link *link, struct crateld_error *(*visit)(struct link *, struct link_section *));
+void link_eh_frame_visit(const struct link *link, const struct link_section *section,
+                         void (*visit)(void *context, const struct link_section *from, const Elf64_Rela *reloc),
+                         void *context);
 
 /* Scans the relocations of the entries that stay. Error: MEMORY; faults are reported. */
 MUST_CHECK struct crateld_error *link_eh_frame_scan(struct link *link);
@@ -30,8 +27,22 @@ MUST_CHECK struct crateld_error *link_eh_frame_layout(struct link *link);
 uint64_t link_eh_frame_size(const struct link *link);
 uint64_t link_eh_frame_hdr_size(const struct link *link);
 
-/* Writes both to their places in the output, whose bytes start at `image` with rva 0. Errors are reported. */
-MUST_CHECK struct crateld_error *link_eh_frame_write(struct link *link, uint8_t *image);
+/* Both being written to their places in the output, whose bytes start at `image` with rva 0. */
+struct link_eh_frame_writing {
+    struct link *link;
+    uint8_t *image;
+    const struct link_output *frame, *table; /* borrowed; NULL: there is nothing to write */
+    struct link_table_row *rows;             /* owned; of the table */
+    size_t row_count;
+    size_t next_cie, next_fde;
+};
+
+/* Begins; then the entries of each object are written, in the objects' order; then what is left. Faults are reported.
+ * Errors: MEMORY. */
+MUST_CHECK struct crateld_error *link_eh_frame_write_begin(struct link *link, uint8_t *image,
+                                                           struct link_eh_frame_writing *ret);
+void link_eh_frame_write_object(struct link_eh_frame_writing *writing, const struct link_object *object);
+void link_eh_frame_write_end(struct link_eh_frame_writing *writing);
 
 void link_eh_frame_destroy(struct link_eh_frame *eh_frame);
 

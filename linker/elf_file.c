@@ -6,18 +6,18 @@
 #include "crate/build_id.h"
 #include "linker/emit.h"
 #include "linker/relink_section.h"
+#include "linker/rest.h"
 #include "linker/state.h"
-#include "linker/symtab.h"
 #include "linker/tables.h"
 
 enum { MAX_PROGRAM_HEADERS = 9 };
 
 /* What follows the loaded part of the file. */
 struct file_tail {
-    struct link_symtab symtab, dynsym; /* owned */
-    VEC(char) section_names;           /* owned */
-    VEC(Elf64_Shdr) headers;           /* owned */
-    struct relink_builder *relink;     /* owned; NULL: there is none */
+    struct link_symtab dynsym;     /* owned */
+    VEC(char) section_names;       /* owned */
+    VEC(Elf64_Shdr) headers;       /* owned */
+    struct relink_builder *relink; /* owned; NULL: there is none */
     size_t relink_size;
     uint64_t relink_off;
     uint64_t symtab_off, strtab_off;
@@ -97,13 +97,15 @@ static struct crateld_error *add_symbol_table(struct file_tail *tail, const stru
     return add_tail_section(tail, strings, (Elf64_Shdr){.sh_type = SHT_STRTAB}, symtab->names.count, ret_strings_off);
 }
 
-static void write_symbol_table(const struct link_symtab *symtab, uint64_t off, uint64_t strings_off, uint8_t *file)
+static struct crateld_error *write_symbol_table(const struct link_symtab *symtab, uint64_t off, uint64_t strings_off,
+                                                struct output_file *file)
 {
-    memcpy(file + off, symtab->symbols.at, symtab->symbols.count * sizeof(Elf64_Sym));
-    memcpy(file + strings_off, symtab->names.at, symtab->names.count);
+    TRY(output_file_write(file, off, symtab->symbols.at, symtab->symbols.count * sizeof(Elf64_Sym)));
+    return output_file_write(file, strings_off, symtab->names.at, symtab->names.count);
 }
 
-static struct crateld_error *place_tail(struct link *link, struct file_tail *tail)
+static struct crateld_error *place_tail(const struct link *link, const struct link_symtab *symbols,
+                                        struct file_tail *tail)
 {
     if (tail->relink_size)
         TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink_size,
@@ -112,8 +114,7 @@ static struct crateld_error *place_tail(struct link *link, struct file_tail *tai
         TRY(add_symbol_table(tail, &tail->dynsym, SHT_DYNSYM, ".dynsym", ".dynstr", &tail->dynsym_off,
                              &tail->dynstr_off));
     if (!link->options->is_strip_all)
-        TRY(add_symbol_table(tail, &tail->symtab, SHT_SYMTAB, ".symtab", ".strtab", &tail->symtab_off,
-                             &tail->strtab_off));
+        TRY(add_symbol_table(tail, symbols, SHT_SYMTAB, ".symtab", ".strtab", &tail->symtab_off, &tail->strtab_off));
     uint64_t names_size = tail->section_names.count + sizeof ".shstrtab";
     TRY(add_tail_section(tail, ".shstrtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, names_size, &tail->names_off));
     tail->headers_off = align_up(tail->size, 8);
@@ -193,71 +194,108 @@ static void write_elf_header(const struct link *link, const struct link_image *i
     memcpy(file, &header, sizeof header);
 }
 
-static void write_tail(const struct link *link, const struct file_tail *tail, uint8_t *file)
+/* Writes what is behind the loaded part past the mapping of the file: it is big, and never looked at again. */
+static struct crateld_error *write_tail(const struct link *link, const struct link_symtab *symbols,
+                                        const struct file_tail *tail, struct output_file *file)
 {
-    if (tail->relink_size)
-        relink_builder_write(tail->relink, file + tail->relink_off);
+    for (size_t i = 0; tail->relink_size && i < RELINK_PIECES; i++) {
+        uint64_t off;
+        struct span piece = relink_builder_piece(tail->relink, i, &off);
+        TRY(output_file_write(file, tail->relink_off + off, piece.data, piece.size));
+    }
     if (link->options->has_dynamic_symbols)
-        write_symbol_table(&tail->dynsym, tail->dynsym_off, tail->dynstr_off, file);
+        TRY(write_symbol_table(&tail->dynsym, tail->dynsym_off, tail->dynstr_off, file));
     if (!link->options->is_strip_all)
-        write_symbol_table(&tail->symtab, tail->symtab_off, tail->strtab_off, file);
-    memcpy(file + tail->names_off, tail->section_names.at, tail->section_names.count);
-    memcpy(file + tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
+        TRY(write_symbol_table(symbols, tail->symtab_off, tail->strtab_off, file));
+    TRY(output_file_write(file, tail->names_off, tail->section_names.at, tail->section_names.count));
+    return output_file_write(file, tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
 }
 
 static void release_tail(struct file_tail *tail)
 {
     relink_builder_destroy(tail->relink);
-    link_symtab_deinit(&tail->symtab);
     link_symtab_deinit(&tail->dynsym);
     free(tail->section_names.at);
     free(tail->headers.at);
     *tail = (struct file_tail){.size = tail->size};
 }
 
-/* What is made at the same time: the relink section, and everything else that takes long. */
+/* What is made at the same time: the relink section, its strings, the tables, and everything else that takes long. */
 struct making {
     struct link *link;
+    struct link_image *image;
     struct file_tail *tail;
     const struct output_file *file;
+    struct latch has_names; /* opened when the relink section has all that has a name, or can not */
+    bool is_named;          /* it has; once the latch is */
 };
 
-enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_COUNT };
+enum { MAKE_RELINK, MAKE_CONTENTS, MAKE_TABLES, MAKE_NAMES, MAKE_COUNT };
 
-static struct crateld_error *make(void *context, uint32_t worker, size_t what)
+static struct crateld_error *make_relink(struct making *making)
 {
-    const struct making *making = context;
+    struct relink_builder **builder = &making->tail->relink;
+    struct crateld_error *error = link_relink_begin(making->link, builder);
+    making->is_named = !error;
+    latch_open(&making->has_names);
+    return error ? error : link_relink_relocs(making->link, *builder);
+}
+
+static struct crateld_error *make_contents(const struct making *making)
+{
     struct link *link = making->link;
-    (void)worker;
-    if (what == MAKE_RELINK)
-        return link->options->keep_relink ? link_relink_section(link, &making->tail->relink, &making->tail->relink_size)
-                                          : NULL;
     TRY(link_emit(link, making->file->data));
     link_emit_debug(link, making->file->data);
     output_file_rest(making->file, 0, making->file->size);
-    if (link->options->has_dynamic_symbols)
-        TRY(link_dynamic_symtab_init(link, &making->tail->dynsym));
-    return link->options->is_strip_all ? NULL : link_symtab_init(link, &making->tail->symtab);
+    if (!link->options->is_strip_all)
+        link_symtab_fill(link, &making->image->symtab);
+    return link->options->has_dynamic_symbols ? link_dynamic_symtab_init(link, &making->tail->dynsym) : NULL;
+}
+
+static struct crateld_error *make(void *context, uint32_t worker, size_t what)
+{
+    struct making *making = context;
+    (void)worker;
+    if (what == MAKE_CONTENTS)
+        return make_contents(making);
+    if (what == MAKE_TABLES)
+        return link_tables_fill(making->link, making->image);
+    if (!making->link->options->keep_relink)
+        return NULL;
+    if (what == MAKE_RELINK)
+        return make_relink(making);
+    latch_wait(&making->has_names);
+    return making->is_named ? relink_builder_end_names(making->tail->relink) : NULL;
+}
+
+/* Makes what takes long, as far as it is possible before everything has its size. */
+static struct crateld_error *make_all(struct link *link, struct link_image *image, struct file_tail *tail,
+                                      const struct output_file *file)
+{
+    struct making making = {link, image, tail, file, LATCH_INITIALIZER, false};
+    struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making);
+    latch_deinit(&making.has_names);
+    if (!error && tail->relink)
+        error = relink_builder_finish(tail->relink, &tail->relink_size);
+    return error;
 }
 
 static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
                                             struct output_file *file)
 {
-    struct making making = {link, tail, file};
-    TRY(workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making));
+    TRY(make_all(link, image, tail, file));
     TRY(link_tables_places(link, image));
     struct crateld_error *faults = link_take_errors(link);
     if (faults)
         return faults;
-    TRY(place_tail(link, tail));
+    TRY(place_tail(link, &image->symtab, tail));
     TRY(output_file_grow(file, tail->size));
     image->header.relink_off = tail->relink_size ? tail->relink_off : 0;
     image->header.relink_size = tail->relink_size;
     write_elf_header(link, image, tail, file->data);
     crate_tables_write(&image->tables, &image->header, file->data);
-    write_tail(link, tail, file->data);
+    TRY(write_tail(link, &image->symtab, tail, file));
     release_tail(tail);
-    output_file_rest(file, image->loaded_size, file->size);
     crate_seal((struct span){file->data, tail->size}, CRATE_HEADER_RVA, &image->header);
     memcpy(file->data + CRATE_HEADER_RVA, &image->header, sizeof image->header);
     return NULL;
@@ -267,6 +305,8 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
 {
     struct output_file created = {.fd = -1};
     struct output_file *file = link->options->adopted ? link->options->adopted : &created;
+    for (size_t i = 0; i < link->objects.count; i++)
+        link_rest_after(link, i);
     TRY(add_outputs(link, image, tail));
     TRY(link->options->adopted ? output_file_grow(file, tail->size)
                                : output_file_create(link->options->output, tail->size, file));

@@ -5,6 +5,7 @@
 #include "linker/address.h"
 #include "linker/eh_frame.h"
 #include "linker/patch.h"
+#include "linker/rest.h"
 #include "linker/scan.h"
 #include "linker/tables.h"
 #include "toc/stubs.h"
@@ -130,7 +131,8 @@ void link_emit_reloc(struct link *link, struct link_section *section, uint32_t n
 {
     const Elf64_Rela *reloc = &section->relocs[number];
     struct link_reference ref = {0};
-    if (section->decisions[number] == LINK_ACTION_VALUE && !section->is_toc && !link->patch) {
+    if ((section->decisions[number] & ~LINK_DECISION_IS_RELR) == LINK_ACTION_VALUE && !section->is_toc &&
+        !link->patch) {
         emit_plain(link, section, reloc, place, rva);
         return;
     }
@@ -193,6 +195,7 @@ static void emit_section(struct link *link, struct link_section *section, uint8_
     else if (section->data.size)
         memcpy(image + rva, section->data.data, section->data.size);
     for (uint32_t i = 0; i < section->reloc_count; i++) {
+        link_look_ahead(section, i);
         uint64_t place = link_place_rva(section, section->relocs[i].r_offset);
         link_emit_reloc(link, section, i, image + place, place);
     }
@@ -266,22 +269,50 @@ static void emit_stubs(const struct link *link, uint8_t *image)
     }
 }
 
-struct crateld_error *link_emit(struct link *link, uint8_t *image)
+/* Fills the text with what is between functions. */
+static void fill_text(const struct link *link, uint8_t *image)
 {
     for (size_t i = 0; i < link->outputs.count; i++) {
-        struct link_output *output = link->outputs.at[i];
-        if (output->segment == CRATE_SEGMENT_COUNT || output->type == SHT_NOBITS)
-            continue;
-        if (output->segment == CRATE_SEGMENT_TEXT)
+        const struct link_output *output = link->outputs.at[i];
+        if (output->segment == CRATE_SEGMENT_TEXT && output->type != SHT_NOBITS)
             memset(image + output->rva, link_is_init_text(output) ? link->machine->init_filler : link->machine->filler,
                    output->size);
-        for (size_t k = 0; k < output->sections.count; k++)
-            if (output->sections.at[k]->type != SHT_NOBITS)
-                emit_section(link, output->sections.at[k], image);
     }
+}
+
+static bool is_emitted(const struct link_section *section)
+{
+    return section->output && section->output->segment != CRATE_SEGMENT_COUNT && section->output->type != SHT_NOBITS &&
+           section->type != SHT_NOBITS;
+}
+
+static void emit_object(struct link *link, const struct link_object *object, uint8_t *image)
+{
+    for (uint32_t k = 1; k < object->section_count; k++) {
+        if (k + 2 < object->section_count)
+            link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
+        if (is_emitted(&object->sections[k]))
+            emit_section(link, &object->sections[k], image);
+    }
+}
+
+struct crateld_error *link_emit(struct link *link, uint8_t *image)
+{
+    struct link_eh_frame_writing unwind;
+    fill_text(link, image);
+    TRY(link_eh_frame_write_begin(link, image, &unwind));
+    for (size_t i = 0; i < link->objects.count; i++) {
+        emit_object(link, link->objects.at[i], image);
+        link_eh_frame_write_object(&unwind, link->objects.at[i]);
+        link_rest_after(link, i);
+    }
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        if (is_emitted(link->own_sections.at[i]))
+            emit_section(link, link->own_sections.at[i], image);
     emit_toc(link, image);
     emit_stubs(link, image);
-    return link_eh_frame_write(link, image);
+    link_eh_frame_write_end(&unwind);
+    return NULL;
 }
 
 /* What a reference from DWARF or another unloaded section means: a vaddr; for what was dropped, a value that debuggers

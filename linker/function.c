@@ -80,7 +80,10 @@ static bool is_own_function(const struct link_object *object, const struct link_
 /* Lists the object's functions by place. */
 static struct crateld_error *sort_functions(struct link *link, struct link_object *object)
 {
-    object->functions = arena_alloc_array(&link->arena, object->symbol_count, sizeof *object->functions);
+    uint32_t count = 1; /* so that there is a list */
+    for (uint32_t i = 0; i < object->symbol_count; i++)
+        count += is_own_function(object, object->symbols[i]);
+    object->functions = arena_alloc_array(&link->arena, count, sizeof *object->functions);
     if (!object->functions)
         return error_memory();
     for (uint32_t i = 0; i < object->symbol_count; i++)
@@ -203,7 +206,6 @@ static struct crateld_error *read_records(struct link *link, struct link_section
     uint32_t next_reloc = 0;
     if (records->data.size % sizeof(struct crateld_toc_record))
         return record_error(records, records->data.size, "its size is not a number of records");
-    TRY(link_sort_relocs(link, records));
     for (uint64_t off = 0; off < records->data.size; off += sizeof(struct crateld_toc_record))
         TRY(read_record(link, records, off, &next_reloc));
     return NULL;

@@ -11,75 +11,75 @@
 #define SHF_GNU_RETAIN (1 << 21)
 #endif
 
+/* One thread's part in it. What is marked is the same whoever gets there first: each section is claimed once. */
 struct marking {
     struct link *link;
-    VEC(struct link_section *) work;
+    VEC(struct link_section *) work; /* owned; claimed, and what they refer to is not marked yet */
     bool is_out_of_memory;
 };
 
-/* link_eh_frame_visit() calls back with the link alone, so the marking in progress hangs on it. */
-static void mark_section(struct link *link, struct link_section *section)
+/* Sets `*is_set`, which was false for one caller. */
+static bool claim(bool *is_set)
 {
-    struct marking *marking = link->marking;
-    if (section->is_live || section->kind == LINK_SECTION_DROPPED)
-        return;
-    section->is_live = true;
-    if (!VEC_PUSH(&marking->work, section))
+    return !__atomic_load_n(is_set, __ATOMIC_RELAXED) && !__atomic_exchange_n(is_set, true, __ATOMIC_RELAXED);
+}
+
+static void mark_section(void *context, struct link_section *section)
+{
+    struct marking *marking = context;
+    if (section->kind != LINK_SECTION_DROPPED && claim(&section->is_live) && !VEC_PUSH(&marking->work, section))
         marking->is_out_of_memory = true;
 }
 
 /* All sections that somebody walks from __start_ to __stop_. */
-static void mark_bounds(struct link *link, struct link_marker *marker)
+static void mark_bounds(struct marking *marking, struct link_marker *marker)
 {
-    const char *name = marker->bounds_name;
-    if (marker->is_marked)
+    const struct link *link = marking->link;
+    if (!claim(&marker->is_marked))
         return;
-    marker->is_marked = true;
     for (size_t i = 0; i < link->objects.count; i++)
         for (uint32_t k = 1; k < link->objects.at[i]->section_count; k++)
-            if (!strcmp(link->objects.at[i]->sections[k].name, name))
-                mark_section(link, &link->objects.at[i]->sections[k]);
+            if (!strcmp(link->objects.at[i]->sections[k].name, marker->bounds_name))
+                mark_section(marking, &link->objects.at[i]->sections[k]);
 }
 
-static void mark_symbol(struct link *link, const struct link_symbol *symbol)
+static void mark_symbol(struct marking *marking, const struct link_symbol *symbol)
 {
+    const struct link *link = marking->link;
     if (symbol->is_fresh)
-        mark_section(link, symbol->base->fresh);
-    if (symbol->state != LINK_SYMBOL_DEFINED || (symbol->section->is_live && symbol->section->object != &link->own))
+        mark_section(marking, symbol->base->fresh);
+    if (symbol->state != LINK_SYMBOL_DEFINED)
         return;
-    struct link_marker *marker = link_own_marker(link, symbol->section);
+    struct link_marker *marker = symbol->section->object == &link->own ? link_own_marker(link, symbol->section) : NULL;
     if (marker && marker->bounds_name)
-        mark_bounds(link, marker);
-    mark_section(link, symbol->section);
+        mark_bounds(marking, marker);
+    mark_section(marking, symbol->section);
 }
 
-static void mark_reloc(struct link *link, struct link_section *from, const Elf64_Rela *reloc)
+static void mark_reloc(void *context, const struct link_section *from, const Elf64_Rela *reloc)
 {
     const struct link_symbol *symbol = from->object->symbols[ELF64_R_SYM(reloc->r_info)];
-    if (!symbol->is_exported) /* those have been marked */
-        mark_symbol(link, symbol);
+    if (!symbol->is_exported) /* those have been marked, or will be */
+        mark_symbol(context, symbol);
 }
 
 /* Sections that stay with the one they are linked to (SHF_LINK_ORDER). */
-static void mark_linked(struct link *link, struct link_section *section)
+static void mark_linked(struct marking *marking, struct link_section *section)
 {
     for (uint32_t i = section->first_linked; i; i = section->object->sections[i].next_linked)
-        mark_section(link, &section->object->sections[i]);
+        mark_section(marking, &section->object->sections[i]);
 }
 
 /* The sections of a group stay together (gABI ch. 4, "Section Groups"). */
-static void mark_group(struct link *link, const struct link_section *section)
+static void mark_group(struct marking *marking, const struct link_section *section)
 {
     struct link_group *group = section->group;
-    if (!group || group->is_live)
+    if (!group || !claim(&group->is_live))
         return;
-    group->is_live = true;
     for (uint32_t i = 0; i < group->member_count; i++) {
-        uint32_t member;
-        memcpy(&member, group->members + 4 * i, 4);
-        if (section->object->sections[member].kind == LINK_SECTION_PLAIN ||
-            section->object->sections[member].kind == LINK_SECTION_MERGE)
-            mark_section(link, &section->object->sections[member]);
+        struct link_section *member = &section->object->sections[group->members[i]];
+        if (member->kind == LINK_SECTION_PLAIN || member->kind == LINK_SECTION_MERGE)
+            mark_section(marking, member);
     }
 }
 
@@ -99,57 +99,100 @@ static bool is_initialiser(const struct link_section *section)
 
 /* Marks what is live by what it is. Sections that are not loaded describe others and hold none of them alive.
  */
-static void mark_roots_of(struct link *link, struct link_object *object, bool keeps_all)
+static void mark_roots_of(struct marking *marking, struct link_object *object)
 {
+    bool keeps_all = !marking->link->options->collect_garbage;
     for (uint32_t i = 1; i < object->section_count; i++) {
         struct link_section *section = &object->sections[i];
         if (section->kind == LINK_SECTION_DEBUG ||
             (section->kind == LINK_SECTION_MERGE && !(section->flags & SHF_ALLOC))) {
-            section->is_live = true;
+            __atomic_store_n(&section->is_live, true, __ATOMIC_RELAXED);
             continue;
         }
         if (section->kind != LINK_SECTION_PLAIN && section->kind != LINK_SECTION_MERGE)
             continue;
         bool is_linked = (section->flags & SHF_LINK_ORDER) && section->link;
-        if (link->patch) /* what it holds is decided: linker/patch.h */
+        if (marking->link->patch) /* what it holds is decided: linker/patch.h */
             continue;
         if ((section->flags & SHF_GNU_RETAIN) ||
             (!is_linked && (keeps_all || is_initialiser(section) || section->type == SHT_NOTE)))
-            mark_section(link, section);
+            mark_section(marking, section);
     }
 }
 
-static void mark_all(struct link *link)
+/* Marks what the section's relocations refer to. */
+static void mark_relocs(struct marking *marking, const struct link_section *section)
 {
-    struct marking *marking = link->marking;
-    for (size_t i = 0; i < link->objects.count; i++)
-        mark_roots_of(link, link->objects.at[i], !link->options->collect_garbage);
-    for (size_t i = 0; i < link->symbols.count; i++)
-        if (link->symbols.at[i]->is_exported)
-            mark_symbol(link, link->symbols.at[i]);
-    if (link->entry)
-        mark_symbol(link, link->entry);
-    if (link->patch)
-        link_patch_roots(link, mark_section);
-    for (size_t i = 0; i < link->options->undefined_count; i++)
-        mark_symbol(link, link_symbol_table_find(&link->symbols, link->options->undefined[i]));
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        link_look_ahead(section, i);
+        mark_reloc(marking, section, &section->relocs[i]);
+    }
+}
+
+/* Goes on from what has been marked. */
+static void follow(struct marking *marking)
+{
     while (marking->work.count) {
         struct link_section *section = marking->work.at[--marking->work.count];
-        for (uint32_t i = 0; i < section->reloc_count; i++)
-            mark_reloc(link, section, &section->relocs[i]);
-        link_eh_frame_visit(link, section, mark_reloc);
-        mark_linked(link, section);
-        if (!link->patch) /* some of the group may be the base's */
-            mark_group(link, section);
+        if (marking->work.count > 1)
+            link_look_beyond(marking->work.at[marking->work.count - 1], marking->work.at[marking->work.count - 2]);
+        mark_relocs(marking, section);
+        link_eh_frame_visit(marking->link, section, mark_reloc, marking);
+        mark_linked(marking, section);
+        if (!marking->link->patch) /* some of the group may be the base's */
+            mark_group(marking, section);
     }
+}
+
+enum { SYMBOLS_A_TASK = 1024 };
+
+/* Marks from the exported ones of some symbols on. */
+static void mark_exported(struct marking *marking, size_t first)
+{
+    const struct link_symbol_table *symbols = &marking->link->symbols;
+    for (size_t i = first; i < symbols->count && i < first + SYMBOLS_A_TASK; i++)
+        if (symbols->at[i]->is_exported)
+            mark_symbol(marking, symbols->at[i]);
+}
+
+/* Tasks: for each object, its roots; for each so many symbols, those. */
+static struct crateld_error *mark_some(void *context, uint32_t worker, size_t task)
+{
+    struct marking *marking = (struct marking *)context + worker;
+    size_t object_count = marking->link->objects.count;
+    if (task < object_count)
+        mark_roots_of(marking, marking->link->objects.at[task]);
+    else
+        mark_exported(marking, (task - object_count) * SYMBOLS_A_TASK);
+    follow(marking);
+    return NULL;
+}
+
+/* What is asked for by name. */
+static void mark_named(struct marking *marking)
+{
+    const struct link *link = marking->link;
+    if (link->entry)
+        mark_symbol(marking, link->entry);
+    if (link->patch)
+        link_patch_roots(link, mark_section, marking);
+    for (size_t i = 0; i < link->options->undefined_count; i++)
+        mark_symbol(marking, link_symbol_table_find(&link->symbols, link->options->undefined[i]));
+    follow(marking);
 }
 
 struct crateld_error *link_collect_garbage(struct link *link)
 {
-    struct marking marking = {.link = link};
-    link->marking = &marking;
-    mark_all(link);
-    link->marking = NULL;
-    free(marking.work.at);
-    return marking.is_out_of_memory ? error_memory() : NULL;
+    struct marking markings[WORKERS_MAX];
+    bool is_out_of_memory = false;
+    size_t tasks = link->objects.count + (link->symbols.count + SYMBOLS_A_TASK - 1) / SYMBOLS_A_TASK;
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        markings[i] = (struct marking){.link = link};
+    mark_named(&markings[0]);
+    struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), tasks, mark_some, markings);
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) {
+        is_out_of_memory |= markings[i].is_out_of_memory;
+        free(markings[i].work.at);
+    }
+    return is_out_of_memory && !error ? error_memory() : error;
 }

@@ -46,7 +46,10 @@ static struct crateld_error *open_handle(const struct link *link, struct arena *
     input->path = input->file.path;
     input->contents = input->file.data;
     TRY(input_kind_of(input->contents, path, &input->kind));
-    return read_contents(link, arena, input);
+    TRY(read_contents(link, arena, input));
+    if (input->object)
+        input->object->is_mapped = input->object->image.data == input->file.data.data;
+    return NULL;
 }
 
 struct crateld_error *link_input_open(const struct link *link, struct arena *arena, const char *path,

@@ -1,5 +1,6 @@
 #include "linker/inputs.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,24 +279,27 @@ void link_add_default_libraries(struct link *link)
 struct opened {
     struct link_input input;
     struct crateld_error *error; /* owned; why it can not be taken */
+    bool is_ready;               /* atomic: the others are set */
 };
 
 struct opening {
     struct link *link;
     struct opened *opened;   /* one for each argument */
-    const uint32_t *numbers; /* of those that are to be opened */
+    const uint32_t *numbers; /* of those that are opened now */
+    pthread_mutex_t turn;    /* of the one who lets arguments enter */
+    size_t next;             /* under the lock: all before it have entered */
 };
 
-static struct crateld_error *open_argument(void *context, uint32_t worker, size_t i)
+static void open_one(const struct opening *opening, uint32_t worker, size_t i)
 {
-    struct opening *opening = context;
-    const struct link_argument *argument = &opening->link->options->arguments[opening->numbers[i]];
-    struct opened *opened = &opening->opened[opening->numbers[i]];
+    const struct link_argument *argument = &opening->link->options->arguments[i];
+    struct opened *opened = &opening->opened[i];
     struct arena *arena = &opening->link->worker_arenas[worker];
+    if (argument->kind == LINK_ARGUMENT_LIBRARY) /* what it means may depend on what comes before it */
+        return;
     opened->error = argument->contents.size ? link_input_open_contents(opening->link, arena, argument->value,
                                                                        argument->contents, &opened->input)
                                             : link_input_open(opening->link, arena, argument->value, &opened->input);
-    return NULL;
 }
 
 static void add_argument(struct link *link, const struct link_argument *argument, struct opened *opened)
@@ -309,6 +313,8 @@ static void add_argument(struct link *link, const struct link_argument *argument
     if (!error)
         error = argument->kind == LINK_ARGUMENT_LIBRARY ? add_library(link, argument->value, mode)
                                                         : add_input(link, &opened->input, mode);
+    if (error)
+        opened->input.object = NULL; /* its file may be gone */
     link_report(link, error);
 }
 
@@ -359,38 +365,60 @@ static bool is_crate_named(const struct link_argument *argument)
     return argument->kind != LINK_ARGUMENT_LIBRARY && length > 6 && !strcmp(argument->value + length - 6, ".crate");
 }
 
-/* Opens the files that are named, several at once; crates after all others, so that of their exports no more need be
- * kept than the objects ask for. */
-static struct crateld_error *open_arguments(struct link *link, struct opened *opened)
+/* Lets those enter that are ready and whose turn it is. */
+static void add_ready(struct opening *opening)
 {
-    const struct link_options *options = link->options;
-    uint32_t *numbers AUTO_FREE = calloc(options->argument_count + 1, sizeof *numbers);
-    if (!numbers)
-        return error_memory();
-    for (int is_crate = 0; is_crate < 2; is_crate++) {
-        struct opening opening = {link, opened, numbers};
-        uint32_t count = 0;
-        for (uint32_t i = 0; i < options->argument_count; i++)
-            if (options->arguments[i].kind != LINK_ARGUMENT_LIBRARY &&
-                is_crate_named(&options->arguments[i]) == is_crate)
-                numbers[count++] = i;
-        if (is_crate && count)
-            TRY(expect_names(link, opened));
-        TRY(workers_run(link_workers_for(link, count), count, open_argument, &opening));
+    for (; opening->next < opening->link->options->argument_count; opening->next++) {
+        struct opened *opened = &opening->opened[opening->next];
+        if (!__atomic_load_n(&opened->is_ready, __ATOMIC_ACQUIRE))
+            return;
+        add_argument(opening->link, &opening->link->options->arguments[opening->next], opened);
+    }
+}
+
+static struct crateld_error *open_argument(void *context, uint32_t worker, size_t i)
+{
+    struct opening *opening = context;
+    uint32_t number = opening->numbers[i];
+    open_one(opening, worker, number);
+    __atomic_store_n(&opening->opened[number].is_ready, true, __ATOMIC_RELEASE);
+    if (!pthread_mutex_trylock(&opening->turn)) {
+        add_ready(opening);
+        pthread_mutex_unlock(&opening->turn);
     }
     return NULL;
 }
 
-/* Opens the files that are named, then lets them enter one by one, in their order. */
+/* Opens the files that are named, several at once; crates after all others, so that of their exports no more need be
+ * kept than the objects ask for. Meanwhile they enter one by one, in their order. */
+static struct crateld_error *open_arguments(struct opening *opening, uint32_t *numbers)
+{
+    const struct link_options *options = opening->link->options;
+    for (int is_crate = 0; is_crate < 2; is_crate++) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < options->argument_count; i++)
+            if (is_crate_named(&options->arguments[i]) == is_crate)
+                numbers[count++] = i;
+        if (is_crate && count)
+            TRY(expect_names(opening->link, opening->opened));
+        TRY(workers_run(link_workers_for(opening->link, count), count, open_argument, opening));
+        add_ready(opening); /* those that became ready when somebody else had just looked */
+    }
+    return NULL;
+}
+
 static struct crateld_error *add_arguments(struct link *link)
 {
     size_t count = link->options->argument_count;
     struct opened *opened AUTO_FREE = calloc(count + 1, sizeof *opened);
     if (!opened)
         return error_memory();
-    struct crateld_error *error = open_arguments(link, opened);
-    for (size_t i = 0; i < count && !error; i++)
-        add_argument(link, &link->options->arguments[i], &opened[i]);
+    uint32_t *numbers AUTO_FREE = calloc(count + 1, sizeof *numbers);
+    if (!numbers)
+        return error_memory();
+    struct opening opening = {.link = link, .opened = opened, .numbers = numbers, .turn = PTHREAD_MUTEX_INITIALIZER};
+    struct crateld_error *error = open_arguments(&opening, numbers);
+    pthread_mutex_destroy(&opening.turn);
     for (size_t i = 0; i < count; i++) {
         file_close(&opened[i].input.file);
         crateld_error_destroy(opened[i].error);

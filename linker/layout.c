@@ -432,9 +432,9 @@ static void place_symbols(struct link *link)
     }
 }
 
-struct crateld_error *link_layout(struct link *link, struct link_image *image)
+/* Puts all sections into outputs, and those in order. */
+static struct crateld_error *place_outputs(struct link *link)
 {
-    choose_base(link);
     TRY(link_assign_outputs(link));
     TRY(add_synthetics(link));
     sort_outputs(link);
@@ -443,11 +443,39 @@ struct crateld_error *link_layout(struct link *link, struct link_image *image)
             TRY(place_sections(link, link->outputs.at[i]));
     align_tls(link);
     link_own_place(link);
-    TRY(link_tables_count(link, image)); /* after this the tables' sizes are known, but for RELR's */
+    return NULL;
+}
+
+struct laying {
+    struct link *link;
+    struct link_image *image;
+};
+
+enum { PLACE_OUTPUTS, COUNT_TABLES, LIST_SYMBOLS, LAYING_COUNT };
+
+static struct crateld_error *lay(void *context, uint32_t worker, size_t what)
+{
+    const struct laying *laying = context;
+    (void)worker;
+    if (what == PLACE_OUTPUTS)
+        return place_outputs(laying->link);
+    if (what == COUNT_TABLES)
+        return link_tables_count(laying->link, laying->image);
+    return laying->link->options->is_strip_all ? NULL : link_symtab_init(laying->link, &laying->image->symtab);
+}
+
+struct crateld_error *link_layout(struct link *link, struct link_image *image)
+{
+    struct laying laying = {link, image};
+    bool is_one_by_one = link->patch || link->bundle; /* their tables tell of outputs */
+    choose_base(link);
+    TRY(workers_run(is_one_by_one ? 1 : link_workers_for(link, link->objects.count), LAYING_COUNT, lay, &laying));
+    /* after this the tables' sizes are known, but for RELR's */
 
     TRY(find_image_align(link, &image->header.image_align));
     TRY(place_with_tables(link, image));
     link_own_place(link);
     place_symbols(link);
-    return link_tables_fill(link, image);
+    link_tables_fill_header(link, &image->header);
+    return NULL;
 }

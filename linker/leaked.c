@@ -27,7 +27,6 @@ static struct crateld_error *search_section(struct link *link, struct link_secti
     uint64_t at = 0, field;
     int64_t target;
     uint32_t next_reloc = 0;
-    TRY(link_sort_relocs(link, section));
     while (link->machine->next_code_address(section->data, &at, &field, &target))
         if (!is_relocated(section, field, &next_reloc) && target >= 0 && (uint64_t)target < section->data.size)
             TRY(mark(link, section, (uint64_t)target));

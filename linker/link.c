@@ -69,26 +69,6 @@ struct crateld_error *link_take_errors(struct link *link)
     return errors;
 }
 
-static int compare_offsets(const void *a, const void *b)
-{
-    uint64_t x = ((const Elf64_Rela *)a)->r_offset, y = ((const Elf64_Rela *)b)->r_offset;
-    return (x > y) - (x < y);
-}
-
-struct crateld_error *link_sort_relocs(struct link *link, struct link_section *section)
-{
-    if (section->is_relocs_sorted || !section->reloc_count)
-        return NULL;
-    section->is_relocs_sorted = true;
-    Elf64_Rela *sorted = arena_alloc_array(&link->arena, section->reloc_count, sizeof *sorted);
-    if (!sorted)
-        return error_memory();
-    memcpy(sorted, section->relocs, section->reloc_count * sizeof *sorted);
-    qsort(sorted, section->reloc_count, sizeof *sorted, compare_offsets);
-    section->relocs = sorted;
-    return NULL;
-}
-
 /* "dir/app.crate" is called "app". */
 static const char *default_name(struct link *link)
 {
@@ -127,6 +107,8 @@ static struct crateld_error *init(struct link *link, const struct link_options *
 
 static void deinit(struct link *link)
 {
+    if (link->hashing)
+        crateld_error_destroy(workers_finish(link->hashing));
     crateld_error_destroy(link->errors);
     search_deinit(&link->search);
     journal_deinit(&link->journal);
@@ -139,6 +121,8 @@ static void deinit(struct link *link)
         hash_index_deinit(&link->archives.at[i]->by_name);
         free(link->archives.at[i]->is_taken);
     }
+    for (size_t i = 0; i < link->objects.count; i++)
+        free(link->objects.at[i]->calls.at);
     for (size_t i = 0; i < link->files.count; i++)
         file_close(&link->files.at[i]);
     for (size_t i = 0; i < link->outputs.count; i++)
@@ -151,27 +135,12 @@ static void deinit(struct link *link)
     link_merge_table_destroy(link->merges);
     link_patch_destroy(link->patch);
     link_bundle_destroy(link->bundle);
-    void *owned[] = {link->objects.at,
-                     link->files.at,
-                     link->providers.at,
-                     link->archives.at,
-                     link->sources.at,
-                     link->own_sections.at,
-                     link->markers.at,
-                     link->lto_objects.at,
-                     link->group_signatures.at,
-                     link->functions.at,
-                     link->function_imports.at,
-                     link->ifunc_imports.at,
-                     link->global_imports.at,
-                     link->constant_slots.at,
-                     link->data_relocs.at,
-                     link->fixups.at,
-                     link->relr_places.at,
-                     link->func_refs.at,
-                     link->undefined.at,
-                     link->outputs.at,
-                     link->wanted.at};
+    void *owned[] = {
+        link->objects.at,          link->files.at,          link->providers.at,        link->archives.at,
+        link->sources.at,          link->own_sections.at,   link->markers.at,          link->lto_objects.at,
+        link->group_signatures.at, link->functions.at,      link->function_imports.at, link->ifunc_imports.at,
+        link->global_imports.at,   link->constant_slots.at, link->data_relocs.at,      link->fixups.at,
+        link->func_refs.at,        link->undefined.at,      link->outputs.at,          link->wanted.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     arena_deinit(&link->arena);
@@ -259,6 +228,7 @@ static struct crateld_error *write_crate(struct link *link)
     if (!error)
         error = link_write_file(link, &image);
     crate_tables_deinit(&image.tables);
+    link_symtab_deinit(&image.symtab);
     return error;
 }
 
@@ -301,14 +271,16 @@ static const struct pass passes[] = {
     {"read TOC records", link_function_read_records, GO_ON},
     {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
     {"match with base", link_patch_match, IF_COMPLETE},
+    {"begin hashes", link_relink_begin_hashes, GO_ON},
     {"collect garbage", link_collect_garbage, GO_ON},
     {"wrap .init and .fini", link_own_init, GO_ON},
     {"merge sections", link_merge_sections, GO_ON},
     {"find leaked addresses", link_find_leaked, GO_ON},
+    {"scan exports", link_scan_exports, GO_ON},
     {"scan ahead", link_scan_ahead, GO_ON},
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
-    {"hash contents", link_relink_hash_all, IF_FAULTLESS},
+    {"end hashes", link_relink_end_hashes, IF_FAULTLESS},
     {"write", write_crate, IF_FAULTLESS},
 };
 
@@ -320,9 +292,12 @@ static const struct pass bundle_passes[] = {
     {"order functions", link_bundle_order, GO_ON},
     {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
     {"find leaked addresses", link_find_leaked, GO_ON},
+    {"begin hashes", link_relink_begin_hashes, GO_ON},
+    {"scan exports", link_scan_exports, GO_ON},
+    {"scan ahead", link_scan_ahead, GO_ON},
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
-    {"hash contents", link_relink_hash_all, IF_FAULTLESS},
+    {"end hashes", link_relink_end_hashes, IF_FAULTLESS},
     {"take over lines", link_bundle_lines, GO_ON},
     {"write", write_crate, IF_FAULTLESS},
 };

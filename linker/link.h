@@ -27,7 +27,6 @@
 #include "toc/shape.h"
 
 struct link_eh_frame;
-struct marking; /* linker/gc.c */
 struct link_merge_table;
 struct link_lto;
 struct link_patch;
@@ -167,12 +166,6 @@ struct link_loader_place {
     uint32_t kind; /* fixups: enum crate_fixup_kind */
 };
 
-/* An aligned word of data that holds an address of this crate. */
-struct link_relr_place {
-    struct link_section *section;
-    uint64_t off;
-};
-
 /* An undefined symbol and the first place that refers to it. */
 struct link_undefined {
     struct link_symbol *symbol;
@@ -235,7 +228,6 @@ struct link {
     uint32_t fixup_count;
     VEC(struct link_loader_place) data_relocs;
     VEC(struct link_loader_place) fixups;
-    VEC(struct link_relr_place) relr_places;
     VEC(struct link_function *) func_refs; /* by index */
     VEC(struct link_undefined) undefined;
     uint32_t patch_toc_slot; /* 1 + the global slot that holds the base's TOC; 0: there is none */
@@ -243,10 +235,9 @@ struct link {
     uint32_t type_count;     /* pointers to types of collected objects; known with the layout */
     uint32_t tls_block_slot; /* index + 1 of the local-dynamic pair's first slot */
     uint32_t flags;          /* enum crate_flags */
+    struct crew *hashing;    /* owned; NULL: contents are not being hashed */
     struct link_eh_frame *eh_frame;
     struct link_merge_table *merges;
-
-    struct marking *marking; /* borrowed; during garbage collection */
 
     /* Layout. */
     VEC(struct link_output *) outputs;
@@ -274,9 +265,6 @@ void link_report(struct link *link, struct crateld_error *error);
 
 /* Prints "crateld: warning: ..." to stderr; an error under --fatal-warnings. */
 void link_warn(struct link *link, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Sorts a section's relocations by offset, which compilers nearly always did. Error: MEMORY. */
-MUST_CHECK struct crateld_error *link_sort_relocs(struct link *link, struct link_section *section);
 
 /* All errors so far, for the caller; NULL if there are none. */
 MUST_CHECK struct crateld_error *link_take_errors(struct link *link);

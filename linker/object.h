@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/span.h"
+#include "base/vec.h"
 
 struct link_function;
 struct link_symbol;
@@ -47,18 +48,17 @@ struct link_section {
     struct span data;           /* borrowed; empty for SHT_NOBITS */
     uint64_t size;              /* bytes in the output, less merging */
     uint64_t flags;             /* SHF_* */
-    const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset once the scan has begun */
+    const Elf64_Rela *relocs;   /* borrowed; sorted by r_offset */
     uint8_t *decisions;         /* in the link's arena; what the scan decided of each relocation: linker/scan.h */
     uint32_t reloc_count;
-    uint32_t index; /* in its object's section header table */
+    uint32_t index; /* in its object's sections */
     uint32_t type;  /* SHT_* */
-    uint32_t link;  /* sh_link, checked; 0 where it is no section */
+    uint32_t link;  /* index of what sh_link names; 0 where it is no section, or a table */
     uint8_t align_log2;
     uint8_t kind; /* enum link_section_kind */
     bool is_live; /* set by garbage collection */
     bool is_toc;  /* holds TOC code */
     bool in_group;
-    bool is_relocs_sorted;
     bool is_reversed;                    /* .ctors, .dtors: its words are put down from the last to the first */
     bool is_relocated_at_load;           /* read-only data with addresses in it: goes to .data.rel.ro */
     uint8_t init_part;                   /* enum link_init_part; sections .init and .fini */
@@ -74,6 +74,7 @@ struct link_section {
     uint64_t content_hash;               /* link_relink_hash(); set before the relink section is made */
     uint32_t capacity;                   /* bytes to the next section of its output, likewise */
     uint32_t relink;                     /* index in the relink section */
+    uint32_t relr_count;                 /* of its relocations, that the loader runs by the RELR table */
     uint32_t relink_symbol;              /* index + 1 of the symbol that stands for it; sections of the linker's own */
     const struct relink_section *record; /* borrowed; of a bundle: what the relink section of its crate says; or NULL */
     uint64_t order;                      /* of a bundle: where it goes within its output, lowest first */
@@ -81,8 +82,8 @@ struct link_section {
 
 /* A COMDAT group: of groups with one signature the first is kept. */
 struct link_group {
-    const char *signature;  /* borrowed */
-    const uint8_t *members; /* borrowed: 32-bit section indices, checked */
+    const char *signature; /* borrowed */
+    uint32_t *members;     /* in the link's arena; indices of sections */
     uint32_t member_count;
     bool is_comdat;
     bool is_live; /* set by garbage collection */
@@ -91,8 +92,12 @@ struct link_group {
 struct link_object {
     const char *path;              /* borrowed; "libx.a(y.o)" for archive members: for messages */
     struct span image;             /* borrowed */
-    struct link_section *sections; /* in the link's arena; [0] is the null section */
+    bool is_mapped;                /* the image is the mapping of a file, which comes back when memory is let go */
+    struct link_section *sections; /* in the link's arena; [0] is the null section; without tables: symbols,
+                                      relocations, groups and the like, which are taken in when the object is read */
     uint32_t section_count;
+    uint32_t *section_numbers; /* in the link's arena; by number in the section header table, the index in `sections`,
+                                  0 for tables; NULL: that is the same */
     const Elf64_Sym *elf_symbols;   /* borrowed */
     const Elf32_Word *symbol_shndx; /* borrowed; SHT_SYMTAB_SHNDX or NULL */
     uint32_t symbol_count;
@@ -113,6 +118,8 @@ struct link_object {
     struct file_stamp stamp;            /* of the file that it is; zero: it is none, or part of one */
     uint64_t shape;                     /* linker/shape.h; 0: it was not asked for, or there is none */
     uint32_t first_listed;              /* index of its first symbol in the crate's symbol table */
+    VEC(struct link_symbol *) calls;    /* owned; imports, if is_scanned: called, in the order of the first calls */
+    bool is_scanned;                    /* by link_scan_ahead(), all of it */
     bool is_lto;                        /* GCC's intermediate code, to be compiled first */
     bool has_exec_stack;
 };
@@ -134,8 +141,8 @@ enum {
     LINK_SHN_COMMON = LINK_RESERVED | SHN_COMMON,
 };
 
-/* The section index of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined), LINK_SHN_ABS or
- * LINK_SHN_COMMON. */
+/* The section of symbol `i` (< symbol_count): a checked index into `sections` (0: undefined, or in a table),
+ * LINK_SHN_ABS or LINK_SHN_COMMON. */
 uint32_t link_object_symbol_section(const struct link_object *object, uint32_t i);
 
 /* Whether the section, or what merging makes of it, has a place in memory that symbols can mean. */

@@ -527,14 +527,15 @@ void link_patch_fill(const struct link *link, struct crate_tables *tables)
         tables->grown.at[i].image_rva = (uint32_t)link_section_rva(link->patch->grown.at[i].section, 0);
 }
 
-void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section))
+void link_patch_roots(const struct link *link, void (*visit)(void *context, struct link_section *section),
+                      void *context)
 {
     for (size_t i = 0; i < link->patch->moves.count; i++)
-        visit(link, link->patch->moves.at[i].symbol->section);
+        visit(context, link->patch->moves.at[i].symbol->section);
     for (size_t i = 0; i < link->patch->inits.count; i++)
-        visit(link, link->patch->inits.at[i].section);
+        visit(context, link->patch->inits.at[i].section);
     for (size_t i = 0; i < link->patch->grown.count; i++)
-        visit(link, link->patch->grown.at[i].section);
+        visit(context, link->patch->grown.at[i].section);
     for (size_t i = 0; i < link->patch->starters.count; i++)
-        visit(link, link->patch->starters.at[i].symbol->section);
+        visit(context, link->patch->starters.at[i].symbol->section);
 }

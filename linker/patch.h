@@ -97,6 +97,7 @@ void link_patch_fill(const struct link *link, struct crate_tables *tables);
 
 /* The sections that a patch holds because something changed, for garbage collection to start from: calls `visit` for
  * each. */
-void link_patch_roots(struct link *link, void (*visit)(struct link *link, struct link_section *section));
+void link_patch_roots(const struct link *link, void (*visit)(void *context, struct link_section *section),
+                      void *context);
 
 #endif

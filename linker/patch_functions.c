@@ -62,7 +62,6 @@ struct crateld_error *patch_has_same_names(struct matching *m, struct link_secti
                                            uint64_t size, uint32_t base, uint64_t base_off, bool *ret)
 {
     struct relink_cursor cursor;
-    TRY(link_sort_relocs(m->link, section));
     TRY(relink_view_relocs_in(&m->link->patch->base->relink, base, (uint32_t)base_off, (uint32_t)(base_off + size),
                               &cursor));
     *ret = false;

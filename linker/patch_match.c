@@ -177,7 +177,6 @@ static bool is_array(const struct link_section *section)
 
 static struct crateld_error *match_section(struct matching *m, struct link_section *section, struct patch_section *ret)
 {
-    TRY(link_sort_relocs(m->link, section));
     TRY(find_section(m, section, &ret->base));
     if (section->in_group && ret->base == RELINK_NONE)
         TRY(find_kept_copy(m, section, &ret->base));

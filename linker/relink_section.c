@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/hash.h"
 #include "linker/address.h"
 #include "linker/function.h"
+#include "linker/rest.h"
 #include "linker/scan.h"
 #include "reloc/relink_hash.h"
 
@@ -22,12 +24,12 @@ static bool is_placed(const struct link_section *section)
     return section->kind == LINK_SECTION_PLAIN && section->is_live;
 }
 
-static uint32_t section_flags(const struct link_section *section)
+/* Those that follow from the object. */
+static uint32_t fixed_flags(const struct link_section *section)
 {
-    uint32_t flags = section->flags & SHF_EXECINSTR                                  ? RELINK_SECTION_TEXT
-                     : section->type == SHT_NOBITS                                   ? RELINK_SECTION_BSS
-                     : (section->flags & SHF_WRITE) || section->is_relocated_at_load ? RELINK_SECTION_DATA
-                                                                                     : RELINK_SECTION_RODATA;
+    uint32_t flags = section->flags & SHF_EXECINSTR ? RELINK_SECTION_TEXT
+                     : section->type == SHT_NOBITS  ? RELINK_SECTION_BSS
+                                                    : 0;
     if (section->flags & SHF_TLS)
         flags |= RELINK_SECTION_TLS;
     if (section->is_toc)
@@ -43,9 +45,16 @@ static uint32_t section_flags(const struct link_section *section)
     if (section->type == SHT_INIT_ARRAY || section->type == SHT_FINI_ARRAY || section->type == SHT_PREINIT_ARRAY ||
         section->is_reversed)
         flags |= RELINK_SECTION_INIT;
-    if (!is_placed(section))
-        flags |= RELINK_SECTION_DROPPED;
     return flags;
+}
+
+static uint32_t section_flags(const struct link_section *section)
+{
+    uint32_t flags = fixed_flags(section);
+    bool is_written = (section->flags & SHF_WRITE) || section->is_relocated_at_load;
+    if (!(flags & (RELINK_SECTION_TEXT | RELINK_SECTION_BSS)))
+        flags |= is_written ? RELINK_SECTION_DATA : RELINK_SECTION_RODATA;
+    return flags | (is_placed(section) ? 0 : RELINK_SECTION_DROPPED);
 }
 
 /* The element of merged strings or constants at `off` of their section: what it is called may change, and where it is.
@@ -81,14 +90,13 @@ static struct span target_of(const struct link_section *section, const Elf64_Rel
 uint64_t link_relink_hash(const struct link_section *section)
 {
     struct relink_hash hash;
-    /* What layout makes of the section does not count. */
-    uint32_t flags =
-        section_flags(section) & ~(uint32_t)(RELINK_SECTION_DROPPED | RELINK_SECTION_DATA | RELINK_SECTION_RODATA);
+    /* What the link makes of the section does not count. */
     relink_hash_init(&hash, section->data, section->size,
-                     flags | (section->flags & SHF_WRITE ? RELINK_SECTION_DATA : RELINK_SECTION_RODATA));
+                     fixed_flags(section) | (section->flags & SHF_WRITE ? RELINK_SECTION_DATA : RELINK_SECTION_RODATA));
     for (uint32_t i = 0; i < section->reloc_count; i++) {
         const Elf64_Rela *reloc = &section->relocs[i];
         int64_t addend;
+        link_look_ahead(section, i);
         struct span target = target_of(section, reloc, &addend);
         relink_hash_reloc(&hash, reloc->r_offset, (uint32_t)ELF64_R_TYPE(reloc->r_info), addend, target);
     }
@@ -338,8 +346,10 @@ static struct crateld_error *add_reloc(const struct link *link, struct relink_bu
 static struct crateld_error *add_section_relocs(const struct link *link, struct relink_builder *builder,
                                                 const struct link_section *section)
 {
-    for (uint32_t i = 0; i < section->reloc_count; i++)
+    for (uint32_t i = 0; i < section->reloc_count; i++) {
+        link_look_ahead(section, i);
         TRY(add_reloc(link, builder, section, i));
+    }
     return NULL;
 }
 
@@ -351,9 +361,12 @@ static struct crateld_error *add_relocs(struct link *link, struct relink_builder
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++) {
+            if (k + 2 < object->section_count)
+                link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
             if (is_placed(&object->sections[k]) && (object->sections[k].flags & SHF_ALLOC))
                 TRY(add_section_relocs(link, builder, &object->sections[k]));
         }
+        link_rest_after(link, i);
     }
     return NULL;
 }
@@ -374,28 +387,35 @@ static void measure_sections(struct link *link)
 static struct crateld_error *hash_object(void *context, uint32_t worker, size_t i)
 {
     struct link *link = context;
-    (void)worker;
-    if (i == link->objects.count) {
-        for (size_t k = 0; k < link->own_sections.count; k++)
-            link->own_sections.at[k]->content_hash = link_relink_hash(link->own_sections.at[k]);
-        return NULL;
-    }
     struct link_object *object = link->objects.at[i];
+    (void)worker;
     if (object->record) /* of a bundle, as all its sections */
         return NULL;
     object->hash = hash_bytes(object->image.data, object->image.size);
-    for (uint32_t k = 1; k < object->section_count; k++)
+    for (uint32_t k = 1; k < object->section_count; k++) {
+        if (k + 2 < object->section_count)
+            link_look_beyond(&object->sections[k + 1], &object->sections[k + 2]);
         if (link_relink_records(&object->sections[k]))
             object->sections[k].content_hash = link_relink_hash(&object->sections[k]);
+    }
     return NULL;
 }
 
-struct crateld_error *link_relink_hash_all(struct link *link)
+struct crateld_error *link_relink_begin_hashes(struct link *link)
 {
+    size_t count = link->objects.count;
     if (!link->options->keep_relink)
         return NULL;
-    size_t count = link->objects.count + 1;
-    return workers_run(link_workers_for(link, count), count, hash_object, link);
+    return workers_start(link_workers_for(link, count), count, hash_object, link, &link->hashing);
+}
+
+struct crateld_error *link_relink_end_hashes(struct link *link)
+{
+    if (!link->hashing)
+        return NULL;
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        link->own_sections.at[i]->content_hash = link_relink_hash(link->own_sections.at[i]);
+    return workers_finish(STEAL_PTR(link->hashing));
 }
 
 /* At most. */
@@ -409,14 +429,21 @@ static size_t count_relocs(const struct link *link)
     return count;
 }
 
-struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret)
+struct crateld_error *link_relink_begin(struct link *link, struct relink_builder **ret)
 {
     measure_sections(link);
-    TRY(relink_builder_create(builder));
-    TRY(add_own_module(link, *builder));
-    for (size_t i = 0; i < link->objects.count; i++)
-        TRY(add_module(link, *builder, link->objects.at[i]));
-    TRY(relink_builder_reserve_relocs(*builder, count_relocs(link)));
-    TRY(add_relocs(link, *builder));
-    return relink_builder_finish(*builder, ret);
+    TRY(relink_builder_create(ret));
+    TRY(add_own_module(link, *ret));
+    for (size_t i = 0; i < link->objects.count; i++) {
+        TRY(add_module(link, *ret, link->objects.at[i]));
+        link_rest_after(link, i);
+    }
+    return NULL;
+}
+
+struct crateld_error *link_relink_relocs(struct link *link, struct relink_builder *builder)
+{
+    TRY(relink_builder_reserve_relocs(builder, count_relocs(link)));
+    TRY(add_relocs(link, builder));
+    return relink_builder_end_relocs(builder);
 }

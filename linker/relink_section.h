@@ -12,12 +12,17 @@ bool link_relink_records(const struct link_section *section);
 /* The section's content hash: reloc/relink_hash.h. Its relocations are sorted. */
 uint64_t link_relink_hash(const struct link_section *section);
 
-/* Sets the content hashes of all sections that have records, and the hashes of objects, by several threads. Call when
- * all relocations are sorted and what merging leaves is known. */
-MUST_CHECK struct crateld_error *link_relink_hash_all(struct link *link);
+/* Sets the content hashes of all sections that have records, and the hashes of objects, by other threads from the first
+ * call to the second. Call the first when relocations are sorted and symbols are resolved, the second when what merging
+ * leaves is known. */
+MUST_CHECK struct crateld_error *link_relink_begin_hashes(struct link *link);
+MUST_CHECK struct crateld_error *link_relink_end_hashes(struct link *link);
 
-/* Makes the section, for relink_builder_write(); *ret is its size in bytes. Call when everything has its rva. Errors:
+/* Makes a builder of the section, with all modules, sections and symbols. Call when everything has its rva. Errors:
  * MEMORY, RANGE. */
-MUST_CHECK struct crateld_error *link_relink_section(struct link *link, struct relink_builder **builder, size_t *ret);
+MUST_CHECK struct crateld_error *link_relink_begin(struct link *link, struct relink_builder **ret);
+
+/* Adds the relocations to it, and ends them. Error: MEMORY, RANGE. */
+MUST_CHECK struct crateld_error *link_relink_relocs(struct link *link, struct relink_builder *builder);
 
 #endif

@@ -45,11 +45,8 @@ static struct crateld_error *claim_groups(struct link *link, struct link_object 
             continue;
         }
         *has_dropped = true;
-        for (uint32_t k = 0; k < group->member_count; k++) {
-            uint32_t member;
-            memcpy(&member, group->members + 4 * k, 4);
-            object->sections[member].kind = LINK_SECTION_DROPPED;
-        }
+        for (uint32_t k = 0; k < group->member_count; k++)
+            object->sections[group->members[k]].kind = LINK_SECTION_DROPPED;
     }
     return NULL;
 }
@@ -136,6 +133,7 @@ static struct crateld_error *merge_global(struct link *link, struct link_symbol 
     }
     if (new_strength <= old_strength)
         return NULL;
+    symbol->name = seen->name; /* the same, but where the object has it: it is wanted when the object is looked at */
     symbol->state = seen->state;
     symbol->object = seen->object;
     symbol->section = seen->section;
@@ -192,6 +190,7 @@ static struct crateld_error *add_global(struct link *link, struct link_object *o
                                                                 is_bound ? versioned.version : NULL);
     if (!symbol)
         return error_memory();
+    seen.name = versioned.name;
     seen.version = versioned.version;
     object->symbols[i] = symbol;
     bool is_weak = ELF64_ST_BIND(object->elf_symbols[i].st_info) == STB_WEAK;

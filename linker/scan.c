@@ -250,10 +250,10 @@ static struct crateld_error *add_own_fixup(const struct scanning *s, uint32_t ki
 /* A word that the loader relocates by the RELR table. */
 static struct crateld_error *add_relr(const struct scanning *s)
 {
-    struct link_relr_place place = {s->section, s->reloc->r_offset};
-    if (s->rva != LINK_SCANNING)
-        return NULL;
-    return VEC_PUSH(&s->link->relr_places, place) ? NULL : error_memory();
+    s->ref->is_relr = true;
+    if (s->rva == LINK_SCANNING)
+        s->section->relr_count++;
+    return NULL;
 }
 
 /* A word that the loader sets to the address of an import. */
@@ -649,13 +649,14 @@ struct crateld_error *link_scan_relocs(struct link *link, struct link_section *s
     }
     for (uint32_t i = first; i < first + count; i++) {
         struct link_reference ref = {0};
-        if (section->decisions[i]) /* ahead */
+        /* Of the calls that were decided ahead none is made yet: that goes by their order. */
+        if (section->decisions[i] && section->decisions[i] != LINK_ACTION_IMPORT_STUB)
             continue;
         struct crateld_error *error = link_reference_of(link, section, &section->relocs[i], LINK_SCANNING, &ref);
         if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
             return error;
         link_report(link, error);
-        section->decisions[i] = ref.action | (ref.has_own_fixup ? LINK_DECISION_HAS_OWN_FIXUP : 0);
+        section->decisions[i] = link_decision(&ref);
     }
     return NULL;
 }
@@ -665,52 +666,30 @@ static struct crateld_error *scan_section(struct link *link, struct link_section
     return link_scan_relocs(link, section, 0, section->reloc_count);
 }
 
-/* Finds the imported functions whose address position-dependent code of this crate takes directly: for all of the crate
- * their address is then their import stub's. */
-static void find_canonical_stubs(struct link *link, struct link_section *section)
+static struct crateld_error *scan_object(struct link *link, struct link_object *object)
 {
-    for (uint32_t i = 0; i < section->reloc_count; i++) {
-        const Elf64_Rela *reloc = &section->relocs[i];
-        struct link_reference ref = {
-            .howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info)),
-            .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
-        };
-        struct scanning s = {link, section, reloc, LINK_SCANNING, &ref};
-        if (ref.symbol->state != LINK_SYMBOL_IMPORTED || ref.symbol->is_base || !is_function_type(ref.symbol) ||
-            ref.howto->size != 4)
-            continue;
-        if (ref.howto->formula == RELOC_ABSOLUTE || (ref.howto->formula == RELOC_RELATIVE && !is_branch_operand(&s)))
-            ref.symbol->has_canonical_stub = true;
+    uint32_t slot;
+    if (object->is_scanned) {
+        for (size_t i = 0; i < object->calls.count; i++)
+            TRY(need_call(link, object->calls.at[i], CRATE_IMPORT_CALL_PLAIN, &slot));
+        return NULL;
     }
-}
-
-static struct crateld_error *prepare_section(struct link *link, struct link_section *section)
-{
-    TRY(link_sort_relocs(link, section));
-    find_canonical_stubs(link, section);
+    for (uint32_t i = 1; i < object->section_count; i++)
+        if (object->sections[i].kind == LINK_SECTION_PLAIN && object->sections[i].is_live)
+            TRY(scan_section(link, &object->sections[i]));
     return NULL;
 }
 
-/* Calls `visit` for every section that is live and loaded, but unwind tables and merged sections. */
-static struct crateld_error *for_each_scanned(struct link *link,
-                                              struct crateld_error *(*visit)(struct link *, struct link_section *))
+/* Another crate may take their address. */
+struct crateld_error *link_scan_exports(struct link *link)
 {
-    for (size_t i = 0; i < link->objects.count; i++) {
-        struct link_object *object = link->objects.at[i];
-        for (uint32_t k = 1; k < object->section_count; k++)
-            if (object->sections[k].kind == LINK_SECTION_PLAIN && object->sections[k].is_live)
-                TRY(visit(link, &object->sections[k]));
-    }
-    for (size_t i = 0; i < link->own_sections.count; i++)
-        TRY(visit(link, link->own_sections.at[i]));
-    return NULL;
-}
-
-/* Exported functions get their entry stubs: another crate may take their address. */
-static struct crateld_error *scan_exports(struct link *link)
-{
+    enum { AHEAD = 8 };
     for (size_t i = 0; i < link->symbols.count; i++) {
         struct link_symbol *symbol = link->symbols.at[i];
+        if (i + 2 * AHEAD < link->symbols.count) {
+            __builtin_prefetch(link->symbols.at[i + 2 * AHEAD]);
+            __builtin_prefetch(link->symbols.at[i + AHEAD]->section);
+        }
         bool is_wanted = symbol->is_exported || symbol == link->entry;
         if (!is_wanted || symbol->state != LINK_SYMBOL_DEFINED || !is_function_type(symbol) ||
             !symbol->section->is_live)
@@ -777,10 +756,10 @@ static struct crateld_error *append_ifuncs(struct link *link)
 
 struct crateld_error *link_scan(struct link *link)
 {
-    TRY(scan_exports(link));
-    TRY(for_each_scanned(link, prepare_section));
-    TRY(link_eh_frame_for_each(link, prepare_section));
-    TRY(for_each_scanned(link, scan_section));
+    for (size_t i = 0; i < link->objects.count; i++)
+        TRY(scan_object(link, link->objects.at[i]));
+    for (size_t i = 0; i < link->own_sections.count; i++)
+        TRY(scan_section(link, link->own_sections.at[i]));
     TRY(link_eh_frame_scan(link));
     TRY(scan_vague(link));
     TRY(scan_entry_stubs(link));

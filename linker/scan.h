@@ -34,18 +34,29 @@ struct link_reference {
     bool uses_stub;        /* RELAX_*: S is the entry stub of `function` */
     bool has_own_fixup;    /* the place is a fixup too, for when the crate lies elsewhere */
     bool uses_import_stub; /* RELAX_CALL: S is the import stub of `slot` */
+    bool is_relr;          /* a word that the loader relocates by the RELR table */
 };
 
-/* Scans all live sections: makes imports, slots, entry stubs, data relocations, fixups. Faults are reported.
- */
+/* What the scan noted of each relocation that it went over: its action; whether it takes more than that to emit it; and
+ * whether it is a word that the loader relocates by the RELR table. */
+enum { LINK_DECISION_ACTION = 0x3f, LINK_DECISION_IS_RELR = 0x40, LINK_DECISION_HAS_OWN_FIXUP = 0x80 };
+
+/* What is noted of it, for struct link_section.decisions. */
+static inline uint8_t link_decision(const struct link_reference *ref)
+{
+    return (uint8_t)(ref->action | (ref->is_relr ? LINK_DECISION_IS_RELR : 0) |
+                     (ref->has_own_fixup ? LINK_DECISION_HAS_OWN_FIXUP : 0));
+}
+
+/* Gives exported functions their entry stubs. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_scan_exports(struct link *link);
+
+/* Scans what link_scan_ahead() has left of all live sections: makes imports, slots, entry stubs, data relocations,
+ * fixups. Faults are reported. */
 MUST_CHECK struct crateld_error *link_scan(struct link *link);
 
 /* In place of an rva: nothing has an address yet. */
 #define LINK_SCANNING UINT64_MAX
-
-/* What the scan noted of each relocation that it went over: its action, and whether it takes more than that to emit it.
- */
-enum { LINK_DECISION_ACTION = 0x7f, LINK_DECISION_HAS_OWN_FIXUP = 0x80 };
 
 /* What `reloc` of the live, allocated `section` means. With LINK_SCANNING for the place's rva it makes what
  * is needed; with the place's rva, in emission, it finds the same again and lists the place for the loader.

@@ -4,8 +4,10 @@
 
 #include "linker/link.h"
 
-/* Decides about those relocations of live sections that need nothing but their symbols' places: for them nothing is
- * made, so that their order does not matter. All others are left to link_scan(). Error: MEMORY. */
+/* Sorts relocations, finds imports whose address is their stub, and decides about those relocations of live sections
+ * that need nothing but their symbols' places: for them nothing is made, so that their order does not matter. Of an
+ * object for which all is decided its calls to other crates are listed. All others are left to link_scan(). Call when
+ * exported functions have their entry stubs. Error: MEMORY. */
 MUST_CHECK struct crateld_error *link_scan_ahead(struct link *link);
 
 #endif

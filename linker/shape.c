@@ -7,7 +7,7 @@
 bool link_shape_is_open(const struct link_section *section)
 {
     return section->kind == LINK_SECTION_PLAIN && section->type == SHT_PROGBITS && (section->flags & SHF_ALLOC) &&
-           !section->is_reversed && section->is_relocs_sorted | !section->reloc_count;
+           !section->is_reversed;
 }
 
 static void add(XXH3_state_t *state, const void *bytes, size_t size)
@@ -56,14 +56,11 @@ static void add_section(XXH3_state_t *state, const struct reloc_machine *machine
     bool is_open = link_shape_is_open(section);
     uint64_t fixed[] = {section->type,        section->flags,      section->size,       section->link,
                         section->reloc_count, section->align_log2, section->entry_size, section->kind};
-    bool is_table = section->type == SHT_RELA || section->type == SHT_SYMTAB || section->type == SHT_STRTAB;
-    if (is_table) /* their sizes follow from what is added of relocations and symbols, or do not matter */
-        fixed[2] = 0;
     add(state, fixed, sizeof fixed);
     add_text(state, section->name);
     add(state, section->relocs, section->reloc_count * sizeof *section->relocs);
     if (!is_open) {
-        if (!is_table && (section->kind != LINK_SECTION_DROPPED || section->type == SHT_GROUP))
+        if (section->kind != LINK_SECTION_DROPPED)
             add(state, section->data.data, section->data.size);
         return;
     }
@@ -73,6 +70,14 @@ static void add_section(XXH3_state_t *state, const struct reloc_machine *machine
     }
     if (section->flags & SHF_EXECINSTR)
         add_leaks(state, machine, section);
+}
+
+static void add_group(XXH3_state_t *state, const struct link_group *group)
+{
+    add_text(state, group->signature);
+    add(state, &group->is_comdat, sizeof group->is_comdat);
+    add(state, &group->member_count, sizeof group->member_count);
+    add(state, group->members, group->member_count * sizeof *group->members);
 }
 
 /* False if the symbol may mean more than its entry says. */
@@ -101,6 +106,8 @@ uint64_t link_shape(const struct reloc_machine *machine, const struct link_objec
             return 0; /* of TOC code more bytes are looked at */
         add_section(&state, machine, &object->sections[i]);
     }
+    for (uint32_t i = 0; i < object->group_count; i++)
+        add_group(&state, &object->groups[i]);
     for (uint32_t i = 1; i < object->symbol_count; i++)
         if (!add_symbol(&state, object, i))
             return 0;

@@ -207,6 +207,16 @@ static bool is_moving(const struct link_symbol *symbol)
     return symbol->state == LINK_SYMBOL_DEFINED || symbol->has_canonical_stub;
 }
 
+/* Those of one section. */
+static size_t list_relr_of(const struct link_section *section, uint64_t *rvas)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; count < section->relr_count; i++)
+        if (section->decisions[i] & LINK_DECISION_IS_RELR)
+            rvas[count++] = link_place_rva(section, section->relocs[i].r_offset);
+    return count;
+}
+
 /* The TOC's come first, as it lies before other data: that way they are mostly sorted. */
 static size_t list_relr_rvas(const struct link *link, uint64_t *rvas)
 {
@@ -221,16 +231,25 @@ static size_t list_relr_rvas(const struct link *link, uint64_t *rvas)
         rvas[count++] = ref;
         rvas[count++] = ref + 8;
     }
-    for (size_t i = 0; i < link->relr_places.count; i++)
-        rvas[count++] = link_place_rva(link->relr_places.at[i].section, link->relr_places.at[i].off);
+    for (size_t i = 0; i < link->outputs.count; i++)
+        for (size_t k = 0; k < link->outputs.at[i]->sections.count; k++)
+            count += list_relr_of(link->outputs.at[i]->sections.at[k], rvas + count);
+    return count;
+}
+
+/* How many there are at most. */
+static size_t count_relr(const struct link *link)
+{
+    size_t count = link->lazy_count + link->constant_slots.count + 2 * link->func_refs.count;
+    for (size_t i = 0; i < link->outputs.count; i++)
+        for (size_t k = 0; k < link->outputs.at[i]->sections.count; k++)
+            count += link->outputs.at[i]->sections.at[k]->relr_count;
     return count;
 }
 
 struct crateld_error *link_tables_relr(struct link *link, struct link_image *image)
 {
-    size_t capacity =
-        link->relr_places.count + link->lazy_count + link->constant_slots.count + 2 * link->func_refs.count;
-    uint64_t *rvas = calloc(capacity + 1, sizeof *rvas);
+    uint64_t *rvas = calloc(count_relr(link) + 1, sizeof *rvas);
     if (!rvas)
         return error_memory();
     size_t count = list_relr_rvas(link, rvas);
@@ -321,7 +340,7 @@ static uint32_t toc_text_rva(const struct link *link)
     return 0;
 }
 
-static void fill_header(const struct link *link, struct crate_header *header)
+void link_tables_fill_header(const struct link *link, struct crate_header *header)
 {
     header->magic = CRATE_MAGIC;
     header->abi_major = CRATE_ABI_MAJOR;
@@ -378,7 +397,6 @@ struct crateld_error *link_tables_fill(struct link *link, struct link_image *ima
             link_tables_fill_export(link, link->symbols.at[tables->exports.at[i].rva], &tables->exports.at[i]);
     if (link->patch)
         link_patch_fill(link, tables);
-    fill_header(link, &image->header);
     if (link->bundle)
         TRY(link_bundle_fill(link, tables, &image->header));
     return NULL;

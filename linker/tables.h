@@ -10,7 +10,10 @@ MUST_CHECK struct crateld_error *link_tables_count(struct link *link, struct lin
 /* Makes RELR for the places as they are laid out now, in place of what it was. */
 MUST_CHECK struct crateld_error *link_tables_relr(struct link *link, struct link_image *image);
 
-/* Puts rvas into imports and exports, and fills in the header. */
+/* Fills in the header, but for what is a bundle's. */
+void link_tables_fill_header(const struct link *link, struct crate_header *header);
+
+/* Puts rvas into imports and exports, and fills in what is a bundle's of the header. Emission may go on meanwhile. */
 MUST_CHECK struct crateld_error *link_tables_fill(struct link *link, struct link_image *image);
 
 /* Makes the data relocations and fixups from the places that emission has listed. */

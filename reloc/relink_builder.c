@@ -1,6 +1,7 @@
 /* The builder works in stages, each of which fills members of struct relink_builder that the next ones use:
- * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee; strings
- * are laid out; symbols are encoded. What is left, records of a fixed size, is made when the section is written.
+ * relocations are put in order; the kinds are chosen; relocations are encoded; blocks are listed by pointee; meanwhile
+ * strings are laid out; then symbols are encoded. What is left, records of a fixed size, is made when the section is
+ * written.
  *
  * There are many relocations and symbols: they are kept in as few bytes as they need.
  */
@@ -16,7 +17,6 @@
 #include "base/hash_index.h"
 #include "base/radix.h"
 #include "base/vec.h"
-#include "reloc/relink_format.h"
 #include "reloc/string_pool.h"
 #include "reloc/varint.h"
 
@@ -86,8 +86,9 @@ struct relink_builder {
     struct keyed *names;     /* owned; symbols by hash of the name */
     size_t name_count;
     struct string_pool strings;
-    uint32_t no_name;  /* number of the empty string */
-    bool is_unordered; /* some relocation came behind one of a later section */
+    uint8_t *string_table; /* owned */
+    uint32_t no_name;      /* number of the empty string */
+    bool is_unordered;     /* some relocation came behind one of a later section */
     struct relink_header header;
 };
 
@@ -110,11 +111,11 @@ void relink_builder_destroy(struct relink_builder *builder)
 {
     if (!builder)
         return;
-    void *owned[] = {builder->modules.at,    builder->sections.at,       builder->symbols.at,
-                     builder->refs.at,       builder->relocs.at,         builder->pairs.at,
-                     builder->kinds.at,      builder->reloc_blocks.at,   builder->symbol_blocks.at,
-                     builder->pointee_first, builder->encoded_relocs.at, builder->pointees,
-                     builder->names,         builder->encoded_symbols.at};
+    void *owned[] = {builder->modules.at,    builder->sections.at,        builder->symbols.at,
+                     builder->refs.at,       builder->relocs.at,          builder->pairs.at,
+                     builder->kinds.at,      builder->reloc_blocks.at,    builder->symbol_blocks.at,
+                     builder->pointee_first, builder->encoded_relocs.at,  builder->pointees,
+                     builder->names,         builder->encoded_symbols.at, builder->string_table};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     hash_index_deinit(&builder->pair_index);
@@ -467,7 +468,7 @@ static struct crateld_error *encode_symbol(struct relink_builder *builder, uint3
     uint8_t *at = out->at + out->count;
     at[0] = symbol->description;
     uint32_t size = 1 + varint_write(at + 1, shape);
-    size += varint_write(at + size, builder->strings.entries[symbol->name].off);
+    size += varint_write(at + size, builder->strings.entries.at[symbol->name].off);
     if (symbol->where == RELINK_IN_SECTION) {
         assert(symbol->section < builder->sections.count);
         size += varint_write(at + size, varint_fold((int64_t)symbol->section - (int64_t)*section));
@@ -505,10 +506,11 @@ static struct crateld_error *sort_names(struct relink_builder *builder)
         return error_memory();
     for (uint32_t i = 0; i < builder->symbols.count; i++) {
         const struct symbol *symbol = &builder->symbols.at[i];
-        const struct string_pool_entry *name = &builder->strings.entries[symbol->name];
+        const struct string_pool_entry *name = &builder->strings.entries.at[symbol->name];
         bool is_local = !(symbol->description >> 4 & 3);
         if (!is_local && name->length)
-            builder->names[builder->name_count++] = (struct keyed){hash_bytes(name->text, name->length), i};
+            builder->names[builder->name_count++] =
+                (struct keyed){hash_bytes(string_pool_text(&builder->strings, name), name->length), i};
     }
     return radix_sort(builder->names, builder->name_count) ? NULL : error_memory();
 }
@@ -547,55 +549,71 @@ static struct crateld_error *place_parts(struct relink_builder *builder)
     return NULL;
 }
 
-struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret)
+struct crateld_error *relink_builder_end_names(struct relink_builder *builder)
+{
+    TRY(string_pool_lay_out(&builder->strings));
+    builder->string_table = calloc(builder->strings.size, 1);
+    if (!builder->string_table)
+        return error_memory();
+    string_pool_write(&builder->strings, builder->string_table);
+    return sort_names(builder);
+}
+
+struct crateld_error *relink_builder_end_relocs(struct relink_builder *builder)
 {
     TRY(order_relocs(builder));
     TRY(choose_kinds(builder));
     TRY(encode_relocs(builder));
     TRY(list_pointees(builder));
     free(STEAL_PTR(builder->relocs.at)); /* by now they are all encoded */
-    TRY(string_pool_lay_out(&builder->strings));
-    TRY(encode_symbols(builder));
-    TRY(sort_names(builder));
-    TRY(place_parts(builder));
-    *ret = (size_t)builder->header.size;
     return NULL;
 }
 
-static void write_records(const struct relink_builder *builder, uint8_t *at)
+/* Lets records of what is written stand one behind the other, at the start of what held them until now. */
+static void pack_records(struct relink_builder *builder)
 {
-    const struct string_pool_entry *strings = builder->strings.entries;
-    uint8_t *modules = at + builder->header.parts[RELINK_PART_MODULES].off;
-    uint8_t *sections = at + builder->header.parts[RELINK_PART_SECTIONS].off;
+    const struct string_pool_entry *strings = builder->strings.entries.at;
     for (size_t i = 0; i < builder->modules.count; i++) {
-        struct relink_module_record record = builder->modules.at[i];
-        record.path = strings[record.path].off;
-        record.member = strings[record.member].off;
-        memcpy(modules + i * sizeof record, &record, sizeof record);
+        struct relink_module_record *record = &builder->modules.at[i];
+        record->path = strings[record->path].off;
+        record->member = strings[record->member].off;
     }
     for (size_t i = 0; i < builder->sections.count; i++) {
         struct relink_section_record record = builder->sections.at[i].record;
         record.name = strings[record.name].off;
-        memcpy(sections + i * sizeof record, &record, sizeof record);
+        memcpy((uint8_t *)builder->sections.at + i * sizeof record, &record, sizeof record);
+    }
+    for (size_t i = 0; i < builder->name_count; i++) {
+        uint32_t number = builder->names[i].number;
+        memcpy((uint8_t *)builder->names + i * sizeof number, &number, sizeof number);
     }
 }
 
-void relink_builder_write(const struct relink_builder *builder, uint8_t *at)
+struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret)
+{
+    TRY(encode_symbols(builder));
+    TRY(place_parts(builder));
+    pack_records(builder);
+    free(STEAL_PTR(builder->symbols.at));
+    string_pool_deinit(&builder->strings);
+    *ret = (size_t)builder->header.size;
+    return NULL;
+}
+
+struct span relink_builder_piece(const struct relink_builder *builder, size_t i, uint64_t *off)
 {
     const void *parts[RELINK_PART_COUNT] = {
+        [RELINK_PART_MODULES] = builder->modules.at,
+        [RELINK_PART_SECTIONS] = builder->sections.at,
         [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.at,
         [RELINK_PART_SYMBOLS] = builder->encoded_symbols.at,
         [RELINK_PART_KINDS] = builder->kinds.at,
         [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.at,
         [RELINK_PART_RELOCS] = builder->encoded_relocs.at,
+        [RELINK_PART_NAMES] = builder->names,
+        [RELINK_PART_STRINGS] = builder->string_table,
     };
-    memcpy(at, &builder->header, sizeof builder->header);
-    for (int part = 0; part < RELINK_PART_COUNT; part++)
-        if (parts[part])
-            memcpy(at + builder->header.parts[part].off, parts[part], builder->header.parts[part].size);
-    write_records(builder, at);
-    uint8_t *names = at + builder->header.parts[RELINK_PART_NAMES].off;
-    for (size_t i = 0; i < builder->name_count; i++)
-        memcpy(names + i * sizeof(uint32_t), &builder->names[i].number, sizeof(uint32_t));
-    string_pool_write(&builder->strings, at + builder->header.parts[RELINK_PART_STRINGS].off);
+    *off = i ? builder->header.parts[i - 1].off : 0;
+    return i ? (struct span){parts[i - 1], builder->header.parts[i - 1].size}
+             : (struct span){(const uint8_t *)&builder->header, sizeof builder->header};
 }

@@ -50,6 +50,8 @@ static struct crateld_error *build(struct relink_builder *builder, size_t *ret)
                                      .addend = i % 4 ? -4 : (int64_t)i << i % 40};
         TRY(relink_builder_add_reloc(builder, &reloc));
     }
+    TRY(relink_builder_end_names(builder));
+    TRY(relink_builder_end_relocs(builder));
     return relink_builder_finish(builder, ret);
 }
 
@@ -61,8 +63,12 @@ int main(void)
     if (!error)
         error = build(builder, &size);
     uint8_t *bytes = error ? NULL : calloc(size, 1);
-    if (bytes)
-        relink_builder_write(builder, bytes);
+    for (size_t i = 0; bytes && i < RELINK_PIECES; i++) {
+        uint64_t off;
+        struct span piece = relink_builder_piece(builder, i, &off);
+        if (piece.size)
+            memcpy(bytes + off, piece.data, piece.size);
+    }
     bool is_written = bytes && fwrite(bytes, 1, size, stdout) == size;
     free(bytes);
     crateld_error_destroy(error);

@@ -62,6 +62,49 @@ Test(base_workers, there_may_be_nothing_to_do)
     cr_assert_eq(tally.calls[0], 1);
 }
 
+Test(base_workers, calls_go_on_beside_the_caller_until_it_joins_in)
+{
+    for (uint32_t workers = 1; workers <= 8; workers++) {
+        struct tally tally = {.workers = workers, .failing = 100};
+        struct crew *crew;
+        require_success(workers_start(workers, COUNT, count_call, &tally, &crew));
+        require_error(workers_finish(crew), CRATELD_ERROR_FORMAT, "call 99");
+        for (size_t i = 0; i < COUNT; i++)
+            cr_assert_eq(tally.calls[i], 1, "number %zu: %u calls", i, tally.calls[i]);
+    }
+}
+
+struct meeting {
+    struct latch latch;
+    bool is_said; /* before the latch is opened */
+    uint32_t heard;
+};
+
+/* Number 0 says something that the others wait for. */
+static struct crateld_error *meet(void *context, uint32_t worker, size_t i)
+{
+    struct meeting *meeting = context;
+    (void)worker;
+    if (!i) {
+        meeting->is_said = true;
+        latch_open(&meeting->latch);
+        return NULL;
+    }
+    latch_wait(&meeting->latch);
+    __atomic_fetch_add(&meeting->heard, meeting->is_said, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+Test(base_workers, who_waits_at_a_latch_sees_what_was_done_before_it_was_opened)
+{
+    for (uint32_t workers = 1; workers <= 8; workers++) {
+        struct meeting meeting = {.latch = LATCH_INITIALIZER};
+        require_success(workers_run(workers, 50, meet, &meeting));
+        cr_assert_eq(meeting.heard, 49);
+        latch_deinit(&meeting.latch);
+    }
+}
+
 Test(base_workers, there_is_a_processor)
 {
     cr_assert(workers_available() >= 1 && workers_available() <= WORKERS_MAX);

@@ -44,10 +44,19 @@ static struct crateld_error *build(struct span *ret)
     TRY(relink_builder_create(&builder));
     struct crateld_error *error = add_records(builder);
     if (!error)
+        error = relink_builder_end_names(builder);
+    if (!error)
+        error = relink_builder_end_relocs(builder);
+    if (!error)
         error = relink_builder_finish(builder, &size);
     if (!error && ret) {
         uint8_t *bytes = calloc(size, 1);
-        relink_builder_write(builder, bytes);
+        for (size_t i = 0; i < RELINK_PIECES; i++) {
+            uint64_t off;
+            struct span piece = relink_builder_piece(builder, i, &off);
+            if (piece.size)
+                memcpy(bytes + off, piece.data, piece.size);
+        }
         *ret = (struct span){bytes, size};
     }
     relink_builder_destroy(builder);

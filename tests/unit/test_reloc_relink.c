@@ -140,10 +140,17 @@ static struct span build_given(void)
     }
     for (uint32_t i = 0; i < given.reloc_count; i++)
         require_success(relink_builder_add_reloc(builder, &given.relocs[i]));
+    require_success(relink_builder_end_names(builder));
+    require_success(relink_builder_end_relocs(builder));
     require_success(relink_builder_finish(builder, &size));
     uint8_t *bytes = calloc(size, 1);
     cr_assert_not_null(bytes);
-    relink_builder_write(builder, bytes);
+    for (size_t i = 0; i < RELINK_PIECES; i++) {
+        uint64_t off;
+        struct span piece = relink_builder_piece(builder, i, &off);
+        if (piece.size)
+            memcpy(bytes + off, piece.data, piece.size);
+    }
     relink_builder_destroy(builder);
     return (struct span){bytes, size};
 }
