@@ -132,6 +132,71 @@ static struct crateld_error *is_carried(const struct link_base *base, const stru
     return NULL;
 }
 
+/* Sets *ret to the crate's module of that path and member, if there is one. */
+static struct crateld_error *find_same(const struct link_base *base, const struct relink_module *module,
+                                       struct relink_module *ret, bool *is_there)
+{
+    const char *name = *module->member ? module->member : module->path, *slash = strrchr(name, '/');
+    uint64_t hash = hash_string(slash ? slash + 1 : name);
+    size_t cursor = 0;
+    uint32_t i;
+    *is_there = false;
+    while (!*is_there && (i = hash_index_next(&base->file_names, hash, &cursor)) != HASH_INDEX_NONE) {
+        TRY(relink_view_module(&base->relink, i, ret));
+        *is_there = !strcmp(ret->path, module->path) && !strcmp(ret->member, module->member);
+    }
+    return NULL;
+}
+
+/* Whether the module was added already. */
+static bool has_module(const struct changed *changed, const struct relink_module *module)
+{
+    size_t length = strlen(module->path);
+    for (size_t i = 0; i < changed->modules.count; i++) {
+        const char *name = changed->modules.at[i].value;
+        bool is_path = !strncmp(name, module->path, length);
+        if (is_path && (*module->member ? name[length] == '(' &&
+                                              !strncmp(name + length + 1, module->member, strlen(module->member)) &&
+                                              !strcmp(name + length + 1 + strlen(module->member), ")")
+                                        : !name[length]))
+            return true;
+    }
+    return false;
+}
+
+/* Adds the modules that the patch has, and the crate has not. */
+static struct crateld_error *add_new(struct changed *changed, const struct link_base *base,
+                                     const struct crate_view *patch)
+{
+    for (uint32_t i = 0; i < crate_view_count(patch, CRATE_TABLE_MODULES); i++) {
+        struct crate_module record;
+        struct relink_module same;
+        struct span data = {0};
+        bool is_known = false, is_there = false;
+        TRY(crate_view_module(patch, i, &record));
+        struct relink_module module = {.path = crate_view_string(patch, record.path),
+                                       .member = crate_view_string(patch, record.member)};
+        TRY(find_same(base, &module, &same, &is_known));
+        if (!is_known && !has_module(changed, &module))
+            TRY(read_object(changed, &module, 0, &data, &is_there));
+        if (is_there)
+            TRY(add_module(changed, &module, data));
+    }
+    return NULL;
+}
+
+static struct crateld_error *add_carried(struct changed *changed, const struct link_base *base)
+{
+    for (uint32_t i = 0; i < base->view.header.carried_count; i++) {
+        struct span bytes;
+        struct crate_view patch = {0};
+        TRY(crate_carried_at(base->path, base->file.data, &base->view.header, i, &bytes));
+        TRY(crate_view_open(base->path, bytes, &patch));
+        TRY(add_new(changed, base, &patch));
+    }
+    return NULL;
+}
+
 struct crateld_error *changed_find(struct changed *changed, const struct link_base *base)
 {
     for (uint32_t i = 0; i < base->relink.module_count; i++) {
@@ -147,23 +212,7 @@ struct crateld_error *changed_find(struct changed *changed, const struct link_ba
         if (is_there && (is_wanted || hash_bytes(data.data, data.size) != module.hash))
             TRY(add_module(changed, &module, data));
     }
-    return NULL;
-}
-
-/* Sets *ret to the crate's module of that path and member, if there is one. */
-static struct crateld_error *find_same(const struct link_base *base, const struct relink_module *module,
-                                       struct relink_module *ret, bool *is_there)
-{
-    const char *name = *module->member ? module->member : module->path, *slash = strrchr(name, '/');
-    uint64_t hash = hash_string(slash ? slash + 1 : name);
-    size_t cursor = 0;
-    uint32_t i;
-    *is_there = false;
-    while (!*is_there && (i = hash_index_next(&base->file_names, hash, &cursor)) != HASH_INDEX_NONE) {
-        TRY(relink_view_module(&base->relink, i, ret));
-        *is_there = !strcmp(ret->path, module->path) && !strcmp(ret->member, module->member);
-    }
-    return NULL;
+    return add_carried(changed, base);
 }
 
 /* A message about a module, as it is named in others. */
@@ -182,11 +231,9 @@ static struct crateld_error *compare_module(struct changed *changed, const struc
     struct span data = {0};
     bool is_there = false, is_wanted = false;
     TRY(find_same(base, module, &before, &is_there));
-    if (!is_there)
-        return module_error(CRATELD_ERROR_UNSUPPORTED, module, "is a module that a patch can not add; it is new in",
-                            next->path);
-    TRY(is_carried(base, &before, &is_wanted));
-    if (!is_wanted && !is_all && before.hash == module->hash)
+    if (is_there)
+        TRY(is_carried(base, &before, &is_wanted));
+    if (is_there && !is_wanted && !is_all && before.hash == module->hash)
         return NULL;
     TRY(read_object(changed, module, module->hash, &data, &is_there));
     if (!is_there)

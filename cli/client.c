@@ -27,18 +27,6 @@ enum {
     ENVIRONMENT_MAX = 1 << 20,
 };
 
-void client_crates_deinit(struct client_crates *crates)
-{
-    for (size_t i = 0; i < crates->list.count; i++) {
-        free(crates->list.at[i].name);
-        free(crates->list.at[i].path);
-        if (crates->list.at[i].fd >= 0)
-            close(crates->list.at[i].fd);
-    }
-    free(crates->list.at);
-    *crates = (struct client_crates){0};
-}
-
 /* Whether the process has a handler for the signal that asks for a socket: one without it would die of it. */
 static bool has_handler(pid_t id)
 {
@@ -200,96 +188,6 @@ static struct crateld_error *connect_to(struct client *client)
     return error;
 }
 
-/* One packet of the answer. */
-struct packet {
-    struct control_header header;
-    char payload[CONTROL_MAX_SIZE];
-    size_t size;
-    int fd; /* owned; -1: none came */
-};
-
-static struct crateld_error *receive(pid_t id, int fd, struct packet *ret)
-{
-    struct iovec parts[] = {{&ret->header, sizeof ret->header}, {ret->payload, sizeof ret->payload}};
-    _Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof ret->fd)];
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2, .msg_control = space, .msg_controllen = sizeof space};
-    ret->fd = -1;
-    ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *rights = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
-        memcpy(&ret->fd, CMSG_DATA(rights), sizeof ret->fd);
-    if (got < 0)
-        return error_errno(errno, "process %d: no answer", (int)id);
-    if (!got)
-        return error_create(CRATELD_ERROR_IO, "process %d: has ended, or does not talk to this user", (int)id);
-    if ((size_t)got < sizeof ret->header || ret->header.magic != CONTROL_MAGIC)
-        return error_create(CRATELD_ERROR_FORMAT, "process %d: an answer that is none", (int)id);
-    ret->size = (size_t)got - sizeof ret->header;
-    if (ret->header.kind == CONTROL_ERROR)
-        return error_create(CRATELD_ERROR_MISMATCH, "%.*s", (int)ret->size, ret->payload);
-    if (ret->header.version != CONTROL_VERSION)
-        return error_create(CRATELD_ERROR_MISMATCH, "process %d: speaks version %u of the control protocol, wanted %d",
-                            (int)id, ret->header.version, CONTROL_VERSION);
-    return NULL;
-}
-
-static struct crateld_error *add_crate(pid_t id, struct packet *packet, struct client_crates *crates)
-{
-    struct client_crate crate = {.fd = packet->fd};
-    packet->fd = -1;
-    size_t first = sizeof(struct control_crate);
-    const char *name = packet->payload + first;
-    size_t left = packet->size > first ? packet->size - first : 0, name_size = strnlen(name, left) + 1;
-    bool is_good = name_size < left && !packet->payload[packet->size - 1];
-    if (is_good) {
-        struct control_crate record;
-        memcpy(&record, packet->payload, sizeof record);
-        memcpy(crate.build_id, record.build_id, sizeof crate.build_id);
-        crate.is_patched = record.patch_count;
-        crate.name = strdup(name);
-        crate.path = strdup(name + name_size);
-    }
-    if (crate.name && crate.path && VEC_PUSH(&crates->list, crate)) // cppcheck-suppress memleak; the list owns them
-        return NULL;                                                // cppcheck-suppress memleak
-    free(crate.name);
-    free(crate.path);
-    if (crate.fd >= 0)
-        close(crate.fd);
-    return is_good
-               ? error_memory()
-               : error_create(CRATELD_ERROR_FORMAT, "process %d: says something unintelligible of a crate", (int)id);
-}
-
-/* What is done with the parts of an answer. */
-struct answer {
-    struct client_crates *crates;                /* NULL: none are expected */
-    void (*tell)(const char *line, size_t size); /* NULL: no text is */
-};
-
-/* Takes the whole answer. */
-static struct crateld_error *receive_all(pid_t id, int fd, const struct answer *answer, struct control_report *ret)
-{
-    struct packet *packet AUTO_FREE = malloc(sizeof *packet);
-    if (!packet)
-        return error_memory();
-    for (;;) {
-        struct crateld_error *error = receive(id, fd, packet);
-        if (!error && packet->header.kind == CONTROL_CRATE && answer->crates)
-            error = add_crate(id, packet, answer->crates);
-        if (!error && packet->header.kind == CONTROL_TEXT && answer->tell)
-            answer->tell(packet->payload, packet->size);
-        if (packet->fd >= 0)
-            close(packet->fd);
-        if (error)
-            return error;
-        if (packet->header.kind != CONTROL_DONE)
-            continue;
-        memset(ret, 0, sizeof *ret);
-        memcpy(ret, packet->payload, packet->size < sizeof *ret ? packet->size : sizeof *ret);
-        return NULL;
-    }
-}
-
 static bool send_request(const struct client *client, enum control_kind kind, const void *payload, size_t size)
 {
     struct control_header header = {CONTROL_MAGIC, CONTROL_VERSION, (uint16_t)kind};
@@ -308,12 +206,12 @@ static bool is_connected(struct client *client)
 }
 
 static struct crateld_error *talk(struct client *client, enum control_kind kind, const void *payload, size_t size,
-                                  const struct answer *answer, struct control_report *ret)
+                                  const struct client_answer *answer, struct control_report *ret)
 {
     if (!is_connected(client))
         TRY(connect_to(client));
     struct crateld_error *error = send_request(client, kind, payload, size)
-                                      ? receive_all(client->id, client->fd, answer, ret)
+                                      ? client_receive(client->id, client->fd, answer, ret)
                                       : error_errno(errno, "process %d: cannot ask", (int)client->id);
     if (error) /* more of an answer may be to come, that nobody waits for */
         client_close(client);
@@ -324,7 +222,7 @@ struct crateld_error *client_list(struct client *client, struct client_crates *r
 {
     struct control_report report;
     *ret = (struct client_crates){0};
-    struct crateld_error *error = talk(client, CONTROL_LIST, NULL, 0, &(struct answer){.crates = ret}, &report);
+    struct crateld_error *error = talk(client, CONTROL_LIST, NULL, 0, &(struct client_answer){.crates = ret}, &report);
     if (error)
         client_crates_deinit(ret);
     return error;
@@ -333,12 +231,12 @@ struct crateld_error *client_list(struct client *client, struct client_crates *r
 struct crateld_error *client_request(struct client *client, enum control_kind kind, const void *payload, size_t size,
                                      struct control_report *ret)
 {
-    return talk(client, kind, payload, size, &(struct answer){0}, ret);
+    return talk(client, kind, payload, size, &(struct client_answer){0}, ret);
 }
 
 struct crateld_error *client_trace(struct client *client, void (*tell)(const char *line, size_t size), bool *ret)
 {
     struct control_report report;
     *ret = is_connected(client);
-    return talk(client, CONTROL_TRACE, NULL, 0, &(struct answer){.tell = tell}, &report);
+    return talk(client, CONTROL_TRACE, NULL, 0, &(struct client_answer){.tell = tell}, &report);
 }

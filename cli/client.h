@@ -6,23 +6,7 @@
 
 #include "base/error.h"
 #include "base/runtime_folder.h"
-#include "base/vec.h"
-#include "loader/control_format.h"
-
-/* A crate of the process. */
-struct client_crate {
-    char *name; /* owned */
-    char *path; /* owned; as the process opened it */
-    int fd;     /* owned; of the very file, whatever has become of its name; -1: the crate has no relink section */
-    uint8_t build_id[16];
-    bool is_patched; /* it had other versions of modules than those in the file, and may have them still */
-};
-
-struct client_crates {
-    VEC(struct client_crate) list;
-};
-
-void client_crates_deinit(struct client_crates *crates);
+#include "cli/client_answer.h"
 
 /* Whether process `id` runs crates. */
 bool client_is_crateld(pid_t id);

@@ -22,6 +22,7 @@ static const char usage[] = "usage: crateld diff -o FIX.patch [options] APP.crat
                             "linked; or those whose objects are not what the crate was linked from any more. A module "
                             "is known by the path from which it\n"
                             "was linked, or else by its file's name; OLD=MODULE.o says of which it is a new version.\n"
+                            "One that the crate does not have is new, if others are named that use it.\n"
                             "`crateld run --patch FIX.patch APP.crate` runs the crate with the patch in effect, "
                             "`crateld apply` puts it into its file.\n"
                             "  -o, --output FILE  the patch to be written\n"
@@ -77,6 +78,7 @@ struct crateld_error *diff_opened(struct link_options *link, const struct link_b
     *ret = changed.modules.count;
     link->arguments = changed.modules.at;
     link->argument_count = changed.modules.count;
+    link->adds_modules = next;
     if (!error && *ret)
         error = link_run(link);
     changed_deinit(&changed);

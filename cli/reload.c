@@ -23,7 +23,7 @@ static const char reload_usage[] =
     "version.\n"
     "A patch (crateld diff) is taken as it is; of a later build of a crate, the modules that it was linked from and "
     "the "
-    "process's was not.\n"
+    "process's was not. A module that no crate has is a new one of the crate that the others are of.\n"
     "  --on-change VARIABLE=POLICY  what becomes of its value if its type changes: refuse (the reload), init (it gets\n"
     "                               the new initial value) or migrate (crate_migrate() makes the new value)\n"
     "  --force                      variables move even if the program has pointers to them\n"

@@ -87,22 +87,22 @@ struct crateld_error *replace_prepare(struct replace_target *target)
     return error;
 }
 
+#define NEW_MODULE (SIZE_MAX - 1) /* in place of a crate's number */
+
 /* Patches being made. */
 struct replacement {
     struct replace_target *target;
     VEC(struct output_file) patches;
 };
 
-/* The crate that has the module. */
+/* The crate that has the module; SIZE_MAX: none has. */
 static struct crateld_error *find_crate(const struct replace_target *target, const char *module, size_t *ret)
 {
-    size_t found = SIZE_MAX, stripped = 0;
+    size_t found = SIZE_MAX;
     for (size_t i = 0; i < target->crates.list.count; i++) {
         uint32_t count = 0;
         if (target->crates.list.at[i].fd >= 0)
             TRY(link_patch_count_modules(&target->bases[i], module, &count));
-        else
-            stripped++;
         if (count && found != SIZE_MAX)
             return error_create(CRATELD_ERROR_NOT_FOUND, "%s: both %s and %s have such a module: say which as OLD=%s",
                                 module, target->crates.list.at[found].path, target->crates.list.at[i].path, module);
@@ -110,13 +110,19 @@ static struct crateld_error *find_crate(const struct replace_target *target, con
             found = i;
     }
     *ret = found;
-    if (found != SIZE_MAX)
-        return NULL;
+    return NULL;
+}
+
+static struct crateld_error *no_crate(const struct replace_target *target, const char *module)
+{
+    bool is_any_stripped = false;
+    for (size_t i = 0; i < target->crates.list.count; i++)
+        is_any_stripped |= target->crates.list.at[i].fd < 0;
     return error_create(CRATELD_ERROR_NOT_FOUND,
                         "%s: no crate of process %d was linked from it%s: say of which module it is a new version: "
-                        "OLD=%s",
+                        "OLD=%s; or, if it is a new one, name those that use it as well",
                         module, (int)target->client.id,
-                        stripped
+                        is_any_stripped
                             ? " (and of some crates that can not be told: they have no relink section, for they were "
                               "stripped, or are not in use)"
                             : "",
@@ -240,6 +246,34 @@ static struct crateld_error *copy_patch(struct replacement *replacement, const c
     return error;
 }
 
+/* Modules that no crate has are new ones of the crate that has the others. */
+static struct crateld_error *place_new(const struct replace_target *target, const struct diff_module *modules,
+                                       size_t count, size_t *crate_of)
+{
+    size_t only = SIZE_MAX, new_one = SIZE_MAX;
+    bool is_one = true;
+    for (size_t i = 0; i < count; i++) {
+        if (crate_of[i] == NEW_MODULE) {
+            new_one = i;
+            continue;
+        }
+        is_one &= crate_of[i] == SIZE_MAX || only == SIZE_MAX || crate_of[i] == only;
+        only = crate_of[i] == SIZE_MAX ? only : crate_of[i];
+    }
+    if (new_one == SIZE_MAX)
+        return NULL;
+    if (only == SIZE_MAX || strchr(modules[new_one].name, '='))
+        return no_crate(target, modules[new_one].name);
+    if (!is_one)
+        return error_create(CRATELD_ERROR_NOT_FOUND,
+                            "%s: no crate of process %d was linked from it, and the other modules are of several: "
+                            "name those of one crate at a time",
+                            modules[new_one].name, (int)target->client.id);
+    for (size_t i = 0; i < count; i++)
+        crate_of[i] = crate_of[i] == NEW_MODULE ? only : crate_of[i];
+    return NULL;
+}
+
 /* Sorts the modules by their crates, and makes a patch for each. */
 static struct crateld_error *make_patches(struct replacement *replacement, const struct diff_module *modules,
                                           size_t count)
@@ -252,13 +286,16 @@ static struct crateld_error *make_patches(struct replacement *replacement, const
     for (size_t i = 0; i < count; i++) {
         enum operand_kind kind = modules[i].contents.size ? OPERAND_MODULE : operand_kind_of(modules[i].name);
         crate_of[i] = SIZE_MAX;
-        if (kind == OPERAND_PATCH)
+        if (kind == OPERAND_PATCH) {
             TRY(copy_patch(replacement, modules[i].name));
-        else if (kind == OPERAND_CRATE)
+        } else if (kind == OPERAND_CRATE) {
             TRY(make_whole_patch(replacement, modules[i].name));
-        else
+        } else {
             TRY(find_crate(replacement->target, modules[i].name, &crate_of[i]));
+            crate_of[i] = crate_of[i] == SIZE_MAX ? NEW_MODULE : crate_of[i];
+        }
     }
+    TRY(place_new(replacement->target, modules, count, crate_of));
     for (size_t k = 0; k < crates; k++) {
         size_t own_count = 0;
         for (size_t i = 0; i < count; i++)

@@ -50,6 +50,7 @@ struct watched {
     struct file_bytes contents; /* owned; that the file had when it was last looked at, while they are of use */
     uint64_t seen;              /* their hash */
     bool is_changed;            /* and not reloaded yet */
+    bool has_come;              /* with an earlier reload */
 };
 
 struct watch {
@@ -235,8 +236,8 @@ static void print_error(struct crateld_error *error)
     (void)command_failed(error); /* what it prints is all that is wanted */
 }
 
-/* Has the process take all that changed. */
-static struct crateld_error *reload(struct watch *watch, struct control_report *report)
+/* Has the process take all that changed, and, if `with_earlier`, what came before once more. */
+static struct crateld_error *reload(struct watch *watch, bool with_earlier, struct control_report *report)
 {
     size_t count = 0;
     struct diff_module *modules AUTO_FREE = calloc(watch->objects.count + 1, sizeof *modules);
@@ -246,6 +247,8 @@ static struct crateld_error *reload(struct watch *watch, struct control_report *
         const struct watched *object = &watch->objects.at[i];
         if (object->is_changed)
             modules[count++] = (struct diff_module){object->module, {object->contents.at, object->contents.size}};
+        else if (with_earlier && object->has_come)
+            modules[count++].name = object->module;
     }
     return replace_modules(&watch->target, modules, count, false, report);
 }
@@ -259,6 +262,7 @@ static void note_reloaded(struct watch *watch)
             continue;
         object->hash = object->seen;
         object->is_changed = false;
+        object->has_come = true;
         if (object->contents.capacity <= KEPT_SIZE)
             continue;
         free(object->contents.at);
@@ -278,7 +282,12 @@ static void print_note(struct watch *watch)
 static void handle_change(struct watch *watch, uint64_t start)
 {
     struct control_report report;
-    struct crateld_error *error = reload(watch, &report);
+    struct crateld_error *error = reload(watch, false, &report);
+    if (error && crateld_error_code(error) == CRATELD_ERROR_UNDEFINED) { /* it may need what an earlier one brought */
+        struct crateld_error *again = reload(watch, true, &report);
+        crateld_error_destroy(again ? again : error);
+        error = again ? error : NULL;
+    }
     if (error) {
         print_error(error);
     } else {

@@ -237,6 +237,8 @@ struct crateld_error *crate_view_module(const struct crate_view *view, uint32_t 
     struct crate_module module = view->modules[i];
     TRY(check_string(view, "modules", i, "path", module.path));
     TRY(check_string(view, "modules", i, "member", module.member));
+    if (module.group > i)
+        return ENTRY_FAULT(view, "modules", i, "its group is %u, wanted at most its own number", module.group);
     *ret = module;
     return NULL;
 }

@@ -261,9 +261,8 @@ static struct crateld_error *add_synthetics(struct link *link)
     };
     TRY(toc_shape_for_crate(&counts, &link->toc));
     TRY(add_stub_sections(link));
-    /* The TOC has pages of its own. */
-    TRY(add_synthetic(link, ".toc", CRATE_SEGMENT_DATA, LINK_RANK_TOC, SHF_ALLOC | SHF_WRITE, 12,
-                      align_up(link->toc.size, CRATE_PAGE_SIZE)));
+    /* The data lies right behind the TOC: both are written to when the crate is activated. */
+    TRY(add_synthetic(link, ".toc", CRATE_SEGMENT_DATA, LINK_RANK_TOC, SHF_ALLOC | SHF_WRITE, 12, link->toc.size));
     TRY(link_eh_frame_layout(link));
     TRY(add_synthetic(link, ".eh_frame_hdr", CRATE_SEGMENT_RODATA, LINK_RANK_UNWIND_HDR, SHF_ALLOC, 2,
                       link_eh_frame_hdr_size(link)));

@@ -53,6 +53,7 @@ struct link_options {
     const char *map_path;    /* NULL: no map */
     const char *base;        /* path of a crate for which a patch is made of the inputs; NULL: a crate is */
     const struct link_base *opened_base; /* borrowed; the same, opened already; NULL: it is to be opened */
+    bool adds_modules;                   /* of a patch: a module that the base does not have may be alone */
     enum link_update update;
     uint32_t workers;            /* threads, up to WORKERS_MAX; 0: one for each processor */
     struct output_file *adopted; /* borrowed; an empty file to be filled, in place of that at `output`; NULL: none */

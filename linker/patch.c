@@ -10,6 +10,7 @@
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
 #include "linker/patch_known.h"
+#include "linker/patch_modules.h"
 #include "linker/patch_types.h"
 #include "linker/wanted.h"
 
@@ -441,8 +442,9 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
             "%s: the modules are position-dependent (-fno-pie), and %s, which is not, lies out of their reach: "
             "compile with -fPIE or -fPIC",
             link->options->output, patch_base_name(link));
+    patch_group_modules(link);
     for (size_t i = 0; i < patch->objects.count; i++) {
-        struct crate_module module;
+        struct crate_module module = {.group = patch->objects.at[i].group};
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
         TRY(crate_tables_string(tables, patch->objects.at[i].module.member, &module.member));
         if (!VEC_PUSH(&tables->modules, module))

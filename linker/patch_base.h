@@ -26,6 +26,8 @@ struct patch_section {
 struct patch_object {
     struct link_object *object; /* borrowed */
     struct relink_module module;
+    bool is_new;                    /* the base has no such module: `module` is its name, and nothing else */
+    uint32_t group;                 /* struct crate_module */
     struct patch_section *sections; /* in the link's arena; by the object's section indices */
 };
 

@@ -61,9 +61,9 @@ static struct crateld_error *decode(const struct link_base *base, const struct r
         return error_memory();
     added->first_symbol = module->first_symbol;
     added->symbols = calloc((size_t)module->symbol_count + 1, sizeof *added->symbols);
-    struct crateld_error *error =
-        added->symbols ? relink_view_symbols(&base->relink, module->first_symbol, module->symbol_count, added->symbols)
-                       : error_memory();
+    struct crateld_error *error = added->symbols ? NULL : error_memory();
+    if (!error && module->symbol_count) /* a new module has none */
+        error = relink_view_symbols(&base->relink, module->first_symbol, module->symbol_count, added->symbols);
     if (!error && !VEC_PUSH(&base->modules->list, added))
         error = error_memory();
     if (error)

@@ -12,6 +12,7 @@
 #include "linker/function.h"
 #include "linker/patch_functions.h"
 #include "linker/patch_matching.h"
+#include "linker/patch_modules.h"
 #include "linker/patch_sites.h"
 #include "linker/patch_starters.h"
 #include "linker/patch_types.h"
@@ -101,12 +102,17 @@ struct crateld_error *link_patch_count_modules(const struct link_base *base, con
     return find_known(base, module, strcspn(module, "="), &found, ret);
 }
 
-static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret)
+/* Sets *ret to the module of which the object is a new version; *is_new if there is none, and nobody said that there
+ * is: it is a name only then. */
+static struct crateld_error *find_module(struct link *link, const char *path, struct relink_module *ret, bool *is_new)
 {
     const char *name = renamed(link, path);
     size_t length = name == path ? strlen(path) : strcspn(name, "=");
     uint32_t count;
     TRY(find_known(link->patch->base, name, length, ret, &count));
+    *is_new = !count && name == path;
+    if (*is_new)
+        return patch_name_new_module(link, path, ret);
     if (count == 1)
         return NULL;
     return error_create(CRATELD_ERROR_NOT_FOUND,
@@ -561,19 +567,35 @@ static struct crateld_error *place_symbols(struct matching *m)
     return place_sections(m);
 }
 
-static struct crateld_error *match_object(struct link *link, struct link_object *object)
+/* Enters the objects with the modules that they are, new ones last: of which crate of a bundle they are is known from
+ * the others. */
+static struct crateld_error *enter_objects(struct link *link)
 {
-    struct patch_object new_object = {.object = object};
-    struct crateld_error *error = find_module(link, object->path, &new_object.module);
-    if (error) {
-        link_report(link, error);
-        return NULL;
+    struct link_patch *patch = link->patch;
+    size_t known = 0;
+    for (size_t i = 0; i < link->objects.count; i++) {
+        struct patch_object object = {.object = link->objects.at[i]};
+        struct crateld_error *error = find_module(link, object.object->path, &object.module, &object.is_new);
+        if (error) {
+            link_report(link, error);
+            continue;
+        }
+        if (!VEC_PUSH(&patch->objects, object))
+            return error_memory();
+        if (object.is_new)
+            continue;
+        memmove(&patch->objects.at[known + 1], &patch->objects.at[known],
+                (patch->objects.count - 1 - known) * sizeof object);
+        patch->objects.at[known++] = object;
     }
-    if (!VEC_PUSH(&link->patch->objects, new_object))
-        return error_memory();
-    struct matching m = {.link = link, .object = &link->patch->objects.at[link->patch->objects.count - 1]};
+    return patch_check_new_modules(link);
+}
+
+static struct crateld_error *match_object(struct link *link, struct patch_object *object)
+{
+    struct matching m = {.link = link, .object = object};
     hash_index_init(&m.own_section_names);
-    error = patch_module_names(link->patch->base, &m.object->module, &m.module);
+    struct crateld_error *error = patch_module_names(link->patch->base, &m.object->module, &m.module);
     m.symbols = m.module ? m.module->symbols : NULL;
     if (!error)
         error = match_sections(&m);
@@ -630,8 +652,9 @@ struct crateld_error *link_patch_match(struct link *link)
     struct link_patch *patch = link->patch;
     if (!patch)
         return NULL;
-    for (size_t i = 0; i < link->objects.count; i++)
-        TRY(match_object(link, link->objects.at[i]));
+    TRY(enter_objects(link));
+    for (size_t i = 0; i < patch->objects.count; i++)
+        TRY(match_object(link, &patch->objects.at[i]));
     patch_find_options(link);
     sort(patch->moves.at, patch->moves.count, sizeof *patch->moves.at, compare_moves);
     sort(patch->units.at, patch->units.count, sizeof *patch->units.at, compare_units);

@@ -45,7 +45,7 @@ static struct crateld_error *add(struct activation *activation, struct loaded_cr
     uint32_t state = atomic_load_explicit(&crate->state, memory_order_relaxed);
     if (state == LOADED_FAILED)
         return error_create(CRATELD_ERROR_FORMAT, "%s: could not be activated before", crate->path);
-    if (state != LOADED_MAPPED)
+    if (state != LOADED_FOUND)
         return NULL;
     if (!VEC_PUSH(&activation->crates, crate))
         return error_memory();
@@ -63,7 +63,8 @@ static void fill_toc(struct loaded_crate *crate)
     toc->builtins = (uint64_t)(uintptr_t)&builtins;
     toc->epoch = (uint64_t)(uintptr_t)&epoch;
     toc->crate = (uint64_t)(uintptr_t)crate;
-    toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;
+    if (crate->view.header.type_ids) /* else that is where the data begins, and would count as pointing there */
+        toc->type_ids = (uint64_t)(uintptr_t)toc + crate->view.toc.type_ids;
     toc->users = crate->early_users;
     crate->has_toc = true;
 }
@@ -74,7 +75,7 @@ struct crateld_error *activate_check_meta(struct loaded_crate *crate)
     struct span meta = {crate->base, header->segments[CRATE_SEGMENT_META].file_size};
     if (crate->is_meta_checked)
         return NULL;
-    TRY(crate_view_check(&crate->view));
+    TRY(image_look(crate));
     TRY(crate_check_meta(crate->path, meta, header));
     crate->is_meta_checked = true;
     return NULL;
@@ -84,6 +85,7 @@ struct crateld_error *activate_check_meta(struct loaded_crate *crate)
 static struct crateld_error *prepare(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    TRY(image_need(crate));
     TRY(image_protect(crate));
     if (crate->process->opts.trace)
         TRY(first_calls_arm(crate->process->opts.trace, crate));
@@ -116,7 +118,7 @@ static struct crateld_error *prepare_all(struct activation *activation)
             struct loaded_crate *provider = crate->needed[import.needed].crate;
             bool has_gate = false;
             if (import.kind == CRATE_IMPORT_ADDRESS)
-                TRY(gate_close(provider, &import, crate_view_string(&crate->view, import.name), &has_gate));
+                TRY(gate_close(crate, &import, provider, &has_gate));
             if (!has_gate)
                 TRY(add(activation, provider));
         }

@@ -126,11 +126,11 @@ struct crateld_error *carried_commit(struct process *process, bool *ret)
     for (size_t i = 0; i < process->crates.count; i++) {
         struct loaded_crate *patch = process->crates.at[i];
         struct patch_report report;
-        if (!(patch->view.header.flags & CRATE_FLAG_PATCH) || atomic_load(&patch->state) != LOADED_MAPPED)
+        if (!(patch->view.header.flags & CRATE_FLAG_PATCH) || atomic_load(&patch->state) != LOADED_FOUND)
             continue;
         *ret = true;
         struct crateld_error *error = patch_commit(&process->crates.at[i], 1, false, &report);
-        if (error && atomic_load(&patch->state) == LOADED_MAPPED)
+        if (error && atomic_load(&patch->state) == LOADED_FOUND)
             atomic_store(&patch->state, LOADED_FAILED);
         errors = error_join(errors, error);
     }

@@ -8,7 +8,7 @@
 #define CONTROL_MAGIC UINT32_C(0x6c727463) /* "ctrl" */
 
 enum {
-    CONTROL_VERSION = 2,
+    CONTROL_VERSION = 3,
     CONTROL_MAX_SIZE = 64 << 10, /* bytes of a packet */
 };
 
@@ -19,7 +19,7 @@ enum control_kind {
                          done they are the process's own, to be removed */
     CONTROL_CHECK,    /* the same, without coming into effect */
     CONTROL_ROLLBACK, /* takes the last reload back */
-    /* Answers: any number of CRATE and TEXT, then DONE or ERROR. */
+    /* Answers: any number of CRATE and TEXT, then DONE, ERROR or INCOMPLETE. */
     CONTROL_CRATE, /* payload: struct control_crate, name, path; with the descriptor of its file */
     CONTROL_DONE,  /* payload: struct control_report */
     CONTROL_ERROR, /* payload: the message */
@@ -27,7 +27,8 @@ enum control_kind {
     CONTROL_TRACE, /* what has happened since the last one on this connection; answered by TEXT for each thing, then
                       DONE */
     /* Answers likewise. */
-    CONTROL_TEXT, /* payload: a line of text */
+    CONTROL_TEXT,       /* payload: a line of text */
+    CONTROL_INCOMPLETE, /* in place of ERROR: other modules would have to come as well */
 };
 
 struct control_header {

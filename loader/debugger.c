@@ -80,14 +80,12 @@ static char *absolute_path(struct loaded_crate *crate, const char *folder)
     return path;
 }
 
-static void show(struct loaded_crate *crate, const char *folder)
+/* Enters the crate's link map, which has a name, into the list. */
+static void append(struct loaded_crate *crate)
 {
     struct link_map *map = &crate->link_map;
-    *map = (struct link_map){
-        .l_addr = loaded_address(crate, 0) - crate->view.header.preferred_base,
-        .l_name = absolute_path(crate, folder),
-        .l_prev = last,
-    };
+    map->l_prev = last;
+    crate->is_shown = true;
     if (last)
         last->l_next = map;
     else
@@ -95,6 +93,16 @@ static void show(struct loaded_crate *crate, const char *folder)
     if (!last)
         chain();
     last = map;
+}
+
+static void show(struct loaded_crate *crate, const char *folder)
+{
+    crate->link_map = (struct link_map){
+        .l_addr = loaded_address(crate, 0) - crate->view.header.preferred_base,
+        .l_name = absolute_path(crate, folder),
+    };
+    if (crate->is_mapped)
+        append(crate);
 }
 
 void debugger_show(struct process *process)
@@ -108,6 +116,14 @@ void debugger_show(struct process *process)
     }
 }
 
+void debugger_show_late(struct loaded_crate *crate)
+{
+    if (!crate->link_map.l_name)
+        return;
+    append(crate);
+    debugger_notify();
+}
+
 bool debugger_is_watching(void)
 {
     return *(const volatile unsigned char *)jit_first_byte != NOP;
@@ -116,8 +132,10 @@ bool debugger_is_watching(void)
 void debugger_hide(struct loaded_crate *crate)
 {
     struct link_map *map = &crate->link_map;
-    if (!map->l_name)
+    map->l_name = NULL;
+    if (!crate->is_shown)
         return;
+    crate->is_shown = false;
     if (map->l_prev)
         map->l_prev->l_next = map->l_next;
     else
@@ -126,7 +144,6 @@ void debugger_hide(struct loaded_crate *crate)
         map->l_next->l_prev = map->l_prev;
     else
         last = map->l_prev;
-    map->l_name = NULL;
 }
 
 void debugger_notify(void)

@@ -8,8 +8,13 @@
 struct link_map;
 struct process;
 
-/* Shows those of the process's crates that are not shown yet. Called under the process's lock. */
+/* Shows those of the process's crates that are mapped and not shown yet, and makes ready what is shown of the others.
+ * Called under the process's lock. */
 void debugger_show(struct process *process);
+
+/* Shows a crate that has just been mapped, if it was made ready, and tells a debugger that is watching: where break
+ * points of it are, there is text now. Called under the process's lock. */
+void debugger_show_late(struct loaded_crate *crate);
 
 /* Whether a debugger attends to this process. */
 bool debugger_is_watching(void);
@@ -20,7 +25,7 @@ void debugger_notify(void);
 /* Takes a crate out of the list, for good. Called under the process's lock. */
 void debugger_hide(struct loaded_crate *crate);
 
-/* The crate's link map; NULL before it is shown. */
+/* The crate's link map; NULL before it was made ready. */
 struct link_map *debugger_link_map(const struct loaded_crate *crate);
 
 #endif

@@ -20,6 +20,7 @@
 #include "loader/current.h"
 #include "loader/debugger.h"
 #include "loader/export_object.h"
+#include "loader/image.h"
 #include "loader/own_functions.h"
 #include "loader/resolve.h"
 #include "loader/start.h"
@@ -218,7 +219,7 @@ static struct crateld_error *find_in_crate(struct loaded_crate *crate, uint64_t 
     struct crate_export export;
     uint64_t address = 0;
     *ret = NULL;
-    TRY(crate_view_check(&crate->view)); /* it may not be active */
+    TRY(image_look(crate)); /* it may not be active */
     uint32_t i = crate_view_find_export(&crate->view, hash, name);
     if (i == CRATE_NONE)
         return NULL;

@@ -10,11 +10,12 @@
 #include "base/error.h"
 #include "loader/loaded.h"
 
-/* Sets *ret to whether the address of what `import`, of kind ADDRESS, names in `provider` can be given away although
- * that is not active: then gates are in place. Not if it is data, or if code of that crate may run while it becomes
- * active, or where debuggers want to see its text. Called under the process's lock. Errors: FORMAT, IO, MEMORY. */
-MUST_CHECK struct crateld_error *gate_close(struct loaded_crate *provider, const struct crate_import *import,
-                                            const char *name, bool *ret);
+/* Sets *ret to whether the address of what `import`, of kind ADDRESS, of the crate `user` names in `provider` can be
+ * given away although that is not active: then gates are in place. Not if it is data, or if code of that crate may run
+ * while it becomes active, or where debuggers want to see its text. Called under the process's lock. Errors: FORMAT,
+ * IO, MEMORY. */
+MUST_CHECK struct crateld_error *gate_close(const struct loaded_crate *user, const struct crate_import *import,
+                                            struct loaded_crate *provider, bool *ret);
 
 /* Puts the crate's own text in place of its gates, if it has some; all else that activation does to the crate alone is
  * done. Error: IO. */

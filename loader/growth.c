@@ -112,7 +112,8 @@ static struct crateld_error *check_retype(const struct loaded_crate *patch, cons
     if (*stranger)
         return error_create(CRATELD_ERROR_MISMATCH, "%s; and %s, which refers to it, is not among the new modules",
                             difference, stranger);
-    const struct loaded_crate *user = importers_find(base, name);
+    const struct loaded_crate *user = NULL;
+    TRY(importers_find(base, name, &user));
     if (user)
         return error_create(CRATELD_ERROR_MISMATCH, "%s; and %s imports it", difference, user->path);
     return grown->on_change == CRATE_ON_CHANGE_MIGRATE ? migrate_check(patch, name, difference) : NULL;

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "crateld/gc.h"
 #include "loader/elf_library.h"
+#include "loader/image.h"
 #include "loader/log.h"
 #include "loader/tls.h"
 
@@ -192,14 +193,16 @@ static struct crateld_error *make_heap(struct elf_library *library)
 }
 
 /* Whether the crate allocates from the shared heap, rather than from heaps of its own at most. */
-static bool uses_heap(const struct loaded_crate *crate)
+static struct crateld_error *uses_heap(struct loaded_crate *crate, bool *ret)
 {
+    TRY(image_need(crate));
     uint64_t hash = hash_string("crateld_gc_shared_heap");
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_IMPORTS);
     bool is_asked_for = crate->view.header.types.count;
     for (uint32_t i = 0; i < count && !is_asked_for; i++)
         is_asked_for = crate->view.imports[i].hash == hash;
-    return is_asked_for;
+    *ret = is_asked_for;
+    return NULL;
 }
 
 struct crateld_error *heap_open(struct process *process)
@@ -208,7 +211,7 @@ struct crateld_error *heap_open(struct process *process)
     if (!process->heap_library || current_mutator())
         return NULL;
     for (size_t i = 0; i < process->crates.count && !is_used; i++)
-        is_used = uses_heap(process->crates.at[i]);
+        TRY(uses_heap(process->crates.at[i], &is_used));
     if (!is_used)
         return NULL;
     TRY(make_heap(process->heap_library));

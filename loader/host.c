@@ -17,6 +17,7 @@
 #include "loader/current.h"
 #include "loader/dl.h"
 #include "loader/host_process.h"
+#include "loader/image.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/rebind.h"
@@ -208,7 +209,7 @@ static struct crateld_error *find_symbol(struct loaded_crate *crate, const char 
 {
     struct crate_export export;
     uint64_t address = 0;
-    TRY(crate_view_check(&crate->view)); /* it may not be active */
+    TRY(image_look(crate)); /* it may not be active */
     uint32_t i = crate_view_find_export(&crate->view, hash_string(name), name);
     if (i == CRATE_NONE)
         return error_create(CRATELD_ERROR_UNDEFINED, "%s: does not export '%s'", crate->path, name);

@@ -4,24 +4,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "loader/debugger.h"
 #include "loader/log.h"
 #include "loader/valgrind.h"
 
 enum {
+    KEPT_FD_MIN = IMAGE_KEPT_FD_MIN,
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
     START_SIZE = 2048, /* of a file, enough for most crates' headers and names */
     POPULATE_SIZE = 64 << 10,
     LITTLE_DATA = 8 << 10,   /* bytes: where words of two pages are relocated, most pages are written to */
     FEW_RELR = 128,          /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
     REGION_SIZE = 512 << 20, /* address space, not memory */
-    KEPT_FD_MIN = 48,        /* above what programs and shells use by number, below where the kernel's table grows */
 };
 
 #define LOW_LIMIT (UINT64_C(1) << 31)
@@ -288,6 +291,7 @@ static struct crateld_error *map_near(struct loaded_crate *patch, int fd, const 
                                       const struct image_wish *wish)
 {
     struct loaded_crate *base = wish->base;
+    TRY(image_need(base));
     if (base->mapped_size > base->view.header.image_size)
         return map_into_reserve(patch, fd, header, base);
     TRY(map_image(patch, wish->region, fd, header, wish->has_aslr));
@@ -306,6 +310,71 @@ static struct crateld_error *map(struct loaded_crate *crate, int fd, const struc
                       : map_image(crate, wish->region, fd, header, wish->has_aslr);
 }
 
+static void note_mapping(struct loaded_crate *crate)
+{
+    crate->is_mapped = true;
+    log_state.crates_mapped++;
+    LOG(LOG_LOAD, "%s: mapped at %p (preferred: 0x%" PRIx64 ")", crate->path, (void *)crate->base,
+        crate->view.header.preferred_base);
+}
+
+/* Where descriptors that are kept have to end: half of what the program may have is left to it. */
+static int kept_fd_end(struct image_region *region)
+{
+    struct rlimit limit;
+    if (!region->kept_fd_end)
+        region->kept_fd_end = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < INT_MAX
+                                  ? (int)(limit.rlim_cur / 2)
+                                  : KEPT_FD_MIN;
+    return region->kept_fd_end;
+}
+
+/* Whether the crate can do without its mapping until something of it is needed: what is known of it suffices to find
+ * what it needs, and where it lies depends on nothing else. */
+static bool may_wait(const struct image_start *start, const struct image_wish *wish)
+{
+    static const uint32_t soon = CRATE_FLAG_EAGER | CRATE_FLAG_PATCH | CRATE_FLAG_BUNDLE | CRATE_FLAG_TEXT_FIXUPS |
+                                 CRATE_FLAG_NEAR | CRATE_FLAG_LOW;
+    return wish->may_wait && start->has_view && !(start->header.flags & soon) && !start->header.carried_count &&
+           !wish->base && !wish->area && place_for(&start->header, wish->has_aslr) == IMAGE_REGION &&
+           !debugger_is_watching();
+}
+
+/* Gives the crate its place without mapping it; its file is kept for that: the descriptor itself if it is high, which
+ * is -1 then. False: there are too many open files, or there is no address space. */
+static bool put_off(struct loaded_crate *crate, int *fd, const struct crate_header *header, struct image_region *region)
+{
+    int kept = *fd >= KEPT_FD_MIN ? *fd : fcntl(*fd, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
+    uint8_t *place =
+        kept >= 0 && kept < kept_fd_end(region) ? take_place(region, header, false, &crate->mapped_size) : MAP_FAILED;
+    if (place == MAP_FAILED) {
+        if (kept >= 0 && kept != *fd)
+            close(kept);
+        return false;
+    }
+    if (kept == *fd)
+        *fd = -1;
+    crate->fd = kept;
+    crate->base = place;
+    return true;
+}
+
+void image_take_low(int fd, struct image_low_fds *ret)
+{
+    int taken = -1;
+    ret->count = 0;
+    while (ret->count < KEPT_FD_MIN && (taken = fcntl(fd, F_DUPFD_CLOEXEC, 0)) >= 0 && taken < KEPT_FD_MIN)
+        ret->fds[ret->count++] = taken;
+    if (taken >= KEPT_FD_MIN)
+        close(taken);
+}
+
+void image_free_low(struct image_low_fds *low)
+{
+    while (low->count)
+        close(low->fds[--low->count]);
+}
+
 /* Has the kernel enter the pages of a patch that are about to be written into the page tables, before a page fault
  * enters them read-only with their neighbours: that costs a page fault each, and to tell all processors. It may fail
  * (before Linux 5.14). */
@@ -318,10 +387,11 @@ static void populate_patch(const struct loaded_crate *patch, const struct crate_
     }
 }
 
-struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
+struct crateld_error *image_map(struct loaded_crate *crate, int *fd, const struct image_start *start,
                                 const struct image_wish *wish)
 {
-    struct crateld_error *error = map(crate, fd, &start->header, wish);
+    bool is_put_off = may_wait(start, wish) && put_off(crate, fd, &start->header, wish->region);
+    struct crateld_error *error = is_put_off ? NULL : map(crate, *fd, &start->header, wish);
     if (!error && is_opened_whole(&start->header))
         populate_patch(crate, &start->header);
     if (!error)
@@ -330,9 +400,8 @@ struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct
         image_unmap(crate);
         return error;
     }
-    log_state.crates_mapped++;
-    LOG(LOG_LOAD, "%s: mapped at %p (preferred: 0x%" PRIx64 ")", crate->path, (void *)crate->base,
-        start->header.preferred_base);
+    if (!is_put_off)
+        note_mapping(crate);
     return NULL;
 }
 
@@ -346,7 +415,8 @@ struct crateld_error *image_move(struct loaded_crate *crate, struct image_region
     void *place = take_place(region, &header, is_low, &size);
     if (place == MAP_FAILED)
         return no_room(crate, size, is_low);
-    if (mremap(crate->base, crate->mapped_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
+    if (crate->is_mapped &&
+        mremap(crate->base, crate->mapped_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
         return error_errno(errno, "%s: cannot move", crate->path);
     crate->base = place;
     crate->mapped_size = size;
@@ -371,12 +441,19 @@ void image_keep_file(struct loaded_crate *crate, int fd)
         keep_file(crate, fd);
 }
 
-/* Opens the crate's file; -1 if it was replaced since it was mapped. */
+/* Whether the file open at `fd` is the one that the crate was found in. */
+static bool is_file_of(const struct loaded_crate *crate, int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_dev == crate->device && status.st_ino == crate->inode;
+}
+
+/* Opens the crate's file; -1 if it was replaced since it was found. */
 static int open_same_file(const struct loaded_crate *crate)
 {
-    int fd = open(crate->path, O_RDONLY | O_CLOEXEC);
-    struct stat status;
-    if (fd < 0 || (fstat(fd, &status) == 0 && status.st_dev == crate->device && status.st_ino == crate->inode))
+    /* The program may have gone elsewhere. */
+    int fd = open(crate->absolute_path ? crate->absolute_path : crate->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || is_file_of(crate, fd))
         return fd;
     close(fd);
     return -1;
@@ -428,6 +505,7 @@ void image_unmap(struct loaded_crate *crate)
     else if (crate->base)
         munmap(crate->base, crate->mapped_size);
     crate->base = NULL;
+    crate->is_mapped = false;
 }
 
 void image_unload(struct loaded_crate *crate, struct image_region *region)
@@ -445,6 +523,35 @@ static struct crateld_error *protect(struct loaded_crate *crate, uint64_t rva, u
     if (size && mprotect(crate->base + rva, size, protection) != 0)
         return error_errno(errno, "%s: cannot change the protection of its %s", crate->path, what);
     return NULL;
+}
+
+struct crateld_error *image_need(struct loaded_crate *crate)
+{
+    crate = loaded_image(crate);
+    if (crate->is_mapped)
+        return NULL;
+    if (crate->fd >= 0 && !is_file_of(crate, crate->fd))
+        crate->fd = -1; /* the program has closed what it did not open, and the number is another file's now */
+    if (!image_reopen_file(crate))
+        return error_create(CRATELD_ERROR_IO, "%s: was replaced, and the program has closed its descriptor",
+                            crate->path);
+    const struct crate_segment *data = &crate->view.header.segments[CRATE_SEGMENT_DATA];
+    if (map_file(crate->fd, crate->base, crate->mapped_size, MAP_FIXED, &crate->view.header) == MAP_FAILED)
+        return no_room(crate, crate->mapped_size, false);
+    /* Before anything is touched: what is read of the tables brings in the pages around, as far as they have the same
+     * protection, and those of the data are to be private copies. */
+    TRY(protect(crate, data->rva, data->file_size, PROT_READ | PROT_WRITE, "data"));
+    crate->is_late = true;
+    note_mapping(crate);
+    image_release_file(crate);
+    debugger_show_late(crate);
+    return NULL;
+}
+
+struct crateld_error *image_look(struct loaded_crate *crate)
+{
+    TRY(image_need(crate));
+    return crate_view_check(&crate->view);
 }
 
 /* Whether all bytes are zero. */
@@ -476,7 +583,8 @@ static struct crateld_error *provide_bss(struct loaded_crate *crate, const struc
 /* Has the kernel enter the pages that are about to be used into the page tables, in two calls: a page fault costs
  * several times that, under hypervisors more. They are the first pages of the image, as many as a page fault would
  * bring in, and those of the TOC that are about to be written: all if it is to be relocated, with the data behind it if
- * that is little, else the first. It may fail (before Linux 5.14). */
+ * that is little, else the first. A crate that was mapped late has been looked at, which has brought in the tables; of
+ * its text few pages will be used. It may fail (before Linux 5.14). */
 static void populate(const struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
@@ -490,7 +598,7 @@ static void populate(const struct loaded_crate *crate)
         toc_size = POPULATE_SIZE;
     if (is_relocated && data_size <= toc_size + LITTLE_DATA)
         toc_size = data_size;
-    if (!crate->gates_end)
+    if (!crate->gates_end && !crate->is_late)
         (void)madvise(crate->base, read_size, MADV_POPULATE_READ);
     (void)madvise(crate->toc, toc_size, MADV_POPULATE_WRITE);
 }
@@ -530,7 +638,8 @@ struct crateld_error *image_protect(struct loaded_crate *crate)
     if (!crate->gates_end)
         TRY(protect(crate, text->rva, text->mem_size, has_fixups ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC,
                     "text"));
-    TRY(protect(crate, data->rva, data->file_size, PROT_READ | PROT_WRITE, "data"));
+    if (!crate->is_late)
+        TRY(protect(crate, data->rva, data->file_size, PROT_READ | PROT_WRITE, "data"));
     crate->is_protected = true;
     return NULL;
 }

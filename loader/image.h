@@ -1,8 +1,11 @@
 /* A crate's file in memory.
  *
  * Every part of a crate has rva = file offset, so one read-only mapping of the file places all of it, with the reserved
- * range behind it; activation then changes what must be executable or writable. Until then nothing of the mapping needs
- * the file's descriptor, and replacing the file (which is done by rename) does not touch it. */
+ * range behind it; activation then changes what must be executable or writable. Nothing of the mapping needs the file's
+ * descriptor, and replacing the file (which is done by rename) does not touch it.
+ *
+ * Most crates of a program are not used in most of its runs. So those that may wait get address space only; their files
+ * stay open, and are mapped when something of them is needed, which may be never. */
 #ifndef LOADER_IMAGE_H
 #define LOADER_IMAGE_H
 
@@ -11,11 +14,17 @@
 #include "base/error.h"
 #include "loader/loaded.h"
 
+enum {
+    IMAGE_KEPT_FD_MIN = 48, /* descriptors that are kept: above what programs and shells use by number, below where the
+                               kernel's table grows */
+};
+
 /* Address space for crates, near the ELF libraries: images are put into it from its end downwards, next to each other,
  * and what is left is kept for reloaded modules, within the reach of all. */
 struct image_region {
-    uint8_t *start; /* owned mapping, without access; NULL: there is none yet */
-    uint8_t *end;   /* of what is free */
+    uint8_t *start;  /* owned mapping, without access; NULL: there is none yet */
+    uint8_t *end;    /* of what is free */
+    int kept_fd_end; /* descriptors that are kept for mappings are below it; 0: not known yet */
 };
 
 /* Address space that the caller has set aside for one image. */
@@ -42,20 +51,38 @@ MUST_CHECK struct crateld_error *image_read(struct loaded_crate *crate, int fd, 
 struct image_wish {
     struct image_region *region;
     bool has_aslr;
+    bool may_wait;                 /* the mapping may be put off until image_need() */
     const struct image_area *area; /* exactly there; NULL: anywhere */
     struct loaded_crate *base;     /* for a patch: the crate within whose reach it must lie, in that one's reserve if it
                                       has any; NULL: none */
 };
 
-/* Maps the crate file open at `fd`, whose start was read, and sets crate->view and base; `fd` stays the caller's.
- * crate->view is not to be used before crate_view_check().
+/* Maps the crate file open at `fd`, whose start was read, or gives it its place, and sets crate->view and base; the
+ * descriptor stays the caller's, or is kept, and -1 then. crate->view is not to be used before image_look().
  *
  * A crate with few position-dependent words lies in the region: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
  * it, unless `has_aslr`; there nothing is relocated. Crates that must lie below 2 GiB or near the ELF libraries do.
  * Errors: IO (also: no address space), RANGE (no room within the base's reach), FORMAT, MISMATCH. */
-MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int fd, const struct image_start *start,
+MUST_CHECK struct crateld_error *image_map(struct loaded_crate *crate, int *fd, const struct image_start *start,
                                            const struct image_wish *wish);
+
+/* Descriptors that are taken for a while. */
+struct image_low_fds {
+    int fds[IMAGE_KEPT_FD_MIN], count;
+};
+
+/* Takes the low descriptors that are free, as copies of `fd`, so that what is opened until they are free again can be
+ * kept where it is: moving each of many costs a tenth of what they cost. */
+void image_take_low(int fd, struct image_low_fds *ret);
+void image_free_low(struct image_low_fds *low);
+
+/* Maps the crate, or the bundle that it is in, unless that was done: before anything of its image is looked at. Called
+ * under the process's lock. Errors: IO (also: the program has closed the descriptor, and the file was replaced). */
+MUST_CHECK struct crateld_error *image_need(struct loaded_crate *crate);
+
+/* The same, and checks the view, which can be used then. Errors: also FORMAT. */
+MUST_CHECK struct crateld_error *image_look(struct loaded_crate *crate);
 
 /* Gives back what is left of the region. */
 void image_region_deinit(struct image_region *region);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "loader/image.h"
 #include "loader/process.h"
 
 static bool imports(const struct loaded_crate *user, const struct loaded_crate *provider, uint64_t hash,
@@ -23,16 +24,23 @@ static bool imports(const struct loaded_crate *user, const struct loaded_crate *
     return false;
 }
 
-const struct loaded_crate *importers_find(const struct loaded_crate *provider, const char *name)
+struct crateld_error *importers_find(const struct loaded_crate *provider, const char *name,
+                                     const struct loaded_crate **ret)
 {
     const struct process *process = provider->process;
     uint64_t hash = hash_string(name);
     for (size_t i = 0; i < process->crates.count; i++) {
-        const struct loaded_crate *user = process->crates.at[i];
+        struct loaded_crate *user = process->crates.at[i];
         bool is_patch = user->view.header.flags & CRATE_FLAG_PATCH && user->needed[0].crate == provider;
-        if (!is_patch && user != provider && imports(user, provider, hash, name))
-            return user;
+        if (is_patch || user == provider)
+            continue;
+        TRY(image_need(user));
+        if (imports(user, provider, hash, name)) {
+            *ret = user;
+            return NULL;
+        }
     }
+    *ret = NULL;
     return NULL;
 }
 
@@ -43,7 +51,8 @@ struct crateld_error *importers_check_vanished(const struct loaded_crate *patch)
         struct crate_vanished vanished;
         TRY(crate_view_vanished(&patch->view, i, &vanished));
         const char *name = crate_view_string(&patch->view, vanished.name);
-        const struct loaded_crate *user = importers_find(base, name);
+        const struct loaded_crate *user = NULL;
+        TRY(importers_find(base, name, &user));
         if (user)
             return error_create(CRATELD_ERROR_MISMATCH, "%s imports '%s' from %s, which %s does not have any more",
                                 user->path, name, base->path,

@@ -21,7 +21,7 @@ struct loaded_crate;
 struct process;
 
 enum loaded_state {
-    LOADED_MAPPED,     /* the file is mapped read-only; nothing else was done */
+    LOADED_FOUND,      /* the crate has its place, where its file is mapped, at the latest by image_need() */
     LOADED_ACTIVATING, /* being relocated, by the thread that holds the process's lock */
     LOADED_ACTIVE,     /* its code may run */
     LOADED_FAILED,     /* activation failed: never to be tried again */
@@ -74,12 +74,13 @@ struct loaded_crate {
     const char *absolute_path;      /* owned by the process's arena; as debuggers were shown it; NULL: they were not */
     const char *name;               /* owned by the process's arena; its identity: the one in its header, or another
                                        that was asked for */
-    int fd;                         /* owned; of a crate with a relink section once active, or with gates; -1: none */
+    int fd;                         /* owned; of a crate that is not mapped yet, or with gates, or with a relink section
+                                       once active; -1: none */
     uint64_t device, inode;         /* of the file */
     struct loaded_tls tls;          /* set by activation */
     struct versions *versions;      /* owned; of a crate for which patches were loaded; NULL: none were */
     bool *is_active_module;         /* owned by the process's arena; of a patch, for each of its modules */
-    struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not in it yet */
+    struct link_map link_map;       /* for debuggers, in a list of its own; l_name NULL: not ready for it */
     struct loaded_crate *next_late; /* borrowed; a list of loader/start.c */
     struct loaded_crate *bundle;    /* borrowed; of a member: the bundle that it is in; NULL: it is no member */
     uint32_t member;                /* then: its number there */
@@ -89,6 +90,9 @@ struct loaded_crate {
     bool has_toc;                   /* the TOC is filled */
     bool has_faulted;               /* of a patch: it was taken back for that */
     bool has_stale_sites;           /* of a patch: some of its sites are in text that is superseded */
+    bool is_shown;                  /* its link map is in the list */
+    bool is_mapped;                 /* its file is: image_need() */
+    bool is_late;                   /* it was when something of it was needed, and its data is writable since then */
     bool is_protected;              /* its segments have the protection that they are to have */
     bool is_meta_checked;           /* headers and tables are as they were written */
     bool is_indexed;                /* in the address index */

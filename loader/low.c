@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "loader/image.h"
 #include "loader/log.h"
 #include "loader/resolve.h"
 
@@ -18,13 +19,13 @@
 
 /* Whether the crate lies in the low 2 GiB, by itself or with a crate that has to, and refers from there to an ELF
  * library's symbol. */
-static struct crateld_error *needs_twin(const struct loaded_crate *crate, bool *ret)
+static struct crateld_error *needs_twin(struct loaded_crate *crate, bool *ret)
 {
     uint32_t count = crate_view_count(&crate->view, CRATE_TABLE_FIXUPS);
     *ret = false;
-    if ((uint64_t)(uintptr_t)crate->base >= LOW_LIMIT)
+    if (!count || (uint64_t)(uintptr_t)crate->base >= LOW_LIMIT)
         return NULL;
-    TRY(crate_view_check(&crate->view));
+    TRY(image_look(crate));
     for (uint32_t i = 0; i < count && !*ret; i++) {
         struct crate_fixup fixup;
         struct crate_import import;

@@ -107,7 +107,7 @@ struct crateld_error *patch_load(struct process *process, const char *path, stru
 void patch_drop(struct loaded_crate *patch)
 {
     struct process *process = patch->process;
-    if (atomic_load(&patch->state) != LOADED_MAPPED || process->crates.at[process->crates.count - 1] != patch)
+    if (atomic_load(&patch->state) != LOADED_FOUND || process->crates.at[process->crates.count - 1] != patch)
         return;
     versions_remove(patch);
     process_forget(process, process->crates.count - 1);
@@ -209,6 +209,27 @@ static void activate_modules(const struct commit *commit)
             activate_module(commit->patches[i], k);
             commit->report->modules++;
         }
+}
+
+/* What is active of a patch must be so with what it refers to and only the patch has. */
+static struct crateld_error *check_groups(struct commit *commit, struct loaded_crate *base)
+{
+    (void)commit;
+    for (size_t n = 0; n < base->versions->patches.count; n++) {
+        const struct loaded_crate *patch = base->versions->patches.at[n];
+        for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_MODULES); i++) {
+            uint32_t first = patch->view.modules[i].group;
+            if (patch->is_active_module[i] == patch->is_active_module[first])
+                continue;
+            uint32_t stays = patch->is_active_module[i] ? i : first, goes = stays == i ? first : i;
+            return error_create(CRATELD_ERROR_UNDEFINED,
+                                "%s: came with %s in an earlier reload, and one of them refers to what only the other "
+                                "has: name both",
+                                crate_view_string(&patch->view, patch->view.modules[goes].path),
+                                crate_view_string(&patch->view, patch->view.modules[stays].path));
+        }
+    }
+    return NULL;
 }
 
 /* References from the base. */
@@ -478,6 +499,7 @@ static struct crateld_error *plan(struct commit *commit)
     TRY(note_active(commit));
     TRY(for_each_base(commit, note_values)); /* of the state before */
     activate_modules(commit);
+    TRY(for_each_base(commit, check_groups));
     TRY(enter_fresh(commit));
     TRY(for_each_base(commit, return_variables));
     TRY(initial_grow(&commit->values, commit->patches, commit->count, is_running()));

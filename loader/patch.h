@@ -33,7 +33,8 @@ void patch_drop(struct loaded_crate *patch);
 
 /* Puts the patches into effect together: each of their modules takes the place of the version that was active; with
  * `is_trial` only finds out whether that is possible. On error the program is as it was. Called under the process's
- * lock. Errors: those of activate_crate(); FORMAT (places that are not within the base); MISMATCH (state that can not
+ * lock. Errors: those of activate_crate(); UNDEFINED (of modules that came together, and need each other, not all are
+ * replaced); FORMAT (places that are not within the base); MISMATCH (state that can not
  * be kept); IO, MEMORY. */
 MUST_CHECK struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t count, bool is_trial,
                                               struct patch_report *ret);

@@ -216,6 +216,7 @@ static struct crateld_error *read_identity(struct process *process, const struct
             return NULL;
         crateld_error_destroy(error);
     }
+    TRY(image_need(crate));
     return copy_identity(process, &crate->view, alias, crate);
 }
 
@@ -251,9 +252,9 @@ static struct loaded_crate *find_base(const struct process *process, const struc
     return NULL;
 }
 
-/* Enters the file open at `fd` as a new crate. `wanted` is the name it must have, or is given if `is_alias`; NULL: any
- * that is free. */
-static struct crateld_error *add_crate(struct process *process, const char *path, int fd, const char *wanted,
+/* Enters the file open at *fd, which is -1 if it is kept, as a new crate. `wanted` is the name it must have, or is
+ * given if `is_alias`; NULL: any that is free. */
+static struct crateld_error *add_crate(struct process *process, const char *path, int *fd, const char *wanted,
                                        bool is_alias, struct loaded_crate **ret)
 {
     struct loaded_crate *crate = make_record(process, path);
@@ -263,13 +264,13 @@ static struct crateld_error *add_crate(struct process *process, const char *path
     crate->fd = -1;
     crate->process = process;
     struct image_start start;
-    struct image_wish wish = {&process->region, process->opts.has_aslr, process->area, NULL};
+    struct image_wish wish = {&process->region, process->opts.has_aslr, process->crates.count > 0, process->area, NULL};
     process->area = NULL; /* for the first crate only */
-    TRY(image_read(crate, fd, &start));
+    TRY(image_read(crate, *fd, &start));
     wish.base = find_base(process, &start);
     TRY(image_map(crate, fd, &start, &wish));
     if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
-        image_keep_file(crate, fd);
+        image_keep_file(crate, *fd);
     struct crateld_error *error = read_identity(process, &start, is_alias ? wanted : NULL, crate);
     if (!error)
         error = check_name(process, crate, wanted);
@@ -410,7 +411,7 @@ static struct crateld_error *add_alias(struct process *process, const char *name
         if (fd < 0)
             return error_errno(errno, "%s: cannot open", path);
         char *own_name = arena_strndup(&process->arena, name, length);
-        return own_name ? add_crate(process, path, fd, own_name, true, ret) : error_memory();
+        return own_name ? add_crate(process, path, &fd, own_name, true, ret) : error_memory();
     }
     return NULL;
 }
@@ -440,7 +441,7 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
         TRY(process_open_file(process, user, path, needed->runpath, &found, &fd));
         if (fd < 0)
             return not_found(process, user, name, path, needed->runpath);
-        TRY(add_crate(process, found, fd, name, false, &crate));
+        TRY(add_crate(process, found, &fd, name, false, &crate));
     }
     needed->crate = crate;
     needed->use.user = user;
@@ -592,12 +593,18 @@ static struct crateld_error *gather_crates(struct process *process, size_t first
     return NULL;
 }
 
+/* Whether the crate needs so many that it pays to prepare for them. */
+static bool needs_many(const struct loaded_crate *crate)
+{
+    return crate_view_count(&crate->view, CRATE_TABLE_NEEDED) >= MANY_NEEDED;
+}
+
 /* Makes room for the records of the crates that a crate with many needs. */
 static void reserve_records(struct process *process, const struct loaded_crate *crate)
 {
     size_t count = crate_view_count(&crate->view, CRATE_TABLE_NEEDED);
     size_t record = sizeof(struct loaded_crate) + USUAL_NEEDED * sizeof(struct loaded_needed);
-    if (count >= MANY_NEEDED)
+    if (needs_many(crate))
         arena_reserve(&process->arena, (count < MOST_NEEDED ? count : MOST_NEEDED) * record);
 }
 
@@ -616,11 +623,15 @@ struct crateld_error *process_load(struct process *process, const char *path, st
         return NULL;
     }
     TRY(read_folders(process));
-    TRY(add_crate(process, path, fd, NULL, false, &crate));
+    TRY(add_crate(process, path, &fd, NULL, false, &crate));
     struct crateld_error *errors = NULL;
+    struct image_low_fds low = {.count = 0};
     reserve_records(process, crate);
+    if (needs_many(crate) && fd >= 0)
+        image_take_low(fd, &low);
     for (size_t i = before; i < process->crates.count; i++)
         errors = error_join(errors, find_needed(process, process->crates.at[i]));
+    image_free_low(&low);
     if (!errors)
         errors = gather_crates(process, before);
     if (errors) {

@@ -66,7 +66,7 @@ static struct crateld_error *vague_definition(struct loaded_crate *crate, const 
     struct crate_export export;
     struct crate_import entry_import;
     TRY(vague_candidate(crate, import, &candidate));
-    TRY(crate_view_check(&entry->view)); /* it may not be active yet */
+    TRY(image_look(entry)); /* it may not be active yet */
     uint32_t i = entry == crate ? CRATE_NONE : crate_view_find_export(&entry->view, import->hash, candidate.name);
     if (i != CRATE_NONE) {
         TRY(crate_view_export(&entry->view, i, &export));

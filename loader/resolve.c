@@ -5,6 +5,7 @@
 #include "loader/bundle.h"
 #include "loader/elf_library.h"
 #include "loader/host_process.h"
+#include "loader/image.h"
 #include "loader/own_functions.h"
 #include "loader/process.h"
 #include "loader/versions.h"
@@ -97,7 +98,7 @@ struct elf_library *resolve_library(const struct loaded_crate *crate, const stru
         return needed ? needed->library : NULL;
     const struct crate_view *view = &needed->crate->view;
     uint32_t i = CRATE_NONE;
-    struct crateld_error *error = crate_view_check(view);
+    struct crateld_error *error = image_look(needed->crate);
     if (!error)
         i = crate_view_find_export(view, import->hash, crate_view_string(&crate->view, import->name));
     if (i != CRATE_NONE)
@@ -123,7 +124,7 @@ static struct crateld_error *resolve_anywhere(struct loaded_crate *crate, const 
         return NULL;
 #endif
     for (size_t i = 0; i < process->crates.count; i++) {
-        TRY(crate_view_check(&process->crates.at[i]->view));
+        TRY(image_look(process->crates.at[i]));
         uint32_t export = crate_view_find_export(&process->crates.at[i]->view, import->hash, name);
         if (export == CRATE_NONE)
             continue;
@@ -156,9 +157,8 @@ struct crateld_error *resolve_import(struct loaded_crate *crate, const struct cr
     if (needed->library)
         return resolve_in_library(crate, import, needed->library, crate_view_string(&crate->view, import->version),
                                   ret);
-    TRY(crate_view_check(&needed->crate->view)); /* it may not be active */
-    uint32_t i =
-        crate_view_find_export(&needed->crate->view, import->hash, crate_view_string(&crate->view, import->name));
+    TRY(image_look(needed->crate)); /* it may not be active */
+    uint32_t i = crate_view_find_imported(&needed->crate->view, &crate->view, import);
     if (i == CRATE_NONE) {
         if (!(import->flags & CRATE_IMPORT_FLAG_WEAK))
             return undefined(crate, import);

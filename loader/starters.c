@@ -25,10 +25,12 @@ struct crateld_error *starters_check(const struct loaded_crate *patch)
         TRY(crate_view_starter(&patch->view, i, &starter));
         const struct started *known = find(patch, &starter);
         if (known && known->hash != starter.hash)
-            return error_create(CRATELD_ERROR_MISMATCH,
-                                "%s: objects with constructors came, went or changed ('%s'), and others of that file "
-                                "were constructed in an earlier reload: put them in a file of their own",
-                                crate_view_string(&patch->view, patch->view.modules[starter.module].path), known->name);
+            return error_create(
+                CRATELD_ERROR_MISMATCH,
+                "%s: objects with constructors came, went or changed ('%s'), and others of that file "
+                "were constructed in an earlier reload: put them in a file of their own; if only other functions of "
+                "it changed, compile with -ffunction-sections",
+                crate_view_string(&patch->view, patch->view.modules[starter.module].path), known->name);
     }
     return VEC_RESERVE(&versions->started, count) ? NULL : error_memory();
 }

@@ -303,6 +303,8 @@ struct crate_fixup {
 struct crate_module {
     uint32_t path;   /* string: as the base's link was given it */
     uint32_t member; /* string: of the archive; "": an object of its own */
+    uint32_t group;  /* index of the patch's first module with which it must be active: one refers to what only the
+                        other has, and the base has not; its own index: there is none before it */
 };
 
 /* A function of the base that a patch replaces. Its address, for all who hold it, stays that of its entry stub. */

@@ -30,7 +30,7 @@ struct crateld_toc {
     uint64_t gc_heap_base; /* the collected heap's reserved range */
     uint64_t gc_heap_bound;
     uint64_t gc_heap_data; /* the collector's own pointer */
-    uint64_t type_ids;     /* address of the map from this crate's type index to the runtime's type id */
+    uint64_t type_ids;     /* address of the map from this crate's type index to the runtime's type id; 0: no types */
     uint64_t crate;        /* the loader's record of this crate */
     uint64_t users;        /* the crates that use this one: informed when it is reloaded */
     uint64_t chain;        /* continuation of the arrays, when a reload outgrew them; 0: none */

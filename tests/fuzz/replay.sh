@@ -30,6 +30,31 @@ END
     printf 'a.o b\\ c.o: /x/a.c \\\n i/h$$.h a\\ b.h \\#.h\n\ni/h$$.h:\n' > a.d
     set -- compile_commands.json a.d
     ;;
+control)
+    echo 'int d = 1; int f(void) { return 1; } int main(void) { return f() + d; }' | gcc -O2 -fPIC -c -x c - -o m.o
+    echo 'int d = 1; int f(void) { return 2; } int main(void) { return f() + d; }' | gcc -O2 -fPIC -c -x c - -o new.o
+    "$TOOL" link --name shapes -o full.crate m.o
+    "$TOOL" diff -o fix.patch full.crate m.o=new.o
+    python3 - <<'END'
+import struct
+def packet(kind, payload=b'', descriptors=0, magic=0x6c727463, version=3):
+    whole = struct.pack('<IHH', magic, version, kind) + payload
+    return struct.pack('<HB', len(whole), descriptors) + whole
+LIST, RELOAD, CHECK, ROLLBACK, CRATE, DONE, ERROR, TRACE, TEXT = range(9)
+patch, report = b'/proc/self/cwd/fix.patch\0', struct.pack('<8I2Q', *range(10))
+crate = bytes(16) + struct.pack('<I', 1) + b'app\0/x/app.crate\0'
+requests = [packet(LIST), packet(TRACE), packet(CHECK, patch), packet(CHECK, patch + b'/full.crate\0'), packet(TRACE),
+            packet(ROLLBACK), packet(77), packet(LIST, version=9)]
+answers = [packet(CRATE, crate, 1), packet(CRATE, crate), packet(TEXT, b'line'), packet(DONE, report),
+           packet(ERROR, b'what was wrong'), packet(CRATE, crate, 3)]
+open('requests', 'wb').write(b''.join(requests))
+open('answers', 'wb').write(b''.join(answers))
+open('rights', 'wb').write(packet(CRATE, crate, 2) + packet(TEXT, b'x', 2) + packet(DONE, report, 2))
+open('long', 'wb').write(packet(CRATE, crate + bytes(65400)) + packet(DONE, report))
+END
+    export CRATE="$dir/full.crate"
+    set -- requests answers rights long
+    ;;
 split_object)
     cat > v.c <<'END'
 int d = 5, zero, *p = &d;

@@ -225,11 +225,47 @@ status 1 crateld diff -o bad.patch new.crate base.crate
 has err "libparts.a(text.o): has changed since it was linked into base.crate"
 status 1 crateld diff -o bad.patch base.crate base.crate
 has err "base.crate: was linked from the same modules as base.crate"
-# By name: modules that came or went, objects that are not what was linked any more, or are gone, other needs, another crate.
-echo 'int third(void) { return 3; } __attribute__((constructor)) static void begin(void) { third(); }' >third.c && compile third.c
+# A module that came, of which nobody else speaks; and one that others use.
+source_file third.c <<'C'
+#include <stdio.h>
+__attribute__((constructor)) static void begin(void) { printf("begins "); fflush(stdout); }
+int third(int x) { return 3 + x; }
+C
+compile third.c
 crateld link --name app -o more.crate main.o first.o third.o libparts.a lib.crate
-status 1 crateld diff -o bad.patch new.crate more.crate
-has err "third.o: is a module that a patch can not add; it is new in more.crate"
+crateld run more.crate >want
+status 0 crateld diff -o more.patch new.crate more.crate
+status 0 crateld run --patch more.patch new.crate
+cmp out want || fail "the patch does something else than the later build: $(cat out)"
+cp first.c first.kept
+echo 'int third(int); int value = 7; int first(int x) { return third(1000 * x) + value; }' >first.c && compile first.c
+crateld link --name app -o more.crate main.o first.o third.o libparts.a lib.crate
+crateld run more.crate >want
+status 0 crateld diff -o named.patch new.crate first.o third.o
+status 0 crateld diff -o more.patch new.crate more.crate
+for patch in named more; do
+    status 0 crateld run --patch $patch.patch new.crate
+    cmp out want || fail "$patch.patch does something else than the later build: $(cat out)"
+done
+status 1 crateld diff -o bad.patch new.crate third.o
+has err "third.o: no module of new.crate was linked from it: say of which it is a new version: OLD=third.o; or, if it is a new one"
+status 1 crateld diff -o bad.patch new.crate first.o
+has err "undefined symbol 'third'"
+status 1 crateld run --fresh new.crate
+has err "undefined symbol 'third'"
+# What the file carries is known from then on: it is compared as the others are.
+status 0 crateld apply -o carries.crate named.patch new.crate
+status 0 crateld run carries.crate
+cmp out want || fail "carried, it does something else: $(cat out)"
+sed -i 's/3 + x/30 + x/' third.c && compile third.c
+crateld link --name app -o more.crate main.o first.o third.o libparts.a lib.crate
+crateld run more.crate >want
+status 0 crateld run --fresh carries.crate
+cmp out want || fail "fresh, it does something else: $(cat out)"
+mv first.kept first.c && compile first.c
+
+# By name: modules that went, objects that are not what was linked any more, or are gone, other needs, another crate.
+crateld link --name app -o more.crate main.o first.o third.o libparts.a lib.crate
 status 1 crateld diff -o bad.patch more.crate new.crate
 has err "third.o: is a module that a patch can not remove; it is not in new.crate"
 cp first.o first.kept && cp first.good first.o

@@ -276,7 +276,7 @@ has err "function 'step' is TOC code, and was plain code in app.crate"
 $CC $flags -c module.c main.c new.c
 crateld link -o app.crate module.o main.o
 status 1 crateld diff -o bad.patch app.crate new.o
-has err "no module of app.crate was linked from 'new.o'"
+has err "new.o: no module of app.crate was linked from it"
 head -c 1000 new.o >short.o
 status 1 crateld diff -o bad.patch app.crate module.o=short.o
 has err "short.o: "

@@ -147,7 +147,7 @@ static void add_relocs(struct image *image)
     add_table(image, CRATE_TABLE_RELR, relr, 3, sizeof *relr);
     add_table(image, CRATE_TABLE_DATA_RELOCS, &reloc, 1, sizeof reloc);
     add_table(image, CRATE_TABLE_FIXUPS, fixups, 2, sizeof *fixups);
-    struct crate_module module = {add_string(image, "libx.a"), add_string(image, "y.o")};
+    struct crate_module module = {add_string(image, "libx.a"), add_string(image, "y.o"), 0};
     struct crate_move moves[] = {
         {.name = add_string(image, "moved"), .old_rva = 0x100, .new_rva = TEXT_RVA + 0x110},
         {.name = add_string(image, "moved_too"), .old_rva = 0x200, .new_rva = TEXT_RVA + 0x120},

@@ -250,6 +250,8 @@ static const struct entry_fault entry_faults[] = {
     {CRATE_TABLE_IMPORTS, ENTRY(crate_import, 0, flags), CRATE_IMPORT_FLAG_BASE,
      "imports[0]: flags 0x8 and needed 0: a patch's base is needed 0"},
     {CRATE_TABLE_MODULES, ENTRY(crate_module, 0, path), 1u << 20, "modules[0]: path at 0x100000 is not within"},
+    {CRATE_TABLE_MODULES, ENTRY(crate_module, 0, group), 1,
+     "modules[0]: its group is 1, wanted at most its own number"},
     {CRATE_TABLE_MOVES, ENTRY(crate_move, 0, name), 1u << 20, "moves[0]: name at 0x100000 is not within"},
     {CRATE_TABLE_MOVES, ENTRY(crate_move, 1, new_rva), 0, "moves[1]: 0x0 is not within the text"},
     {CRATE_TABLE_MOVES, ENTRY(crate_move, 1, old_rva), 0x100, "moves[1]: 0x100 behind 0x100"},

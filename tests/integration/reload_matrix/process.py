@@ -110,26 +110,86 @@ def no_gap(p):
     for i in range(100):
         shutil.copy(p.path(f'{(i + 1) % 3 + 1}.object'), p.path('module.next'))
         os.rename(p.path('module.next'), p.path('module.o'))
-    end = time.monotonic() + 60
-    answer = -1
-    while answer != 2 and time.monotonic() < end:
-        p.tell('a')
-        answer = int(p.read_line())
-        time.sleep(0.01)
-    if answer != 2:
-        raise AssertionError(f'version {answer} runs, not 2: {p.errors()}')
+    p.ask_until('a', lambda answer: answer == 2)
     p.finish('((reloaded|note): [^\n]*\n)*')
 
 
-@row('a new source file, beside the module that uses it')
+USES_NEW = [('return ++state', 'return added(++state) + number'), ('long state', 'API long added(long x); extern long number; long state')]
+NEW_FILE = '''API long added(long x); long number = 1000; static long constructed, calls;
+__attribute__((constructor)) static void construct(void) { constructed += 10; }
+API long added(long x) { return 2 * x + constructed + 100 * ++calls; }'''
+
+
+@row('a new source file, with variables and constructors, beside the module that uses it')
 def new_file(p):
     p.module('long state; API long act(const char *line) { return ++state; }')
     p.start()
     p.ask('a', 1)
-    p.refuse('was linked from it: say of which module it is a new version',
-             module=p.edited(('++state', 'added(++state)'), ('long state', 'API long added(long x); long state')), more='API long added(long x) { return 2 * x; }')
+    p.refuse("undefined symbol 'added'", *USES_NEW)
+    p.refuse('if it is a new one, name those that use it as well', more=NEW_FILE)
+    p.reload(*USES_NEW, more=NEW_FILE)
+    p.ask('a', 1000 + 4 + 10 + 100)
+    p.ask('a', 1000 + 6 + 10 + 200)
+    edit = p.edited(('2 * x', '4 * x'), name='more')
+    if p.way.has_functions or p.way.level == '-O2':  # which gives constructors a section of their own
+        p.reload(module=p.texts['module'], more=edit)
+        p.ask('a', 1000 + 16 + 10 + 300)
+        p.must('crateld', 'rollback', str(p.process.pid))
+    else:
+        p.refuse('compile with -ffunction-sections', module=p.texts['module'], more=edit)
+        p.outcome = 'refused without -ffunction-sections'
+        p.ask('a', 1000 + 8 + 10 + 300)
+    p.ask('a', 1000 + 10 + 10 + 400)
+    p.must('crateld', 'rollback', str(p.process.pid))
+    p.ask('a', 6)
+    p.reload(module=p.texts['module'], more=NEW_FILE)
+    p.ask('a', 1000 + 14 + 10 + 500)
+    p.finish()
+
+
+@row('a new source file that defines what another has')
+def new_twin(p):
+    p.module('long state; API long helper(void) { return 1; } API long act(const char *line) { return state += helper(); }')
+    p.module('API long used(void) { return 5; }', name='other')
+    p.start()
+    p.ask('a', 1)
+    p.refuse("'used' is defined by other.o in .*: if it has moved, name the new version of that as well; if this is one, say so: OLD=more.o",
+             ('return 1', 'return 2'), more='API long used(void) { return 6; }')
     p.ask('a', 2)
     p.finish()
+
+
+@row('functions that two modules came to share, of which one is edited alone')
+def shared(p):
+    p.module('long state; API long act(const char *line) { return ++state; }')
+    p.module('API long other(void) { return 1; }', name='other')
+    p.start()
+    p.ask('a', 1)
+    edits = [('return ++state', 'return added(++state)'), ('long state', 'API long added(long x); long state')]
+    p.reload(*edits, other='API long other(void) { return 1; } API long added(long x) { return 2 * x; }')
+    p.ask('a', 4)
+    p.refuse('other.o: came with module.o in an earlier reload, and one of them refers to what only the other has: name both',
+             other=p.edited(('2 * x', '3 * x'), name='other'))
+    p.ask('a', 6)
+    p.reload(module=p.texts['module'], other=p.edited(('2 * x', '3 * x'), name='other'))
+    p.ask('a', 12)
+    p.finish()
+
+
+@row('the same, with --watch: what came with it comes along')
+def shared_watched(p):
+    p.module('long state; API long act(const char *line) { return ++state; }')
+    p.module('API long other(void) { return 1; }', name='other')
+    p.start('--watch')
+    p.ask('a', 1)
+    p.compile('other', 'API long other(void) { return 1; } API long added(long x) { return 10000 + x; }')
+    p.compile('module', p.edited(('return ++state', 'return added(++state)'), ('long state', 'API long added(long x); long state')))
+    p.ask_until('a', lambda answer: answer > 10000)
+    p.compile('other', 'API long other(void) { return 1; } API long added(long x) { return -1; }')
+    p.ask_until('a', lambda answer: answer == -1)
+    p.compile('module', p.edited(('return ++state', 'return added(++state) - 1'), ('long state', 'API long added(long x); long state')))
+    p.ask_until('a', lambda answer: answer == -2)
+    p.finish(errors='.*')
 
 
 @row("a NULL dereference in new code, which the program's own handler survives")

@@ -172,6 +172,17 @@ class Program:
         self.tell(line)
         self.wants(wanted, f"'{line}' is answered by")
 
+    def ask_until(self, line, is_wanted):
+        """The line is asked again and again until the answer is as wanted."""
+        end = time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
+            self.tell(line)
+            answer = int(self.read_line())
+            if is_wanted(answer):
+                return
+            time.sleep(0.01)
+        raise Failure(f"'{line}' is still answered by {answer}: {self.errors()[-1000:]}")
+
     def finish(self, errors=''):
         """Its input ends, and so does it; it must have said nothing else."""
         self.process.stdin.close()
