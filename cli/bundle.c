@@ -18,6 +18,7 @@ static const char usage[] =
     "      --order FILE      functions in the order of their first calls, as `crateld run --trace FILE` writes it\n"
     "      --interpreter PATH\n"
     "                        what the kernel runs the bundle with (default: the crateld-exec beside this program)\n"
+    "      --strip-debug     leave out which lines of source the code is of\n"
     "      --map FILE        write what went where (- is standard output)\n"
     "      --fatal-warnings  treat warnings as errors\n"
     "      --time-passes     say how long each pass took\n"
@@ -27,6 +28,7 @@ static const struct option options[] = {
     {"output", required_argument, NULL, 'o'},
     {"order", required_argument, NULL, 'O'},
     {"interpreter", required_argument, NULL, 'I'},
+    {"strip-debug", no_argument, NULL, 'S'},
     {"map", required_argument, NULL, 'M'},
     {"fatal-warnings", no_argument, NULL, 'F'},
     {"time-passes", no_argument, NULL, 'T'},
@@ -47,6 +49,9 @@ static int parse(int argc, char **argv, struct link_options *ret)
             break;
         case 'I':
             ret->interpreter = optarg;
+            break;
+        case 'S':
+            ret->is_strip_debug = true;
             break;
         case 'M':
             ret->map_path = optarg;

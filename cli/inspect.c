@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/memory_stream.h"
 #include "base/vec.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/crate_graph.h"
+#include "cli/graph_draw.h"
 #include "cli/inspect_crate.h"
 #include "cli/process_crates.h"
 #include "cli/report.h"
@@ -20,15 +23,18 @@ static const char usage[] = "usage: crateld inspect [options] FILE.crate... | PI
                             "                 show only this; several may be given\n"
                             "  --all          show everything\n"
                             "  --json         write JSON, of everything unless less was asked for\n"
+                            "  --dot, --svg   write the graph of the crates and what they need, for Graphviz or as a\n"
+                            "                 picture\n"
                             "  -h, --help     show this\n";
 
 struct inspect_opts {
     unsigned parts; /* enum inspect_part; 0: what is usual */
     bool is_json;
     bool has_check;
+    bool is_dot, is_svg;
 };
 
-enum { OPTION_JSON = 1 << 16, OPTION_CHECK }; /* above all parts */
+enum { OPTION_JSON = 1 << 16, OPTION_CHECK, OPTION_DOT, OPTION_SVG }; /* above all parts */
 
 static const struct option options[] = {
     {"header", no_argument, NULL, INSPECT_HEADER},
@@ -46,6 +52,8 @@ static const struct option options[] = {
     {"all", no_argument, NULL, INSPECT_ALL},
     {"check", no_argument, NULL, OPTION_CHECK},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"dot", no_argument, NULL, OPTION_DOT},
+    {"svg", no_argument, NULL, OPTION_SVG},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -167,19 +175,48 @@ static struct crateld_error *inspect_all(struct report *report, char *const *arg
     return report_finish(report);
 }
 
-/* Writes the report for `arguments` to stdout, once it is complete: an error leaves no half of one. */
-static struct crateld_error *inspect(char *const *arguments, const struct inspect_opts *opts)
+static struct crateld_error *write_report(char *const *arguments, const struct inspect_opts *opts, FILE *stream)
 {
     struct report *report = NULL;
+    TRY(report_create(stream, opts->is_json, &report));
+    struct crateld_error *error = inspect_all(report, arguments, opts);
+    report_destroy(report);
+    return error;
+}
+
+static struct crateld_error *write_graph(char *const *arguments, const struct inspect_opts *opts, FILE *stream)
+{
+    size_t count = 0;
+    while (arguments[count])
+        count++;
+    pid_t *pids AUTO_FREE = calloc(count + 1, sizeof *pids);
+    if (!pids)
+        return error_memory();
+    for (size_t i = 0; i < count; i++)
+        if (!is_pid(arguments[i], &pids[i]))
+            pids[i] = 0;
+    struct crate_graph graph = {0};
+    TRY(crate_graph_make(arguments, pids, count, &graph));
+    struct crateld_error *error = NULL;
+    if (opts->is_dot)
+        graph_write_dot(&graph, stream);
+    else
+        error = graph_write_svg(&graph, stream);
+    crate_graph_deinit(&graph);
+    return error;
+}
+
+/* Writes what is wanted of `arguments` to stdout, once it is complete: an error leaves no half of it. */
+static struct crateld_error *inspect(char *const *arguments, const struct inspect_opts *opts)
+{
     char *text = NULL;
     size_t size = 0;
     FILE *stream = open_memstream(&text, &size);
     if (!stream)
         return error_memory();
-    struct crateld_error *error = report_create(stream, opts->is_json, &report);
-    if (!error)
-        error = inspect_all(report, arguments, opts);
-    report_destroy(report);
+    bool is_graph = opts->is_dot || opts->is_svg;
+    struct crateld_error *error =
+        is_graph ? write_graph(arguments, opts, stream) : write_report(arguments, opts, stream);
     if (!memory_stream_close(stream, &text) && !error)
         error = error_memory();
     if (!error && (fwrite(text, 1, size, stdout) != size || fflush(stdout)))
@@ -204,11 +241,19 @@ int cmd_inspect(int argc, char **argv)
             opts.is_json = true;
         else if (option == OPTION_CHECK)
             opts.has_check = true;
+        else if (option == OPTION_DOT)
+            opts.is_dot = true;
+        else if (option == OPTION_SVG)
+            opts.is_svg = true;
         else
             opts.parts |= (unsigned)option;
     }
     if (optind == argc) {
         fputs(usage, stderr);
+        return EXIT_STATUS_USAGE;
+    }
+    if (opts.is_dot + opts.is_svg + (opts.is_json || opts.has_check || opts.parts) > 1) {
+        fputs("crateld: --dot and --svg stand alone: wanted one of them, or what to show\n", stderr);
         return EXIT_STATUS_USAGE;
     }
     struct crateld_error *error = inspect(argv + optind, &opts);

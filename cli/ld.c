@@ -249,6 +249,7 @@ static struct crateld_error *add_defaults(struct translation *t)
     if (!t->output)
         TRY(emit_pair(t, "-o", "a.out"));
     TRY(emit(t, "--nodefaultlibs"));
+    TRY(emit(t, "--dynamic-symbols"));
     TRY(emit(t, t->own_support));
     TRY(emit(t, t->collects_garbage ? "--gc-sections" : "--no-gc-sections"));
     if (t->is_shared)

@@ -38,6 +38,7 @@ static const char help[] =
     "  --dynamic-list FILE      likewise, for a list\n"
     "  --no-relink              leave out the relink section: the crate can not be reloaded\n"
     "  -s, -S                   leave out symbols and debug information, or debug information\n"
+    "  --dynamic-symbols        list what the crate exports in .dynsym too, for tools that look there\n"
     "  --nodefaultlibs          do not add libc, libgcc and libgcc_s\n"
     "  --interpreter PATH       what the kernel runs the crate with (default: the crateld-exec beside this program)\n"
     "  --map FILE               write what went where (- is standard output)\n"
@@ -89,6 +90,7 @@ enum option_kind {
     OPTION_GC,
     OPTION_NO_GC,
     OPTION_NO_RELINK,
+    OPTION_DYNAMIC_SYMBOLS,
     OPTION_INCREMENTAL,
     OPTION_NO_INCREMENTAL,
     OPTION_THREADS,
@@ -145,6 +147,7 @@ static const struct {
     {"-Bdynamic", OPTION_DYNAMIC, VALUE_NONE},
     {"--gc-sections", OPTION_GC, VALUE_NONE},
     {"--no-gc-sections", OPTION_NO_GC, VALUE_NONE},
+    {"--dynamic-symbols", OPTION_DYNAMIC_SYMBOLS, VALUE_NONE},
     {"--incremental", OPTION_INCREMENTAL, VALUE_NONE},
     {"--no-incremental", OPTION_NO_INCREMENTAL, VALUE_NONE},
     {"--threads", OPTION_THREADS, VALUE_SEPARATE},
@@ -349,6 +352,9 @@ static void take_flag(struct gathering *g, enum option_kind kind)
         break;
     case OPTION_NO_DEFAULTS:
         g->options.has_default_libraries = false;
+        break;
+    case OPTION_DYNAMIC_SYMBOLS:
+        g->options.has_dynamic_symbols = true;
         break;
     case OPTION_STRIP_ALL:
         g->options.is_strip_all = true;

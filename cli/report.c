@@ -76,9 +76,7 @@ struct crateld_error *report_finish(struct report *report)
     return NULL;
 }
 
-/* The length of the UTF-8 sequence of printable text at `text`; 0: there is none (a control character, or no
- * UTF-8). */
-static unsigned sequence_length(const unsigned char *text)
+unsigned report_printable(const unsigned char *text)
 {
     unsigned length = text[0] < 0x80 ? 1 : text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
     if (length == 1)
@@ -99,7 +97,7 @@ static unsigned sequence_length(const unsigned char *text)
 static void put_escaped(FILE *stream, const char *text, bool is_json)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        unsigned length = sequence_length(at);
+        unsigned length = report_printable(at);
         if (!length) {
             fprintf(stream, is_json ? "\\u%04x" : "\\x%02x", *at++);
             continue;

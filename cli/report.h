@@ -51,4 +51,7 @@ void report_bytes(struct report *report, const char *key, const uint8_t *bytes, 
 /* A set of names: names[i], if it is not NULL, for each bit i of `set`. */
 void report_set(struct report *report, const char *key, uint64_t set, const char *const *names, size_t name_count);
 
+/* The length of the UTF-8 sequence of printable text at `text`; 0: there is none (a control character, or no UTF-8). */
+unsigned report_printable(const unsigned char *text);
+
 #endif

@@ -16,6 +16,7 @@ MUST_CHECK struct crateld_error *link_bundle_open(struct link *link);
 MUST_CHECK struct crateld_error *link_bundle_read_modules(struct link *link);
 MUST_CHECK struct crateld_error *link_bundle_bind(struct link *link);
 MUST_CHECK struct crateld_error *link_bundle_order(struct link *link);
+MUST_CHECK struct crateld_error *link_bundle_lines(struct link *link);
 
 void link_bundle_destroy(struct link_bundle *bundle);
 

@@ -7,106 +7,141 @@
 #include "base/cleanup.h"
 
 enum {
-    FILTER_EXPORTS_PER_WORD = 4, /* at the most: 8 of 64 bits are set */
-    NAME_CHUNK = 64,             /* bytes: nearly every name is shorter */
+    NAME_CHUNK = 64, /* bytes: nearly every name is shorter */
     KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE | CRATE_EXPORT_FLAG_FORWARD,
 };
 
-static struct crateld_error *reopen(struct crate_source *source)
+/* Where a crate's bytes come from: `start` has the first ones. */
+struct bytes {
+    const struct crate_source *source;
+    const struct open_file *file; /* NULL: `start` has all */
+    struct span start;
+};
+
+static struct crateld_error *read_at(const struct bytes *bytes, uint64_t off, void *ret, size_t size)
 {
-    struct open_file file;
-    TRY(file_open_only(source->path, &file));
-    if (memcmp(&file.stamp, &source->file.stamp, sizeof file.stamp) != 0) {
-        close(file.fd);
-        return error_create(CRATELD_ERROR_IO, "%s: has changed during the link", source->path);
+    if (bytes->start.size && span_read(bytes->start, off, ret, size))
+        return NULL;
+    return bytes->file ? file_read_at(bytes->source->path, bytes->file, off, ret, size)
+                       : error_create(CRATELD_ERROR_FORMAT, "%s: truncated", bytes->source->path);
+}
+
+/* Reads the strings at `off` up to the end of the one that `last` is within; they may not be empty. */
+static struct crateld_error *read_strings(struct arena *arena, const struct bytes *bytes, uint32_t off, uint32_t last,
+                                          const char **ret)
+{
+    struct crate_table table = bytes->source->header.tables[CRATE_TABLE_STRINGS];
+    if (off > last || last >= table.count)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: string 0x%x of 0x%x bytes", bytes->source->path, last,
+                            table.count);
+    uint32_t left = table.count - last;
+    for (uint32_t chunk = NAME_CHUNK;; chunk *= 2) {
+        chunk = chunk < left ? chunk : left;
+        char *strings = arena_alloc_bytes(arena, (size_t)last - off + chunk);
+        if (!strings)
+            return error_memory();
+        TRY(read_at(bytes, (uint64_t)table.rva + off, strings, (size_t)last - off + chunk));
+        *ret = strings;
+        if (memchr(strings + (last - off), 0, chunk))
+            return NULL;
+        if (chunk == left)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: strings: the last byte is not NUL", bytes->source->path);
     }
-    source->file.fd = file.fd;
+}
+
+static struct crateld_error *read_name(struct arena *arena, const struct bytes *bytes, const char **ret)
+{
+    uint32_t name = bytes->source->header.name;
+    struct crateld_error *error = read_strings(arena, bytes, name, name, ret);
+    if (!error && **ret)
+        return NULL;
+    return error_join(error, error_create(CRATELD_ERROR_FORMAT, "%s: crate header: the crate has no name (string 0x%x)",
+                                          bytes->source->path, name));
+}
+
+/* Keeps `count` exports, with their names. */
+static struct crateld_error *keep(struct arena *arena, const struct bytes *bytes, const struct crate_export *exports,
+                                  uint32_t count, struct crate_source *source)
+{
+    const char *names = "";
+    uint32_t first = UINT32_MAX, last = 0;
+    source->export_count = count;
+    if (!count)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        first = exports[i].name < first ? exports[i].name : first;
+        last = exports[i].name > last ? exports[i].name : last;
+        if (exports[i].kind > CRATE_EXPORT_ABSOLUTE || exports[i].flags & ~KNOWN_EXPORT_FLAGS)
+            return error_create(CRATELD_ERROR_FORMAT, "%s: exports: unknown kind %u or flags 0x%x", source->path,
+                                exports[i].kind, exports[i].flags);
+    }
+    TRY(read_strings(arena, bytes, first, last, &names));
+    source->exports = arena_alloc_array(arena, count, sizeof *source->exports);
+    if (!source->exports)
+        return error_memory();
+    for (uint32_t i = 0; i < count; i++)
+        source->exports[i] = (struct source_export){exports[i].hash, names + (exports[i].name - first), exports[i].size,
+                                                    exports[i].kind, exports[i].flags};
     return NULL;
 }
 
-static struct crateld_error *read_at(struct crate_source *source, uint64_t off, void *ret, size_t size)
-{
-    if (source->contents.size)
-        return span_read(source->contents, off, ret, size)
-                   ? NULL
-                   : error_create(CRATELD_ERROR_FORMAT, "%s: truncated", source->path);
-    if (source->file.fd < 0)
-        TRY(reopen(source));
-    return file_read_at(source->path, &source->file, off, ret, size);
-}
-
-/* Reads the crate's name, piece by piece as far as it goes. */
-static struct crateld_error *read_name(struct arena *arena, struct crate_source *source)
-{
-    struct crate_table strings = source->header.tables[CRATE_TABLE_STRINGS];
-    uint32_t left = source->header.name < strings.count ? strings.count - source->header.name : 0;
-    for (uint32_t size = NAME_CHUNK;; size *= 2) {
-        size = size < left ? size : left;
-        char *name = arena_alloc(arena, (size_t)size + 1);
-        if (!name)
-            return error_memory();
-        TRY(read_at(source, (uint64_t)strings.rva + source->header.name, name, size));
-        if (*name && memchr(name, 0, size)) {
-            source->name = name;
-            return NULL;
-        }
-        if (!size || !*name || size == left)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: crate header: the crate has no name (string 0x%x)",
-                                source->path, source->header.name);
-    }
-}
-
-static uint64_t filter_bits(uint64_t hash)
-{
-    return UINT64_C(1) << (hash >> 40 & 63) | UINT64_C(1) << (hash >> 50 & 63);
-}
-
-static struct crateld_error *read_hashes(struct arena *arena, struct crate_source *source)
+static struct crateld_error *read_exports(struct arena *arena, const struct bytes *bytes,
+                                          const struct name_filter *wanted, struct crate_source *source)
 {
     struct crate_table table = source->header.tables[CRATE_TABLE_EXPORTS];
-    struct crate_export *exports AUTO_FREE = calloc((size_t)table.count + 1, sizeof *exports);
-    uint32_t words = 1;
-    while (words < table.count / FILTER_EXPORTS_PER_WORD + 1)
-        words *= 2;
-    source->filter = arena_alloc_array(arena, words, sizeof *source->filter);
-    source->hashes = arena_alloc_bytes(arena, table.count * sizeof *source->hashes);
-    if (!exports || !source->filter || !source->hashes)
+    struct crate_export *exports AUTO_FREE = calloc(table.count + (size_t)1, sizeof *exports);
+    struct name_filter *filter = name_filter_create(arena, table.count);
+    uint32_t kept = 0;
+    uint64_t last = 0;
+    if (!exports || !filter)
         return error_memory();
-    source->filter_mask = words - 1;
     if (table.count)
-        TRY(read_at(source, table.rva, exports, table.count * sizeof *exports));
+        TRY(read_at(bytes, table.rva, exports, table.count * sizeof *exports));
     for (uint32_t i = 0; i < table.count; i++) {
-        uint64_t hash = exports[i].hash;
-        if (i && hash < source->hashes[i - 1])
+        uint64_t hash = exports[i].hash, bits = name_filter_bits(hash);
+        if (hash < last)
             return error_create(CRATELD_ERROR_FORMAT, "%s: exports[%u]: not sorted by its hash", source->path, i);
-        source->hashes[i] = hash;
-        source->filter[hash & source->filter_mask] |= filter_bits(hash);
+        last = hash;
+        name_filter_add(filter, hash, bits);
+        if (!wanted || name_filter_may_have(wanted, hash, bits))
+            exports[kept++] = exports[i];
     }
-    return NULL;
+    source->filter = filter;
+    source->wanted = wanted;
+    return keep(arena, bytes, exports, kept, source);
 }
 
-struct crateld_error *crate_source_read(struct arena *arena, struct span start, struct crate_source *source)
+struct crateld_error *crate_source_read(struct arena *arena, const struct open_file *file, struct span start,
+                                        const struct name_filter *wanted, struct crate_source *source)
 {
-    uint64_t size = source->contents.size ? source->contents.size : source->file.stamp.size;
+    struct bytes bytes = {source, source->contents.size ? NULL : file, start};
+    uint64_t size = source->contents.size ? source->contents.size : source->stamp.size;
     TRY(crate_header_read(source->path, start, size, &source->header));
-    TRY(read_name(arena, source));
-    return read_hashes(arena, source);
+    TRY(read_name(arena, &bytes, &source->name));
+    return read_exports(arena, &bytes, wanted, source);
 }
 
-void crate_source_rest(struct crate_source *source)
+/* Reads all exports, after some. */
+static struct crateld_error *read_all(struct arena *arena, struct crate_source *source)
 {
-    if (!source->contents.size && source->file.fd >= 0)
-        close(source->file.fd);
-    source->file.fd = -1;
+    if (source->contents.size)
+        return read_exports(arena, &(struct bytes){source, NULL, source->contents}, NULL, source);
+    struct open_file file;
+    TRY(file_open_only(source->path, &file));
+    struct crateld_error *error = memcmp(&file.stamp, &source->stamp, sizeof file.stamp)
+                                      ? error_create(CRATELD_ERROR_IO, "%s: has changed during the link", source->path)
+                                      : read_exports(arena, &(struct bytes){source, &file, {0}}, NULL, source);
+    close(file.fd);
+    return error;
 }
 
 /* The first export whose hash is not below `hash`; their number if there is none. */
 static uint32_t first_export(const struct crate_source *source, uint64_t hash)
 {
-    uint32_t low = 0, high = source->header.tables[CRATE_TABLE_EXPORTS].count;
+    uint32_t low = 0, high = source->export_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (source->hashes[middle] < hash)
+        if (source->exports[middle].hash < hash)
             low = middle + 1;
         else
             high = middle;
@@ -114,36 +149,16 @@ static uint32_t first_export(const struct crate_source *source, uint64_t hash)
     return low;
 }
 
-/* Reads export `i`; *ret tells whether it is that of `name`. */
-static struct crateld_error *read_export(struct crate_source *source, uint32_t i, const char *name,
-                                         struct crate_export *entry, bool *ret)
+struct crateld_error *crate_source_find(struct arena *arena, struct crate_source *source, uint64_t hash,
+                                        const char *name, const struct source_export **ret)
 {
-    struct crate_table exports = source->header.tables[CRATE_TABLE_EXPORTS];
-    struct crate_table strings = source->header.tables[CRATE_TABLE_STRINGS];
-    size_t size = strlen(name) + 1;
-    char chunk[NAME_CHUNK];
-    TRY(read_at(source, exports.rva + (uint64_t)i * sizeof *entry, entry, sizeof *entry));
-    if (entry->kind > CRATE_EXPORT_ABSOLUTE || entry->flags & ~KNOWN_EXPORT_FLAGS)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: exports[%u]: unknown kind %u or flags 0x%x", source->path, i,
-                            entry->kind, entry->flags);
-    *ret = entry->name < strings.count && size <= strings.count - entry->name;
-    for (size_t off = 0; *ret && off < size; off += sizeof chunk) {
-        size_t part = size - off < sizeof chunk ? size - off : sizeof chunk;
-        TRY(read_at(source, (uint64_t)strings.rva + entry->name + off, chunk, part));
-        *ret = !memcmp(chunk, name + off, part);
-    }
-    return NULL;
-}
-
-struct crateld_error *crate_source_find(struct crate_source *source, uint64_t hash, const char *name,
-                                        struct crate_export *entry, bool *ret)
-{
-    uint64_t bits = filter_bits(hash);
-    *ret = false;
-    if ((source->filter[hash & source->filter_mask] & bits) != bits)
-        return NULL;
-    uint32_t count = source->header.tables[CRATE_TABLE_EXPORTS].count;
-    for (uint32_t i = first_export(source, hash); i < count && source->hashes[i] == hash && !*ret; i++)
-        TRY(read_export(source, i, name, entry, ret));
+    *ret = NULL;
+    if (source->wanted && !name_filter_may_have(source->wanted, hash, name_filter_bits(hash)))
+        TRY(read_all(arena, source));
+    for (uint32_t i = first_export(source, hash); i < source->export_count && source->exports[i].hash == hash; i++)
+        if (!strcmp(source->exports[i].name, name)) {
+            *ret = &source->exports[i];
+            break;
+        }
     return NULL;
 }

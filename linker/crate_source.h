@@ -1,6 +1,6 @@
-/* A crate that symbols can be imported from, read no further than a link needs it: its header, its name and the hashes
- * of its exports, and an export where one is found. What is read is checked; the hash of its tables is for a loader to
- * check.
+/* A crate that symbols can be imported from, read no further than a link needs it: its header, its name, a filter of
+ * its exports, and those of them that were expected to be asked for; when another one is, all. What is read is checked;
+ * the hash of its tables is for a loader to check.
  */
 #ifndef LINKER_CRATE_SOURCE_H
 #define LINKER_CRATE_SOURCE_H
@@ -9,29 +9,38 @@
 #include "base/file.h"
 #include "base/span.h"
 #include "crate/reader.h"
+#include "linker/name_filter.h"
 
-struct crate_source {
-    const char *path;      /* borrowed */
-    struct open_file file; /* owned; fd -1: it is opened when it is needed, or there are the contents */
-    struct span contents;  /* borrowed; empty: they are read from the file */
-    struct crate_header header;
-    const char *name; /* in the arena, like all that follows */
-    uint64_t *hashes; /* of its exports, in their order, which is rising */
-    uint64_t *filter; /* two bits for each export's hash, in a word that the hash chooses too: where they are not both
-                         set there is no such export */
-    uint32_t filter_mask; /* words of it - 1 */
+/* An export; the fields are those of struct crate_export. */
+struct source_export {
+    uint64_t hash;
+    const char *name;
+    uint32_t size;
+    uint16_t kind;
+    uint16_t flags;
 };
 
-/* Reads the crate of which path, file or contents are set, and `start` is the beginning: CRATE_START_SIZE bytes of it,
- * or all. Errors: those of crate_header_read(); FORMAT; IO; MEMORY. */
-MUST_CHECK struct crateld_error *crate_source_read(struct arena *arena, struct span start, struct crate_source *source);
+struct crate_source {
+    const char *path;        /* borrowed */
+    struct file_stamp stamp; /* of the file, where there is one */
+    struct span contents;    /* borrowed; empty: they are read from the file */
+    struct crate_header header;
+    const char *name;           /* in the arena, like all that follows */
+    struct name_filter *filter; /* of all its exports */
+    struct source_export *exports;
+    uint32_t export_count;            /* of those that were read, with rising hashes */
+    const struct name_filter *wanted; /* borrowed; they are those that may be in it; NULL: all */
+};
 
-/* Closes its file; the source stays of use. */
-void crate_source_rest(struct crate_source *source);
+/* Reads the crate of which path and stamp or contents are set, open as `file` unless there are the contents. `start` is
+ * its beginning: CRATE_START_SIZE bytes of it, or all. `wanted` (NULL: all) are the exports that will be asked for, as
+ * far as is known. Errors: those of crate_header_read(); FORMAT; IO; MEMORY. */
+MUST_CHECK struct crateld_error *crate_source_read(struct arena *arena, const struct open_file *file, struct span start,
+                                                   const struct name_filter *wanted, struct crate_source *source);
 
-/* Whether it exports `name`, of which `hash` is the hash; *entry is the export then. Errors: FORMAT; IO, also when the
- * file is another one by now; MEMORY. */
-MUST_CHECK struct crateld_error *crate_source_find(struct crate_source *source, uint64_t hash, const char *name,
-                                                   struct crate_export *entry, bool *ret);
+/* Its export `name`, of which `hash` is the hash and may be in the filter; NULL: there is none. Errors: FORMAT; IO,
+ * also when the file is another one by now; MEMORY. */
+MUST_CHECK struct crateld_error *crate_source_find(struct arena *arena, struct crate_source *source, uint64_t hash,
+                                                   const char *name, const struct source_export **ret);
 
 #endif

@@ -14,13 +14,14 @@ enum { MAX_PROGRAM_HEADERS = 9 };
 
 /* What follows the loaded part of the file. */
 struct file_tail {
+    struct link_symtab dynsym;     /* owned */
     VEC(char) section_names;       /* owned */
     VEC(Elf64_Shdr) headers;       /* owned */
     struct relink_builder *relink; /* owned; NULL: there is none */
     size_t relink_size;
     uint64_t relink_off;
-    uint64_t symtab_off;
-    uint64_t strtab_off;
+    uint64_t symtab_off, strtab_off;
+    uint64_t dynsym_off, dynstr_off;
     uint64_t names_off;
     uint64_t headers_off;
     uint64_t size;
@@ -81,23 +82,39 @@ static struct crateld_error *add_tail_section(struct file_tail *tail, const char
     return add_section_header(tail, name, header);
 }
 
+/* Appends a table of symbols, and that of their names. */
+static struct crateld_error *add_symbol_table(struct file_tail *tail, const struct link_symtab *symtab, Elf64_Word type,
+                                              const char *name, const char *strings, uint64_t *ret_off,
+                                              uint64_t *ret_strings_off)
+{
+    Elf64_Shdr header = {
+        .sh_type = type,
+        .sh_link = (Elf64_Word)tail->headers.count + 1,
+        .sh_info = symtab->first_global,
+        .sh_entsize = sizeof(Elf64_Sym),
+    };
+    TRY(add_tail_section(tail, name, header, symtab->symbols.count * sizeof(Elf64_Sym), ret_off));
+    return add_tail_section(tail, strings, (Elf64_Shdr){.sh_type = SHT_STRTAB}, symtab->names.count, ret_strings_off);
+}
+
+static struct crateld_error *write_symbol_table(const struct link_symtab *symtab, uint64_t off, uint64_t strings_off,
+                                                struct output_file *file)
+{
+    TRY(output_file_write(file, off, symtab->symbols.at, symtab->symbols.count * sizeof(Elf64_Sym)));
+    return output_file_write(file, strings_off, symtab->names.at, symtab->names.count);
+}
+
 static struct crateld_error *place_tail(const struct link *link, const struct link_symtab *symbols,
                                         struct file_tail *tail)
 {
     if (tail->relink_size)
         TRY(add_tail_section(tail, ".crate.relink", (Elf64_Shdr){.sh_type = SHT_PROGBITS}, tail->relink_size,
                              &tail->relink_off));
-    if (!link->options->is_strip_all) {
-        Elf64_Shdr symtab = {
-            .sh_type = SHT_SYMTAB,
-            .sh_link = (Elf64_Word)tail->headers.count + 1,
-            .sh_info = symbols->first_global,
-            .sh_entsize = sizeof(Elf64_Sym),
-        };
-        TRY(add_tail_section(tail, ".symtab", symtab, symbols->symbols.count * sizeof(Elf64_Sym), &tail->symtab_off));
-        TRY(add_tail_section(tail, ".strtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, symbols->names.count,
-                             &tail->strtab_off));
-    }
+    if (link->options->has_dynamic_symbols)
+        TRY(add_symbol_table(tail, &tail->dynsym, SHT_DYNSYM, ".dynsym", ".dynstr", &tail->dynsym_off,
+                             &tail->dynstr_off));
+    if (!link->options->is_strip_all)
+        TRY(add_symbol_table(tail, symbols, SHT_SYMTAB, ".symtab", ".strtab", &tail->symtab_off, &tail->strtab_off));
     uint64_t names_size = tail->section_names.count + sizeof ".shstrtab";
     TRY(add_tail_section(tail, ".shstrtab", (Elf64_Shdr){.sh_type = SHT_STRTAB}, names_size, &tail->names_off));
     tail->headers_off = align_up(tail->size, 8);
@@ -186,10 +203,10 @@ static struct crateld_error *write_tail(const struct link *link, const struct li
         struct span piece = relink_builder_piece(tail->relink, i, &off);
         TRY(output_file_write(file, tail->relink_off + off, piece.data, piece.size));
     }
-    if (!link->options->is_strip_all) {
-        TRY(output_file_write(file, tail->symtab_off, symbols->symbols.at, symbols->symbols.count * sizeof(Elf64_Sym)));
-        TRY(output_file_write(file, tail->strtab_off, symbols->names.at, symbols->names.count));
-    }
+    if (link->options->has_dynamic_symbols)
+        TRY(write_symbol_table(&tail->dynsym, tail->dynsym_off, tail->dynstr_off, file));
+    if (!link->options->is_strip_all)
+        TRY(write_symbol_table(symbols, tail->symtab_off, tail->strtab_off, file));
     TRY(output_file_write(file, tail->names_off, tail->section_names.at, tail->section_names.count));
     return output_file_write(file, tail->headers_off, tail->headers.at, tail->headers.count * sizeof(Elf64_Shdr));
 }
@@ -197,6 +214,7 @@ static struct crateld_error *write_tail(const struct link *link, const struct li
 static void release_tail(struct file_tail *tail)
 {
     relink_builder_destroy(tail->relink);
+    link_symtab_deinit(&tail->dynsym);
     free(tail->section_names.at);
     free(tail->headers.at);
     *tail = (struct file_tail){.size = tail->size};
@@ -231,7 +249,7 @@ static struct crateld_error *make_contents(const struct making *making)
     output_file_rest(making->file, 0, making->file->size);
     if (!link->options->is_strip_all)
         link_symtab_fill(link, &making->image->symtab);
-    return NULL;
+    return link->options->has_dynamic_symbols ? link_dynamic_symtab_init(link, &making->tail->dynsym) : NULL;
 }
 
 static struct crateld_error *make(void *context, uint32_t worker, size_t what)

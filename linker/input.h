@@ -12,12 +12,11 @@ struct link_input {
     const char *path;               /* lasts as long as what it is given by */
     struct span contents;           /* borrowed; empty for a crate */
     struct link_object *object;     /* OBJECT; in the arena */
-    struct link_provider *provider; /* CRATE; in the arena; its file is the link's when it has entered */
+    struct link_provider *provider; /* CRATE; in the arena */
 };
 
-/* Opens the file `path`, with what is allocated from `arena`. The link is only read, but for `open_crates`. Errors:
- * those of what it is. */
-MUST_CHECK struct crateld_error *link_input_open(struct link *link, struct arena *arena, const char *path,
+/* Opens the file `path`, with what is allocated from `arena`. Errors: those of what it is. */
+MUST_CHECK struct crateld_error *link_input_open(const struct link *link, struct arena *arena, const char *path,
                                                  struct link_input *ret);
 
 /* The same for a file of which the contents are there; both are borrowed. */

@@ -31,9 +31,10 @@ static struct crateld_error *keep_file(struct link *link, struct file *file)
     return error_memory();
 }
 
-static struct crateld_error *add_source(struct link *link, bool is_archive, size_t index)
+static struct crateld_error *add_source(struct link *link, bool is_archive, size_t index,
+                                        const struct name_filter *exports)
 {
-    struct link_source source = {.is_archive = is_archive, .index = (uint32_t)index};
+    struct link_source source = {.is_archive = is_archive, .index = (uint32_t)index, .exports = exports};
     return VEC_PUSH(&link->sources, source) ? NULL : error_memory();
 }
 
@@ -84,7 +85,7 @@ static struct crateld_error *add_shared(struct link *link, const char *path, str
         return NULL;
     }
     TRY(link_enter_provider(link, provider)); /* there is room: from here on the link releases it */
-    return add_source(link, false, link->providers.count - 1);
+    return add_source(link, false, link->providers.count - 1, NULL);
 }
 
 static struct crateld_error *check_crate_name(const struct link *link, const char *path, const char *name)
@@ -100,13 +101,9 @@ static struct crateld_error *check_crate_name(const struct link *link, const cha
 
 static struct crateld_error *add_crate(struct link *link, struct link_provider *provider)
 {
-    struct crateld_error *error = check_crate_name(link, provider->path, provider->name);
-    if (error) {
-        crate_source_rest(&provider->crate);
-        return error;
-    }
+    TRY(check_crate_name(link, provider->path, provider->name));
     TRY(link_enter_provider(link, provider));
-    return add_source(link, false, link->providers.count - 1);
+    return add_source(link, false, link->providers.count - 1, provider->crate.filter);
 }
 
 /* The hash of the name in "name@@version". */
@@ -154,7 +151,7 @@ static struct crateld_error *add_archive(struct link *link, const char *path, st
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: the archive has no symbol index; make one with 'ranlib %s'",
                             path, path);
     TRY(index_archive(archive));
-    return add_source(link, true, link->archives.count - 1);
+    return add_source(link, true, link->archives.count - 1, NULL);
 }
 
 static struct crateld_error *add_library(struct link *link, const char *name, struct input_mode mode)
@@ -287,10 +284,10 @@ struct opened {
 
 struct opening {
     struct link *link;
-    struct opened *opened; /* one for each argument */
-    size_t count;
-    pthread_mutex_t turn; /* of the one who lets arguments enter */
-    size_t next;          /* under the lock: all before it have entered */
+    struct opened *opened;   /* one for each argument */
+    const uint32_t *numbers; /* of those that are opened now */
+    pthread_mutex_t turn;    /* of the one who lets arguments enter */
+    size_t next;             /* under the lock: all before it have entered */
 };
 
 static void open_one(const struct opening *opening, uint32_t worker, size_t i)
@@ -316,13 +313,62 @@ static void add_argument(struct link *link, const struct link_argument *argument
     if (!error)
         error = argument->kind == LINK_ARGUMENT_LIBRARY ? add_library(link, argument->value, mode)
                                                         : add_input(link, &opened->input, mode);
+    if (error)
+        opened->input.object = NULL; /* its file may be gone */
     link_report(link, error);
+}
+
+/* Whether global symbol `i` of an object is one that may be looked for in crates. */
+static bool is_expected(const struct link_object *object, uint32_t i)
+{
+    const Elf64_Sym *symbol = &object->elf_symbols[i];
+    return symbol->st_shndx == SHN_UNDEF || ELF64_ST_BIND(symbol->st_info) != STB_GLOBAL;
+}
+
+/* Notes what an object asks for in `names`, if those are given. Returns how many names that is. */
+static size_t expect_names_of(const struct link_object *object, struct name_filter *names)
+{
+    size_t count = 0;
+    for (uint32_t i = object->first_global; i < object->symbol_count; i++) {
+        if (!is_expected(object, i))
+            continue;
+        uint64_t hash = object->name_hashes[i - object->first_global];
+        if (names)
+            name_filter_add(names, hash, name_filter_bits(hash));
+        count++;
+    }
+    return count;
+}
+
+/* Notes what the objects that were opened ask for. */
+static struct crateld_error *expect_names(struct link *link, const struct opened *opened)
+{
+    struct name_filter *names = NULL;
+    size_t count = 0;
+    for (int is_counted = 0; is_counted < 2; is_counted++) {
+        if (is_counted && !(names = name_filter_create(&link->arena, count)))
+            return error_memory();
+        for (size_t i = 0; i < link->options->argument_count; i++) {
+            const struct link_object *object = opened[i].input.object;
+            if (object && object->name_hashes)
+                count += expect_names_of(object, names);
+        }
+    }
+    link->expected = names;
+    return NULL;
+}
+
+/* Whether an argument looks like a crate. */
+static bool is_crate_named(const struct link_argument *argument)
+{
+    size_t length = strlen(argument->value);
+    return argument->kind != LINK_ARGUMENT_LIBRARY && length > 6 && !strcmp(argument->value + length - 6, ".crate");
 }
 
 /* Lets those enter that are ready and whose turn it is. */
 static void add_ready(struct opening *opening)
 {
-    for (; opening->next < opening->count; opening->next++) {
+    for (; opening->next < opening->link->options->argument_count; opening->next++) {
         struct opened *opened = &opening->opened[opening->next];
         if (!__atomic_load_n(&opened->is_ready, __ATOMIC_ACQUIRE))
             return;
@@ -333,8 +379,9 @@ static void add_ready(struct opening *opening)
 static struct crateld_error *open_argument(void *context, uint32_t worker, size_t i)
 {
     struct opening *opening = context;
-    open_one(opening, worker, i);
-    __atomic_store_n(&opening->opened[i].is_ready, true, __ATOMIC_RELEASE);
+    uint32_t number = opening->numbers[i];
+    open_one(opening, worker, number);
+    __atomic_store_n(&opening->opened[number].is_ready, true, __ATOMIC_RELEASE);
     if (!pthread_mutex_trylock(&opening->turn)) {
         add_ready(opening);
         pthread_mutex_unlock(&opening->turn);
@@ -342,17 +389,35 @@ static struct crateld_error *open_argument(void *context, uint32_t worker, size_
     return NULL;
 }
 
-/* Opens the files that are named, several at once; meanwhile they enter one by one, in their order. */
+/* Opens the files that are named, several at once; crates after all others, so that of their exports no more need be
+ * kept than the objects ask for. Meanwhile they enter one by one, in their order. */
+static struct crateld_error *open_arguments(struct opening *opening, uint32_t *numbers)
+{
+    const struct link_options *options = opening->link->options;
+    for (int is_crate = 0; is_crate < 2; is_crate++) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < options->argument_count; i++)
+            if (is_crate_named(&options->arguments[i]) == is_crate)
+                numbers[count++] = i;
+        if (is_crate && count)
+            TRY(expect_names(opening->link, opening->opened));
+        TRY(workers_run(link_workers_for(opening->link, count), count, open_argument, opening));
+        add_ready(opening); /* those that became ready when somebody else had just looked */
+    }
+    return NULL;
+}
+
 static struct crateld_error *add_arguments(struct link *link)
 {
     size_t count = link->options->argument_count;
     struct opened *opened AUTO_FREE = calloc(count + 1, sizeof *opened);
     if (!opened)
         return error_memory();
-    struct opening opening = {.link = link, .opened = opened, .count = count, .turn = PTHREAD_MUTEX_INITIALIZER};
-    struct crateld_error *error = workers_run(link_workers_for(link, count), count, open_argument, &opening);
-    if (!error)
-        add_ready(&opening); /* those that became ready when somebody else had just looked */
+    uint32_t *numbers AUTO_FREE = calloc(count + 1, sizeof *numbers);
+    if (!numbers)
+        return error_memory();
+    struct opening opening = {.link = link, .opened = opened, .numbers = numbers, .turn = PTHREAD_MUTEX_INITIALIZER};
+    struct crateld_error *error = open_arguments(&opening, numbers);
     pthread_mutex_destroy(&opening.turn);
     for (size_t i = 0; i < count; i++) {
         file_close(&opened[i].input.file);

@@ -116,8 +116,6 @@ static void deinit(struct link *link)
     for (size_t i = 0; i < link->providers.count; i++)
         if (link->providers.at[i]->kind == LINK_PROVIDER_ELF)
             shared_library_deinit(&link->providers.at[i]->library);
-        else if (link->providers.at[i]->kind == LINK_PROVIDER_CRATE)
-            crate_source_rest(&link->providers.at[i]->crate);
     for (size_t i = 0; i < link->archives.count; i++) {
         archive_deinit(&link->archives.at[i]->archive);
         hash_index_deinit(&link->archives.at[i]->by_name);
@@ -300,6 +298,7 @@ static const struct pass bundle_passes[] = {
     {"scan", link_scan, GO_ON},
     {"report undefined", link_report_undefined, IF_FAULTLESS},
     {"end hashes", link_relink_end_hashes, IF_FAULTLESS},
+    {"take over lines", link_bundle_lines, GO_ON},
     {"write", write_crate, IF_FAULTLESS},
 };
 

@@ -52,7 +52,7 @@ struct link_provider {
     const char *path;              /* borrowed */
     const char *name;              /* identity: crate name or soname; borrowed */
     struct shared_library library; /* ELF; owned */
-    struct crate_source crate;     /* CRATE; owned */
+    struct crate_source crate;     /* CRATE */
     struct link_kept_needed kept;  /* KEPT */
     bool is_as_needed;
     bool is_used;
@@ -69,7 +69,8 @@ struct link_archive {
 /* The order in which undefined symbols are looked for. */
 struct link_source {
     bool is_archive;
-    uint32_t index; /* into archives or providers */
+    uint32_t index;                    /* into archives or providers */
+    const struct name_filter *exports; /* of a crate; borrowed; NULL: it is none */
 };
 
 /* The start of a function: what an entry stub or a TOC record belongs to. Aliases share one. */
@@ -188,10 +189,10 @@ struct link {
     /* Inputs. */
     struct search search;
     struct journal journal;
-    bool keeps_state;     /* what a later link needs to update the crate is written beside it: linker/state.h */
-    bool is_updated;      /* the crate has been updated: there is nothing left to be done */
-    uint32_t open_crates; /* whose files are kept open; while inputs are opened: atomic */
-    int64_t started_ns;   /* since 1970: when the link began */
+    bool keeps_state;             /* what a later link needs to update the crate is written beside it: linker/state.h */
+    bool is_updated;              /* the crate has been updated: there is nothing left to be done */
+    struct name_filter *expected; /* names that objects ask for, as far as is known when crates are read; NULL: all */
+    int64_t started_ns;           /* since 1970: when the link began */
     struct version_script *scripts; /* owned */
     VEC(struct link_object *) objects;
     VEC(struct file) files; /* owned */

@@ -97,6 +97,7 @@ struct link_options {
     bool has_default_libraries; /* libc, libgcc, libgcc_s */
     bool is_strip_debug;
     bool is_strip_all;
+    bool has_dynamic_symbols; /* the file lists its exports in .dynsym too, for tools that look there */
     bool is_fatal_warnings;
     bool is_verbose;
     bool show_times;

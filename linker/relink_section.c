@@ -356,7 +356,8 @@ static struct crateld_error *add_section_relocs(const struct link *link, struct 
 static struct crateld_error *add_relocs(struct link *link, struct relink_builder *builder)
 {
     for (size_t i = 0; i < link->own_sections.count; i++)
-        TRY(add_section_relocs(link, builder, link->own_sections.at[i]));
+        if (link->own_sections.at[i]->flags & SHF_ALLOC)
+            TRY(add_section_relocs(link, builder, link->own_sections.at[i]));
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++) {

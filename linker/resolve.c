@@ -333,8 +333,11 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
 static struct crateld_error *find_rivals(struct link *link, struct link_symbol *symbol)
 {
     symbol->version = NULL;
+    uint64_t hash = symbol->hash, bits = name_filter_bits(hash);
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];
+        if (source.exports && !name_filter_may_have(source.exports, hash, bits))
+            continue;
         struct shared_symbol found = {0};
         bool is_found = false;
         if (!source.is_archive)

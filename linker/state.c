@@ -62,9 +62,9 @@ static uint64_t hash_options(const struct link *link)
     XXH3_INITSTATE(&state);
     XXH3_64bits_reset(&state);
     const char *const texts[] = {link->name, o->entry, o->support_archive, o->interpreter, o->runpath};
-    const bool flags[] = {o->has_soname,       o->has_no_entry,   o->is_entry_required,     o->collect_garbage,
-                          o->allow_undefined,  o->is_strip_debug, o->has_default_libraries, o->is_strip_all,
-                          o->is_fatal_warnings};
+    const bool flags[] = {o->has_soname,        o->has_no_entry,       o->is_entry_required,     o->collect_garbage,
+                          o->allow_undefined,   o->is_strip_debug,     o->has_default_libraries, o->is_strip_all,
+                          o->is_fatal_warnings, o->has_dynamic_symbols};
     add_texts(&state, texts, sizeof texts / sizeof *texts);
     add(&state, flags, sizeof flags);
     for (size_t i = 0; i < o->argument_count; i++) {

@@ -142,3 +142,20 @@ void link_symtab_fill(const struct link *link, struct link_symtab *symtab)
             place(link, symtab->origins.at[i], &symtab->symbols.at[i]);
     free(STEAL_PTR(symtab->origins.at));
 }
+
+struct crateld_error *link_dynamic_symtab_init(const struct link *link, struct link_symtab *ret)
+{
+    *ret = (struct link_symtab){.first_global = 1};
+    struct crateld_error *error = add(ret, "", "", (Elf64_Sym){0}, NULL);
+    for (size_t i = 0; i < link->symbols.count && !error; i++) {
+        const struct link_symbol *symbol = link->symbols.at[i];
+        if (!symbol->is_exported || !is_listed(symbol))
+            continue;
+        Elf64_Sym export = describe(symbol, symbol->binding == STB_WEAK ? STB_WEAK : STB_GLOBAL);
+        place(link, symbol, &export);
+        error = add(ret, symbol->name, "", export, symbol);
+    }
+    if (error)
+        link_symtab_deinit(ret);
+    return error;
+}

@@ -1,4 +1,5 @@
-/* The symbol table of the crate file, for debuggers, profilers and people: .symtab and .strtab. */
+/* The symbol tables of the crate file, for debuggers, profilers and people: .symtab and .strtab, .dynsym and .dynstr.
+ */
 #ifndef LINKER_SYMTAB_H
 #define LINKER_SYMTAB_H
 
@@ -19,6 +20,9 @@ MUST_CHECK struct crateld_error *link_symtab_init(const struct link *link, struc
 
 /* Tells where they are, once everything has its place. */
 void link_symtab_fill(const struct link *link, struct link_symtab *symtab);
+
+/* Lists what the crate exports, once everything has its place. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_dynamic_symtab_init(const struct link *link, struct link_symtab *ret);
 
 void link_symtab_deinit(struct link_symtab *symtab);
 

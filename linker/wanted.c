@@ -106,20 +106,21 @@ static const uint8_t export_types[] = {
     [CRATE_EXPORT_ABSOLUTE] = STT_NOTYPE,
 };
 
-struct crateld_error *link_provider_find(const struct link *link, uint32_t provider_index,
-                                         const struct link_symbol *symbol, struct shared_symbol *found, bool *ret)
+struct crateld_error *link_provider_find(struct link *link, uint32_t provider_index, const struct link_symbol *symbol,
+                                         struct shared_symbol *found, bool *ret)
 {
     struct link_provider *provider = link->providers.at[provider_index];
     *ret = false;
     if (provider->kind == LINK_PROVIDER_ELF) {
         *ret = shared_library_find(&provider->library, symbol->name, symbol->bound_version, found);
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
-        struct crate_export entry;
-        TRY(crate_source_find(&provider->crate, symbol->hash, symbol->name, &entry, ret));
+        const struct source_export *export;
+        TRY(crate_source_find(&link->arena, &provider->crate, symbol->hash, symbol->name, &export));
+        *ret = export;
         if (!*ret)
             return NULL;
-        *found = (struct shared_symbol){.type = export_types[entry.kind], .size = entry.size};
-        if (entry.flags & CRATE_EXPORT_FLAG_FORWARD) /* the library may have the version that is asked for */
+        *found = (struct shared_symbol){.type = export_types[export->kind], .size = export->size};
+        if (export->flags & CRATE_EXPORT_FLAG_FORWARD) /* the library may have the version that is asked for */
             found->version = symbol->bound_version;
     }
     return NULL;
@@ -145,8 +146,11 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
 {
     /* What the linker itself defines old libraries export as well (_end, _edata). */
     bool is_own = link->sources.count && link_own_is_name(symbol->name);
+    uint64_t hash = symbol->hash, bits = name_filter_bits(hash);
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];
+        if (source.exports && !name_filter_may_have(source.exports, hash, bits))
+            continue;
         uint8_t state = symbol->state;
         bool is_found;
         if (source.is_archive) {

@@ -17,9 +17,9 @@ MUST_CHECK struct crateld_error *link_want(struct link *link, struct link_symbol
  */
 MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
 
-/* Whether the provider (an index into link->providers) defines `symbol`; if so *found tells what it is. Error: FORMAT.
- */
-MUST_CHECK struct crateld_error *link_provider_find(const struct link *link, uint32_t provider,
+/* Whether the provider (an index into link->providers) defines `symbol`; if so *found tells what it is. Errors: those
+ * of crate_source_find(). */
+MUST_CHECK struct crateld_error *link_provider_find(struct link *link, uint32_t provider,
                                                     const struct link_symbol *symbol, struct shared_symbol *found,
                                                     bool *ret);
 

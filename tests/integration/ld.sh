@@ -166,3 +166,35 @@ has out "--as-needed"
 lacks out "muldefs"
 status 0 crateld ld --print-refused
 has out "-z muldefs"
+
+# nm -D finds the exports, which are those of GNU ld's library, whatever is stripped.
+source_file exports.c <<'END'
+#include <stdlib.h>
+int function(int x) { return x; }
+__attribute__((weak)) int weak(void) { return abs(1); }
+__attribute__((visibility("hidden"))) int hidden(void) { return 2; }
+__attribute__((visibility("protected"))) int guarded(void) { return hidden(); }
+static int internal(void) { return 3; }
+int data = 4, zero, (*pointer)(void) = internal;
+const int constant = 5;
+_Thread_local int local = 6;
+END
+echo '{ global: f*; w*; data; local; constant; local: *; };' >exports.map
+gcc -O1 -fPIC -c exports.c
+for options in "" "-s" "-S" "--version-script=exports.map"; do
+    # shellcheck disable=SC2086 # words
+    ld -shared $options -o native.so exports.o -lc
+    # shellcheck disable=SC2086
+    status 0 crateld ld -shared $options -o ours.so exports.o -lc
+    for library in native ours; do
+        nm -D --defined-only --format=posix $library.so | awk '{ print $1, $2 }' >$library.symbols
+    done
+    cmp native.symbols ours.symbols || fail "other dynamic symbols with '$options': $(cat ours.symbols)"
+done
+gcc -shared -fPIC -B"$folder" -o ours.so exports.c
+crateld strip ours.so
+nm -D ours.so >out
+has out "T function"
+objdump -T ours.so >out
+has out constant
+[ "$(readelf -SW ours.so | grep -c '\.symtab')" = 0 ] || fail "not stripped"

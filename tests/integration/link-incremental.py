@@ -177,7 +177,7 @@ class Program:
         self.chance.shuffle(self.modules)
 
     def change_options(self):
-        choices = ['--no-gc-sections', '-s', '-S', '-nodefaultlibs', '-lm', '--no-entry', '--as-needed']
+        choices = ['--no-gc-sections', '-s', '-S', '-nodefaultlibs', '-lm', '--no-entry', '--as-needed', '--dynamic-symbols']
         self.options = self.chance.sample(choices, self.chance.randrange(3))
         if '-nodefaultlibs' in self.options:
             self.options += ['-z', 'undefs']

@@ -187,3 +187,33 @@ status 7 crateld run other.crate
 status 0 crateld link -o library.crate part.o entry.crate
 status 1 crateld run library.crate
 has err "has no entry function"
+
+# What nobody named on the command line asks for is found in crates as well: members of archives do, later than all objects.
+source_file shelf.c <<'EOF'
+int early(void) { return 1; }
+int late(void) { return 2; }
+int latest(void) { return 4; }
+EOF
+source_file asks_early.c <<'EOF'
+int early(void), member(void);
+int main(void) { return early() + member(); }
+EOF
+source_file member.c <<'EOF'
+int late(void), second_member(void);
+int member(void) { return late() + second_member(); }
+EOF
+source_file second_member.c <<'EOF'
+int latest(void);
+int second_member(void) { return latest(); }
+EOF
+$CC -O1 -fPIC -c shelf.c asks_early.c member.c second_member.c
+ar rc libmembers.a member.o second_member.o
+status 0 crateld link -o shelf.crate shelf.o
+cp shelf.crate shelf
+for shelf in shelf.crate ./shelf; do
+    for order in "asks_early.o libmembers.a $shelf" "$shelf libmembers.a asks_early.o"; do
+        # shellcheck disable=SC2086 # words
+        status 0 crateld link -o later.crate $order
+        status 7 crateld run later.crate
+    done
+done

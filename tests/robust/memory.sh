@@ -29,6 +29,8 @@ crateld link -o gate.crate gate.o far.crate
 echo '__attribute__((constructor)) static void start(void) {} int far(int x) { return x; }' | $CC -O2 -c -x c - -o far2.o
 crateld link -o far2.crate --name far far2.o
 crateld bundle -o bundle.crate gate.crate far2.crate
+$CC -O1 -g -fPIC -c app.c -o lines.o
+crateld link -o lines.crate lines.o -lm
 [ "$1" != changed ] || cp new.o app.o
 mkdir work temp
 export TMPDIR=$tmp/temp
@@ -36,11 +38,14 @@ export TMPDIR=$tmp/temp
 # What stands for success: everything as without a fault.
 case $1 in
 link) set -- link crateld-tool link -o work/out.crate app.o -lm ;;
+link-crate) set -- link-crate crateld-tool link -o work/out.crate gate.o far.crate ;;
+graph) set -- graph crateld-tool inspect --svg gate.crate bundle.crate ;;
 inspect) set -- inspect crateld-tool inspect good.crate ;;
 strip) set -- strip crateld-tool strip -o work/out.crate good.crate ;;
 run) set -- run crateld run good.crate ;;
 diff) set -- diff crateld-tool diff -o work/out.patch good.crate app.o=new.o ;;
 bundle) set -- bundle crateld-tool bundle -o work/out.crate gate.crate far.crate ;;
+lines) set -- lines crateld-tool bundle -o work/out.crate lines.crate ;;
 run-bundle) set -- run-bundle crateld run bundle.crate ;;
 run-gate) set -- run-gate crateld run gate.crate ;;
 apply) set -- apply crateld-tool apply -o work/out.crate good.patch carrying.crate ;;
