@@ -114,9 +114,11 @@ def no_gap(p):
     p.finish('((reloaded|note): [^\n]*\n)*')
 
 
-USES_NEW = [('return ++state', 'return added(++state) + number'), ('long state', 'API long added(long x); extern long number; long state')]
+USES_NEW = [('return ++state', "return line[0] == 'w' ? ready() : added(++state) + number"),
+            ('long state', 'API long added(long x), ready(void); extern long number; long state')]
 NEW_FILE = '''API long added(long x); long number = 1000; static long constructed, calls;
 __attribute__((constructor)) static void construct(void) { constructed += 10; }
+API long ready(void) { return constructed; }
 API long added(long x) { return 2 * x + constructed + 100 * ++calls; }'''
 
 
@@ -128,6 +130,7 @@ def new_file(p):
     p.refuse("undefined symbol 'added'", *USES_NEW)
     p.refuse('if it is a new one, name those that use it as well', more=NEW_FILE)
     p.reload(*USES_NEW, more=NEW_FILE)
+    p.ask_until('w', lambda answer: answer == 10)  # constructors run when the reload is done, while the program does
     p.ask('a', 1000 + 4 + 10 + 100)
     p.ask('a', 1000 + 6 + 10 + 200)
     edit = p.edited(('2 * x', '4 * x'), name='more')
