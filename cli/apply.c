@@ -168,8 +168,7 @@ static void report_applied(const struct apply *apply, const char *output)
         const struct carried *patch = &apply->patches.at[i];
         if (patch->is_new)
             printf("%s: carries %s: %u modules, %u functions\n", output, patch->path,
-                   crate_view_count(&patch->view, CRATE_TABLE_MODULES),
-                   crate_view_count(&patch->view, CRATE_TABLE_MOVES));
+                   crate_view_count(&patch->view, CRATE_TABLE_MODULES), crate_view_moved_functions(&patch->view));
     }
 }
 

@@ -537,12 +537,13 @@ static struct crateld_error *report_patch(struct report *report, const struct in
         report_string(report, "member", text_or_null(string_at(crate, module.member)));
     }
     report_end_table(report);
-    report_begin_table(report, "moves", "Functions replaced");
+    report_begin_table(report, "moves", "Functions and constants replaced");
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_MOVES); i++) {
         struct crate_move move;
         TRY(crate_view_move(view, i, &move));
         report_row(report);
         report_string(report, "name", string_at(crate, move.name));
+        report_string(report, "kind", move.flags & CRATE_MOVE_FLAG_CONSTANT ? "constant" : "function");
         report_address(report, "in_base", move.old_rva);
         report_address(report, "new", move.new_rva);
     }

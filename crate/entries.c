@@ -253,15 +253,27 @@ static struct crateld_error *check_part(const struct crate_view *view, const cha
     return NULL;
 }
 
+uint32_t crate_view_moved_functions(const struct crate_view *view)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_MOVES); i++)
+        count += !(view->moves[i].flags & CRATE_MOVE_FLAG_CONSTANT);
+    return count;
+}
+
 struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i, struct crate_move *ret)
 {
     TRY(check_index(view, CRATE_TABLE_MOVES, "moves", i));
     struct crate_move move = view->moves[i];
     TRY(check_part(view, "moves", i, move.name, move.module));
-    if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, move.new_rva, 1, true))
-        return ENTRY_FAULT(view, "moves", i, "0x%x is not within the text", move.new_rva);
-    if (move.flags & ~(uint32_t)CRATE_MOVE_FLAG_LEAKED)
+    if (move.flags & ~(uint32_t)(CRATE_MOVE_FLAG_LEAKED | CRATE_MOVE_FLAG_CONSTANT))
         return ENTRY_FAULT(view, "moves", i, "unknown flags 0x%x", move.flags);
+    bool is_constant = move.flags & CRATE_MOVE_FLAG_CONSTANT;
+    bool is_within = is_constant ? crate_segment_has(&view->header, CRATE_SEGMENT_RODATA, move.new_rva, 1, true) ||
+                                       crate_segment_has(&view->header, CRATE_SEGMENT_DATA, move.new_rva, 1, false)
+                                 : crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, move.new_rva, 1, true);
+    if (!is_within)
+        return ENTRY_FAULT(view, "moves", i, "0x%x is not within the %s", move.new_rva, is_constant ? "data" : "text");
     *ret = move;
     return NULL;
 }

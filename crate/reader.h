@@ -120,6 +120,9 @@ MUST_CHECK struct crateld_error *crate_view_data_reloc(const struct crate_view *
                                                        struct crate_data_reloc *ret);
 MUST_CHECK struct crateld_error *crate_view_fixup(const struct crate_view *view, uint32_t i, struct crate_fixup *ret);
 MUST_CHECK struct crateld_error *crate_view_module(const struct crate_view *view, uint32_t i, struct crate_module *ret);
+/* How many of a patch's moves are of functions. */
+uint32_t crate_view_moved_functions(const struct crate_view *view);
+
 MUST_CHECK struct crateld_error *crate_view_move(const struct crate_view *view, uint32_t i, struct crate_move *ret);
 MUST_CHECK struct crateld_error *crate_view_unit(const struct crate_view *view, uint32_t i, struct crate_unit *ret);
 MUST_CHECK struct crateld_error *crate_view_init_value(const struct crate_view *view, uint32_t i,

@@ -415,7 +415,7 @@ static struct crateld_error *add_arguments(struct link *link)
         return error_memory();
     uint32_t *numbers AUTO_FREE = calloc(count + 1, sizeof *numbers);
     if (!numbers)
-        return error_memory();
+        return error_memory(); // cppcheck-suppress memleak; AUTO_FREE frees `opened`
     struct opening opening = {.link = link, .opened = opened, .numbers = numbers, .turn = PTHREAD_MUTEX_INITIALIZER};
     struct crateld_error *error = open_arguments(&opening, numbers);
     pthread_mutex_destroy(&opening.turn);

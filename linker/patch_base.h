@@ -34,6 +34,8 @@ struct patch_object {
 struct patch_move {
     struct link_symbol *symbol; /* the new version */
     uint32_t section;           /* of the base */
+    uint32_t size;              /* of a constant, in the base; else 1: only the start of a function is entered */
+    const char *difference;     /* in the link's arena; of a constant that is of another type; NULL: it is not */
     struct crate_move move;
 };
 

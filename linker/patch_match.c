@@ -419,9 +419,10 @@ static struct crateld_error *add_move(struct matching *m, struct link_symbol *sy
             return NULL; /* an alias */
     bool is_leaked = old->symbol.flags & RELINK_SYMBOL_LEAKED;
     struct patch_move move = {
-        symbol,
-        old->symbol.section,
-        {.module = patch_module_index(m), .old_rva = rva, .flags = is_leaked ? CRATE_MOVE_FLAG_LEAKED : 0}};
+        .symbol = symbol,
+        .section = old->symbol.section,
+        .size = 1,
+        .move = {.module = patch_module_index(m), .old_rva = rva, .flags = is_leaked ? CRATE_MOVE_FLAG_LEAKED : 0}};
     return VEC_PUSH(&patch->moves, move) ? NULL : error_memory();
 }
 
@@ -476,6 +477,33 @@ static struct crateld_error *place_code(struct matching *m, struct link_symbol *
 
 /* Everything else. */
 
+/* Notes that others may refer to a constant that changed. What is the module's alone goes with its functions: see
+ * follows(). What C++ keeps of types stays, for it is told by its address. */
+static struct crateld_error *add_constant(struct matching *m, struct link_symbol *symbol)
+{
+    struct link_patch *patch = m->link->patch;
+    struct patch_type_change change;
+    struct counterpart old;
+    if (symbol->is_local || symbol->type != STT_OBJECT || !symbol->size || has_prefix(symbol->name, "_ZT"))
+        return NULL;
+    TRY(patch_find_counterpart(m, symbol, &old));
+    if (!old.symbol.name || old.symbol.type != STT_OBJECT || !old.symbol.size ||
+        !(old.section.flags & (RELINK_SECTION_RODATA | RELINK_SECTION_DATA)) || old.section.flags & RELINK_SECTION_TLS)
+        return NULL;
+    uint32_t rva = old.section.rva + (uint32_t)old.symbol.value;
+    for (size_t i = 0; i < patch->moves.count; i++)
+        if (patch->moves.at[i].move.old_rva == rva)
+            return NULL; /* another name, or another module's copy */
+    TRY(patch_compare_types(m, symbol, &old, &change));
+    struct patch_move move = {
+        .symbol = symbol,
+        .section = old.symbol.section,
+        .size = (uint32_t)old.symbol.size,
+        .difference = change.relation == TYPE_CHANGED ? change.difference : NULL,
+        .move = {.module = patch_module_index(m), .old_rva = rva, .flags = CRATE_MOVE_FLAG_CONSTANT}};
+    return VEC_PUSH(&patch->moves, move) ? NULL : error_memory();
+}
+
 /* Constants that did not change are the base's. */
 static struct crateld_error *place_constant(struct matching *m, struct link_symbol *symbol)
 {
@@ -483,8 +511,10 @@ static struct crateld_error *place_constant(struct matching *m, struct link_symb
     struct relink_section base;
     if (section->fate != PATCH_SAME && patch_is_virtual_table(symbol))
         TRY(patch_check_virtual_table(m, symbol));
-    if (section->fate != PATCH_SAME || symbol->section->kind != LINK_SECTION_PLAIN)
+    if (symbol->section->kind != LINK_SECTION_PLAIN)
         return NULL;
+    if (section->fate != PATCH_SAME)
+        return add_constant(m, symbol);
     TRY(relink_view_section(&m->link->patch->base->relink, section->base, &base));
     return patch_use_base(m->link, symbol, base.rva + (uint32_t)symbol->value);
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "linker/patch.h"
+#include "linker/patch_base.h"
 
 /* What was found so far. */
 struct naming {
@@ -138,6 +138,10 @@ struct crateld_error *patch_private_flags(struct link *link, uint32_t *ret)
             TRY(section->flags & SHF_EXECINSTR ? search_code(&naming, section) : search_data(&naming, section));
         }
     }
+    /* Code of the base computes the addresses of constants that have moved. */
+    for (size_t i = 0; i < link->patch->moves.count; i++)
+        if (link->patch->moves.at[i].move.flags & CRATE_MOVE_FLAG_CONSTANT)
+            note(&naming, link->patch->moves.at[i].symbol->section, link->patch->moves.at[i].symbol->value);
     *ret = (naming.names_code ? 0 : CRATE_FLAG_PRIVATE_CODE) |
            (naming.names_code || naming.names_constants ? 0 : CRATE_FLAG_PRIVATE_CONSTANTS);
     return NULL;

@@ -17,6 +17,7 @@ struct subject {
     uint32_t rva;
     uint32_t size; /* of functions: 1, for only their start is entered from elsewhere */
     bool is_function;
+    const struct patch_move *constant; /* NULL: it is none */
 };
 
 /* The walk over the references to one section of the base, in which all subjects lie. */
@@ -97,18 +98,27 @@ static struct crateld_error *unsupported(const struct finding *f, const struct r
                         patch_base_name(f->link), subject->name, f->link->machine->howto(reloc->type)->name);
 }
 
-/* Notes that a module refers to the variable, unless it is among the new ones. */
+/* A module refers to the variable, which is to be noted, or to the constant, which must be of the type that the module
+ * knows, unless it is among the new ones. */
 static struct crateld_error *note_stranger(const struct finding *f, const struct subject *subject,
                                            const struct relink_section *from)
 {
     struct link_patch *patch = f->link->patch;
-    struct patch_grown *grown = &patch->grown.at[subject->number - patch->moves.count];
     struct relink_module module;
+    if (subject->constant && !subject->constant->difference)
+        return NULL;
     TRY(relink_view_module(&patch->base->relink, from->module, &module));
     for (size_t i = 0; i < patch->objects.count; i++)
         if (patch->objects.at[i].module.first_section == module.first_section || !*module.path)
             return NULL;
-    grown->stranger = *module.member ? module.member : module.path;
+    const char *stranger = *module.member ? module.member : module.path;
+    if (subject->constant)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: constant '%s' is of another type, and %s refers to it: name the new version of that "
+                            "as well%s%s",
+                            subject->constant->symbol->object->path, subject->name, stranger,
+                            *subject->constant->difference ? ": " : "", subject->constant->difference);
+    patch->grown.at[subject->number - patch->moves.count].stranger = stranger;
     return NULL;
 }
 
@@ -126,6 +136,8 @@ static struct crateld_error *add_reference(const struct finding *f, const struct
     uint32_t place = from.rva + reloc->off;
     bool is_place = read_place(f->link, reloc, place, &pointed);
     const struct subject *subject;
+    if (f->count && f->subjects[0].constant && symbol->type == STT_SECTION)
+        return NULL; /* the module's own, which has changed with it */
     if (is_function)
         subject = is_place ? find_subject(f, pointed.rva) : NULL;
     else
@@ -232,9 +244,12 @@ static struct crateld_error *find_move_sites(struct link *link, size_t first, si
     struct subject *subjects = arena_alloc_array(&link->arena, *end - first, sizeof *subjects);
     if (!subjects)
         return error_memory();
-    for (size_t i = first; i < *end; i++)
-        subjects[i - first] =
-            (struct subject){patch->moves.at[i].symbol->name, (uint32_t)i, patch->moves.at[i].move.old_rva, 1, true};
+    for (size_t i = first; i < *end; i++) {
+        const struct patch_move *move = &patch->moves.at[i];
+        bool is_constant = move->move.flags & CRATE_MOVE_FLAG_CONSTANT;
+        subjects[i - first] = (struct subject){move->symbol->name, (uint32_t)i,  move->move.old_rva,
+                                               move->size,         !is_constant, is_constant ? move : NULL};
+    }
     f.subjects = subjects;
     f.count = *end - first;
     TRY(relink_view_section(&patch->base->relink, f.section_number, &f.section));
@@ -244,8 +259,9 @@ static struct crateld_error *find_move_sites(struct link *link, size_t first, si
 static struct crateld_error *find_grown_sites(struct link *link, size_t i)
 {
     const struct patch_grown *grown = &link->patch->grown.at[i];
-    struct subject subject = {grown->name, (uint32_t)(link->patch->moves.count + i), grown->grown.base_rva,
-                              grown->grown.old_size, false};
+    struct subject subject = {
+        grown->name, (uint32_t)(link->patch->moves.count + i), grown->grown.base_rva, grown->grown.old_size, false,
+        NULL};
     struct finding f = {.link = link, .section_number = grown->base_section, .subjects = &subject, .count = 1};
     TRY(relink_view_section(&link->patch->base->relink, f.section_number, &f.section));
     return find_sites(&f);

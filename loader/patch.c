@@ -240,23 +240,32 @@ static struct crateld_error *check_groups(struct commit *commit, struct loaded_c
 
 /* References from the base. */
 
+enum subject_kind { SUBJECT_FUNCTION, SUBJECT_CONSTANT, SUBJECT_VARIABLE };
+
 /* The place of the base that the site's subject is known by. */
-static uint32_t site_subject(const struct loaded_crate *patch, const struct crate_site *site, bool *is_function)
+static uint32_t site_subject(const struct loaded_crate *patch, const struct crate_site *site, enum subject_kind *kind)
 {
     uint32_t moves = crate_view_count(&patch->view, CRATE_TABLE_MOVES);
-    *is_function = site->subject < moves;
-    return *is_function ? patch->view.moves[site->subject].old_rva : patch->view.grown[site->subject - moves].base_rva;
+    *kind = SUBJECT_VARIABLE;
+    if (site->subject >= moves)
+        return patch->view.grown[site->subject - moves].base_rva;
+    const struct crate_move *move = &patch->view.moves[site->subject];
+    *kind = move->flags & CRATE_MOVE_FLAG_CONSTANT ? SUBJECT_CONSTANT : SUBJECT_FUNCTION;
+    return move->old_rva;
 }
 
 /* Whether a word of the program's data is still what the loader made it. */
 static bool is_ours(const struct commit *commit, const struct loaded_crate *base, const struct crate_site *site,
-                    uint32_t subject)
+                    enum subject_kind kind, uint32_t subject)
 {
-    uint64_t word = 0, before = initial_address_before(&commit->values, base, subject) + (uint64_t)site->addend;
-    if (!crate_segment_has(&base->view.header, CRATE_SEGMENT_DATA, site->place_rva, 8, false))
+    uint64_t word = 0;
+    if (kind == SUBJECT_FUNCTION ||
+        !crate_segment_has(&base->view.header, CRATE_SEGMENT_DATA, site->place_rva, 8, false))
         return true;
     memcpy(&word, base->base + site->place_rva, site->kind == CRATE_FIXUP_ABS64 ? 8 : 4);
-    return word == before;
+    word -= (uint64_t)site->addend;
+    return kind == SUBJECT_CONSTANT ? versions_is_place(base, subject, word)
+                                    : word == initial_address_before(&commit->values, base, subject);
 }
 
 /* Whether old code must stay with the variable as it was. */
@@ -270,12 +279,13 @@ static struct crateld_error *fix_site(struct commit *commit, struct loaded_crate
 {
     struct crate_site site;
     struct loaded_crate *base = base_of(patch);
-    bool is_function = false;
+    enum subject_kind kind;
     TRY(crate_view_site(&patch->view, i, &site));
-    uint32_t subject = site_subject(patch, &site, &is_function);
-    bool is_superseded = (is_function || is_retyped(base, subject)) && versions_is_superseded(base, site.place_rva);
+    uint32_t subject = site_subject(patch, &site, &kind);
+    bool is_superseded =
+        (kind != SUBJECT_VARIABLE || is_retyped(base, subject)) && versions_is_superseded(base, site.place_rva);
     patch->has_stale_sites |= is_superseded;
-    if (is_superseded || (!is_function && !is_ours(commit, base, &site, subject)))
+    if (is_superseded || !is_ours(commit, base, &site, kind, subject))
         return NULL;
     return change_fix(&commit->change, base, site.place_rva, site.kind,
                       versions_address(base, subject) + (uint64_t)site.addend);
@@ -422,7 +432,7 @@ static struct crateld_error *activate_patches(const struct commit *commit)
         TRY(activate_crate(base_of(commit->patches[i])));
         (void)image_reopen_file(base_of(commit->patches[i])); /* initial values are compared with what it says */
         TRY(activate_crate(commit->patches[i]));
-        commit->report->functions += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_MOVES);
+        commit->report->functions += crate_view_moved_functions(&commit->patches[i]->view);
         commit->report->relocations += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_FIXUPS) +
                                        crate_view_count(&commit->patches[i]->view, CRATE_TABLE_DATA_RELOCS);
     }

@@ -105,9 +105,9 @@ void version_set_destroy(struct version_set *set)
     free(set);
 }
 
-/* The patch's version of the function that starts at `rva` of the base; CRATE_NONE if it has no active one. Moves are
+/* The patch's version of the function or constant that starts at `rva` of the base; NULL if it has none. Moves are
  * sorted by their places; patches were checked as a whole when they were loaded. */
-static uint32_t find_move(const struct loaded_crate *patch, uint32_t rva)
+static const struct crate_move *find_any_move(const struct loaded_crate *patch, uint32_t rva)
 {
     const struct crate_move *moves = patch->view.moves;
     uint32_t low = 0, high = crate_view_count(&patch->view, CRATE_TABLE_MOVES);
@@ -119,7 +119,14 @@ static uint32_t find_move(const struct loaded_crate *patch, uint32_t rva)
             high = middle;
     }
     bool is_found = low < crate_view_count(&patch->view, CRATE_TABLE_MOVES) && moves[low].old_rva == rva;
-    return is_found && patch->is_active_module[moves[low].module] ? moves[low].new_rva : CRATE_NONE;
+    return is_found ? &moves[low] : NULL;
+}
+
+/* Likewise, where an active one is; CRATE_NONE: there is none. */
+static uint32_t find_move(const struct loaded_crate *patch, uint32_t rva)
+{
+    const struct crate_move *move = find_any_move(patch, rva);
+    return move && patch->is_active_module[move->module] ? move->new_rva : CRATE_NONE;
 }
 
 struct moved_variable *versions_variable(const struct loaded_crate *base, uint32_t rva)
@@ -157,6 +164,17 @@ uint64_t versions_address(const struct loaded_crate *base, uint32_t rva)
     if (variable)
         return loaded_address(variable->crate, variable->rva) + (rva - variable->base_rva);
     return loaded_address(base, rva);
+}
+
+bool versions_is_place(const struct loaded_crate *base, uint32_t rva, uint64_t address)
+{
+    for (size_t i = 0; base->versions && i < base->versions->patches.count; i++) {
+        const struct loaded_crate *patch = base->versions->patches.at[i];
+        const struct crate_move *move = find_any_move(patch, rva);
+        if (move && loaded_address(patch, move->new_rva) == address)
+            return true;
+    }
+    return loaded_address(base, rva) == address;
 }
 
 static struct fresh_variable *find_fresh(const struct versions *versions, const char *name, bool is_thread_local)

@@ -93,6 +93,9 @@ void versions_destroy(struct versions *versions);
  * variable: where it is now. */
 uint64_t versions_address(const struct loaded_crate *base, uint32_t rva);
 
+/* Whether some version, in effect or not, has the function or constant that is at `rva` of the base at `address`. */
+bool versions_is_place(const struct loaded_crate *base, uint32_t rva, uint64_t address);
+
 /* The variable that has moved and held the place `rva` of the crate; NULL if there is none. */
 struct moved_variable *versions_variable(const struct loaded_crate *base, uint32_t rva);
 

@@ -310,12 +310,14 @@ struct crate_module {
                         other has, and the base has not; its own index: there is none before it */
 };
 
-/* A function of the base that a patch replaces. Its address, for all who hold it, stays that of its entry stub. */
+/* A function of the base that a patch replaces, whose address, for all who hold it, stays that of its entry stub; or a
+ * constant that others than its module's changed functions may refer to: who holds its address stays with the old one.
+ */
 struct crate_move {
     uint32_t name;    /* string */
     uint32_t module;  /* index into CRATE_TABLE_MODULES */
-    uint32_t old_rva; /* its first instruction in the base */
-    uint32_t new_rva; /* its first instruction in the patch */
+    uint32_t old_rva; /* its first instruction, or byte, in the base */
+    uint32_t new_rva; /* its first instruction, or byte, in the patch */
     uint32_t flags;   /* enum crate_move_flags */
     uint32_t reserved;
 };
@@ -323,6 +325,7 @@ struct crate_move {
 enum crate_move_flags {
     CRATE_MOVE_FLAG_LEAKED = 1 << 0, /* code of the base has its address without a relocation: who got it stays with the
                                         old version */
+    CRATE_MOVE_FLAG_CONSTANT = 1 << 1, /* not a function, but a constant */
 };
 
 /* Text of the base that is superseded: who is in it stays in it, and what it refers to is not changed. */

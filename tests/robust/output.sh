@@ -64,7 +64,7 @@ crateld run place/closed.crate
 
 # A real full disk, where one can be mounted.
 mkdir disk
-if mount -t tmpfs -o size=16k tmpfs disk 2>/dev/null; then
+if mount -t tmpfs -o size=8k tmpfs disk 2>/dev/null; then
     rc=0
     crateld link -o disk/out.crate app.o 2>err || rc=$?
     left=$(ls disk)

@@ -301,6 +301,32 @@ def removed_variable(p):
     p.finish()
 
 
+@row('constants that another file reads, points to, or has a table of')
+def shared_constants(p):
+    p.module('''extern const int shared[4]; extern const int single; const int *first = &shared[1], *taken = &shared[1];
+const int *const table[] = {shared, &single}; long own(int i);
+API long act(const char *line) { int i = line[0] - '0'; if (line[0] == 't') { taken = &single; i = 0; }
+    return shared[i] * 1000000000L + single * 10000000L + *first * 100000L + *taken * 1000L + *table[i & 1] * 10 + own(i); }''')
+    text = 'extern const int shared[4], single; const int shared[4] = {1, 2, 3, 4}, single = 10; long own(int i) { return shared[i]; }'
+    p.module(text, 'other')
+    p.start()
+    p.ask('0', 1100202011)
+    p.reload(other=text.replace('{1, 2, 3, 4}', '{2, 3, 4, 5}').replace('10', '20'))
+    p.ask('0', 2200303022)
+    p.ask('1', 3200303203)
+    p.ask('t', 2200320022)
+    p.reload(other=text.replace('{1, 2, 3, 4}', '{3, 4, 5, 6}').replace('10', '30'))
+    p.ask('0', 3300420033)  # the program's own pointer stays
+    p.command('rollback')
+    p.ask('1', 3200320203)
+    if p.way.has_debug:
+        p.refuse("constant '(shared|single)' is of another type, and module.o refers to it",
+                 other=text.replace('const int', 'const long'))
+    p.reload(other=text)
+    p.ask('0', 1100220011)
+    p.finish()
+
+
 @row('a symbol moves to another file, with its value')
 def moved_symbol(p):
     p.module('long total = 10; long helper(void) { return ++total; } API long act(const char *line) { return helper() + total * 1000; }')
