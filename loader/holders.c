@@ -85,17 +85,21 @@ static void describe(struct holder *ret, const struct mapping *mapping, const ui
                  (const void *)word);
 }
 
-/* Of stacks only what is in use is looked at; of this thread's nothing. */
+/* Of stacks only what is in use is looked at; of this thread's nothing, which may lie in one mapping with others'. */
 static bool search_mapping(const struct holders_query *query, const struct mapping *mapping, struct holder *ret)
 {
-    uint64_t start = mapping->start, here = (uint64_t)(uintptr_t)&start;
-    if (!mapping->is_private || (here >= mapping->start && here < mapping->end))
+    uint64_t start = mapping->start, end = mapping->end;
+    if (!mapping->is_private)
         return false;
-    const struct parked_thread *thread = park_find(mapping->start, mapping->end);
-    if (thread)
+    const struct parked_thread *thread = park_find(start, end);
+    if (thread && context_sp(thread->context) - CONTEXT_RED_ZONE > start)
         start = context_sp(thread->context) - CONTEXT_RED_ZONE;
+    bool has_own = query->own_stack < end && query->own_stack_end > start;
+    uint64_t before = has_own && query->own_stack > start ? query->own_stack : has_own ? start : end;
     size_t stretch;
-    const uint64_t *word = search(query, start > mapping->start ? start : mapping->start, mapping->end, &stretch);
+    const uint64_t *word = search(query, start, before, &stretch);
+    if (!word && has_own && query->own_stack_end < end)
+        word = search(query, query->own_stack_end, end, &stretch);
     if (!word)
         return false;
     if (thread)

@@ -17,6 +17,7 @@ struct holders_query {
     size_t count;
     const uint64_t *known; /* addresses of words, sorted */
     size_t known_count;
+    uint64_t own_stack, own_stack_end; /* of the thread that searches: park_own_stack() */
 };
 
 /* The first pointer that was found. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -266,4 +267,18 @@ const struct parked_thread *park_find(uint64_t start, uint64_t end)
         if (threads[i].context && context_sp(threads[i].context) >= start && context_sp(threads[i].context) < end)
             return &threads[i];
     return NULL;
+}
+
+bool park_own_stack(uint64_t *start, uint64_t *end)
+{
+    pthread_attr_t attributes;
+    void *at;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return false;
+    bool is_known = pthread_attr_getstack(&attributes, &at, &size) == 0;
+    pthread_attr_destroy(&attributes);
+    *start = (uint64_t)(uintptr_t)at;
+    *end = *start + size;
+    return is_known;
 }

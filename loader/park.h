@@ -42,4 +42,8 @@ const struct parked_thread *park_list(size_t *count);
 /* One of them whose stack pointer is in [start, end); NULL: there is none. */
 const struct parked_thread *park_find(uint64_t start, uint64_t end);
 
+/* Where the calling thread's stack is, which is not held. Before threads are: it may allocate. False: that can not be
+ * found out. */
+bool park_own_stack(uint64_t *start, uint64_t *end);
+
 #endif

@@ -583,8 +583,9 @@ static struct crateld_error *prepare_search(const struct commit *commit, struct 
             (uint64_t)(uintptr_t)(commit->change.writes.at[i].crate->base + commit->change.writes.at[i].rva);
     known += initial_old_words(&commit->values, ret->known + known);
     qsort(ret->known, known, sizeof *ret->known, compare_addresses);
-    ret->query = (struct holders_query){ret->stretches, count, ret->known, known};
-    return NULL;
+    ret->query =
+        (struct holders_query){.stretches = ret->stretches, .count = count, .known = ret->known, .known_count = known};
+    return park_own_stack(&ret->query.own_stack, &ret->query.own_stack_end) ? NULL : error_memory();
 }
 
 /* Why the changes can not be made yet. */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "loader/debugger.h"
 #include "loader/log.h"
+#include "loader/park.h"
 #include "loader/patch.h"
 #include "loader/return_search.h"
 #include "loader/unload.h"
@@ -146,20 +146,6 @@ static int compare_targets(const void *a, const void *b)
     return (x->start > y->start) - (x->start < y->start);
 }
 
-static bool find_stack(struct return_search *search)
-{
-    pthread_attr_t attributes;
-    void *start;
-    size_t size;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-        return false;
-    bool is_known = pthread_attr_getstack(&attributes, &start, &size) == 0;
-    pthread_attr_destroy(&attributes);
-    search->stack = (uint64_t)(uintptr_t)start;
-    search->stack_end = search->stack + size;
-    return is_known;
-}
-
 /* Enters what could go. */
 static void choose(const struct process *process, struct return_search *search)
 {
@@ -203,7 +189,7 @@ static struct crateld_error *begin_search(struct return_search *search)
         return error_create(CRATELD_ERROR_RANGE,
                             "the program has %zu MiB of memory of its own: to look through it would stop it for long",
                             pages >> 8);
-    if (!find_stack(search))
+    if (!park_own_stack(&search->stack, &search->stack_end))
         return error_memory();
     return return_search_start(search, &retiring.child, &retiring.held_ns);
 }
