@@ -176,6 +176,8 @@ static struct crateld_error *add_new(struct changed *changed, const struct link_
         TRY(crate_view_module(patch, i, &record));
         struct relink_module module = {.path = crate_view_string(patch, record.path),
                                        .member = crate_view_string(patch, record.member)};
+        if (!module.path || !module.member)
+            continue; /* not so: crate_view_module() has checked them */
         TRY(find_same(base, &module, &same, &is_known));
         if (!is_known && !has_module(changed, &module))
             TRY(read_object(changed, &module, 0, &data, &is_there));

@@ -87,24 +87,20 @@ static struct crateld_error *module_types(const struct link_base *base, const st
 
 /* The object's types. */
 
-/* What is known of the last object that was compared with the module; nothing yet if that is none. */
-static struct crateld_error *last_object(struct link_base_types *types, uint32_t first_section,
-                                         struct patch_types **ret)
+/* What is known of the last object that was compared with the module; nothing yet if that is none. NULL without memory.
+ */
+static struct patch_types *last_object(struct link_base_types *types, uint32_t first_section)
 {
-    for (size_t i = 0; i < types->objects.count; i++) {
-        *ret = types->objects.at[i];
-        if ((*ret)->first_section == first_section)
-            return NULL;
+    for (size_t i = 0; i < types->objects.count; i++)
+        if (types->objects.at[i]->first_section == first_section)
+            return types->objects.at[i];
+    struct patch_types *added = calloc(1, sizeof *added);
+    if (!added || !VEC_PUSH(&types->objects, added)) {
+        free(added);
+        return NULL;
     }
-    *ret = calloc(1, sizeof **ret);
-    if (!*ret)
-        return error_memory();
-    if (!VEC_PUSH(&types->objects, *ret)) {
-        free(*ret);
-        return error_memory();
-    }
-    (*ret)->first_section = first_section;
-    return NULL;
+    added->first_section = first_section;
+    return added;
 }
 
 static struct crateld_error *object_types(struct matching *m, struct patch_types **ret)
@@ -113,8 +109,9 @@ static struct crateld_error *object_types(struct matching *m, struct patch_types
     *ret = m->types;
     if (*ret)
         return NULL;
-    TRY(last_object(m->link->patch->base->types, m->object->module.first_section, ret));
-    struct patch_types *types = *ret;
+    struct patch_types *types = last_object(m->link->patch->base->types, m->object->module.first_section);
+    if (!types)
+        return error_memory();
     struct crateld_error *error = debug_info_open_object(m->object->object, m->link->machine, &types->info, &is_same);
     if (!is_same) {
         debug_variables_deinit(&types->variables);
@@ -128,7 +125,7 @@ static struct crateld_error *object_types(struct matching *m, struct patch_types
         types->info = NULL;
         return error;
     }
-    m->types = types;
+    *ret = m->types = types;
     return NULL;
 }
 
@@ -197,9 +194,10 @@ static struct crateld_error *find_types(struct matching *m, const struct link_sy
     TRY(find_new_type(m, symbol, ret_new, is_found));
     if (*is_found)
         return find_old_type(m, symbol, old, ret_old, is_found);
-    if (!m->types->info || m->types->is_missing)
+    const struct patch_types *types = m->types;
+    if (types && (!types->info || types->is_missing))
         note_unknown(m, symbol, symbol->object->path,
-                     m->types->is_missing ? "has them in a .dwo file that is not there" : "does not have them (-g)");
+                     types->is_missing ? "has them in a .dwo file that is not there" : "does not have them (-g)");
     return NULL;
 }
 

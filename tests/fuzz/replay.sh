@@ -53,6 +53,8 @@ open('rights', 'wb').write(packet(CRATE, crate, 2) + packet(TEXT, b'x', 2) + pac
 open('long', 'wb').write(packet(CRATE, crate + bytes(65400)) + packet(DONE, report))
 END
     export CRATE="$dir/full.crate"
+    # It has the loader in it, whose dl_iterate_phdr() is none for the tracer that looks for leaks.
+    export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0"
     set -- requests answers rights long
     ;;
 split_object)

@@ -116,6 +116,10 @@ $CC -g -O0 -fPIC -ffunction-sections -fdata-sections -c step.c
 if command -v gdb >/dev/null && ! has_sanitizer; then
     crateld run loop.crate 2>log &
     pid=$!
+    for _ in $(seq 500); do # it is to be crateld by then
+        crateld ps | awk '{ print $1 }' | grep -qx $pid && break
+        sleep 0.01
+    done
     status 0 crateld reload $pid step.o
     debug "attach $pid" 'break step.c:8' 'break deeper' 'continue' 'print more == 2 * (x + 5)' 'continue' 'backtrace' 'up' 'up' 'up' 'set var go_on = 0' 'detach'
     wait $pid || fail "the program ended with status $? after gdb"
