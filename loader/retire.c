@@ -132,12 +132,14 @@ static const char *why_kept(const struct process *process, const struct loaded_c
 /* Pages of private memory that the process has. */
 static size_t private_pages(void)
 {
-    char text[128] = "";
+    char text[128] = "", *at = text;
     int fd AUTO_CLOSE = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    size_t total, resident = 0, shared = 0;
-    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0 || sscanf(text, "%zu %zu %zu", &total, &resident, &shared) != 3)
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
         return SIZE_MAX;
-    return resident - shared;
+    size_t pages[3]; /* all, resident, and shared ones of those */
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+        pages[i] = strtoul(at, &at, 10);
+    return pages[1] >= pages[2] ? pages[1] - pages[2] : SIZE_MAX;
 }
 
 static int compare_targets(const void *a, const void *b)
