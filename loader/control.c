@@ -166,13 +166,13 @@ void control_serve(struct process *process)
             crateld_error_destroy(error);
             return;
         }
+        retire_serve(process); /* behind what was asked for, which does not wait for it */
         struct pollfd wanted[2 + CLIENTS_MAX] = {{.fd = listener.fd, .events = POLLIN}};
         for (size_t i = 0; i < client_count; i++)
             wanted[1 + i] = (struct pollfd){.fd = clients[i].socket.fd, .events = POLLIN};
         wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
         int ready = poll(wanted, 2 + client_count, retire_is_busy() ? BUSY_MS : TICK_MS);
         trial_serve(process);
-        retire_serve(process);
         if (!ready)
             end_with_program();
         if (ready <= 0)
