@@ -495,7 +495,9 @@ static struct crateld_error *check_leaked(const struct commit *commit)
                 return error_create(
                     CRATELD_ERROR_UNSUPPORTED,
                     "%s: function '%s' of %s: its address is in the module's code without a relocation, "
-                    "so who has it can not be told: compile with -ffunction-sections",
+                    "so who has it can not be told: compile with -ffunction-sections; if only the function itself "
+                    "takes "
+                    "it, do not make that static",
                     commit->patches[i]->path, crate_view_string(view, move->name),
                     crate_view_string(view, view->modules[move->module].path));
         }
