@@ -571,6 +571,16 @@ static struct crateld_error *report_patch(struct report *report, const struct in
         report_address(report, "new", starter.rva);
     }
     report_end_table(report);
+    report_begin_table(report, "new_functions", "New functions whose address others may get");
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_FRESH_FUNCTIONS); i++) {
+        struct crate_fresh_function function;
+        TRY(crate_view_fresh_function(view, i, &function));
+        report_row(report);
+        report_string(report, "name", string_at(crate, function.name));
+        report_address(report, "address", function.stub_rva);
+        report_address(report, "code", function.rva);
+    }
+    report_end_table(report);
     report_begin_table(report, "vanished", "Exports that are gone");
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_VANISHED); i++) {
         struct crate_vanished vanished;

@@ -150,6 +150,13 @@ static struct crateld_error *check_patch_places(const struct crate_view *view)
     struct crate_starter starter;
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_STARTERS); i++)
         TRY(crate_view_starter(view, i, &starter));
+    struct crate_fresh_function function = {0};
+    for (uint32_t i = 0, previous = 0; i < crate_view_count(view, CRATE_TABLE_FRESH_FUNCTIONS);
+         i++, previous = function.stub_rva) {
+        TRY(crate_view_fresh_function(view, i, &function));
+        if (function.stub_rva <= previous)
+            return ENTRY_FAULT(view, "new functions", i, "0x%x behind 0x%x", function.stub_rva, previous);
+    }
     return NULL;
 }
 

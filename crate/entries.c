@@ -109,10 +109,11 @@ struct crateld_error *crate_view_import(const struct crate_view *view, uint32_t 
     bool is_tls = import.kind == CRATE_IMPORT_TLS_OFFSET || import.kind == CRATE_IMPORT_TLS_INDEX;
     bool is_there = is_tls ? import.fallback_rva <= view->header.tls_mem_size
                            : import.kind == CRATE_IMPORT_ADDRESS &&
-                                 crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false);
+                                 (crate_segment_has(&view->header, CRATE_SEGMENT_DATA, import.fallback_rva, 0, false) ||
+                                  crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, import.fallback_rva, 1, true));
     if (import.flags & CRATE_IMPORT_FLAG_FRESH && (import.flags != CRATE_IMPORT_FLAG_FRESH || !is_there))
-        return ENTRY_FAULT(view, "imports", i, "a new variable of kind %u, flags 0x%x, at 0x%x", import.kind,
-                           import.flags, import.fallback_rva);
+        return ENTRY_FAULT(view, "imports", i, "a new variable or function of kind %u, flags 0x%x, at 0x%x",
+                           import.kind, import.flags, import.fallback_rva);
     if (is_base && (!(view->header.flags & CRATE_FLAG_PATCH) || import.needed != 0 ||
                     import.flags & (CRATE_IMPORT_FLAG_VAGUE | CRATE_IMPORT_FLAG_SELF)))
         return ENTRY_FAULT(view, "imports", i, "flags 0x%x and needed %u: a patch's base is needed 0", import.flags,
@@ -359,6 +360,31 @@ struct crateld_error *crate_view_starter(const struct crate_view *view, uint32_t
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_TEXT, starter.rva, 1, true))
         return ENTRY_FAULT(view, "initialisers", i, "0x%x is not within the text", starter.rva);
     *ret = starter;
+    return NULL;
+}
+
+struct crateld_error *crate_view_fresh_function(const struct crate_view *view, uint32_t i,
+                                                struct crate_fresh_function *ret)
+{
+    const struct crate_header *header = &view->header;
+    TRY(check_index(view, CRATE_TABLE_FRESH_FUNCTIONS, "new functions", i));
+    struct crate_fresh_function function = view->fresh_functions[i];
+    TRY(check_part(view, "new functions", i, function.name, function.module));
+    if (function.flags & ~(uint32_t)(CRATE_FRESH_FUNCTION_FLAG_TOC | CRATE_FRESH_FUNCTION_FLAG_LEAKED))
+        return ENTRY_FAULT(view, "new functions", i, "unknown flags 0x%x", function.flags);
+    if (!crate_segment_has(header, CRATE_SEGMENT_TEXT, function.rva, 1, true) ||
+        (function.varargs_rva && !crate_segment_has(header, CRATE_SEGMENT_TEXT, function.varargs_rva, 1, true)))
+        return ENTRY_FAULT(view, "new functions", i, "0x%x, with variable arguments 0x%x, is not within the text",
+                           function.rva, function.varargs_rva);
+    bool is_leaked = function.flags & CRATE_FRESH_FUNCTION_FLAG_LEAKED;
+    bool is_stub_good = is_leaked ? function.stub_rva == function.rva && function.func_ref == CRATE_NONE
+                                  : crate_segment_has(header, CRATE_SEGMENT_TEXT, function.stub_rva, 1, true) &&
+                                        crate_segment_has(header, CRATE_SEGMENT_TEXT, function.jump_rva, 4, true) &&
+                                        function.func_ref < header->func_refs;
+    if (!is_stub_good)
+        return ENTRY_FAULT(view, "new functions", i, "an entry stub at 0x%x, with the record %u of %u, jumps at 0x%x",
+                           function.stub_rva, function.func_ref, header->func_refs, function.jump_rva);
+    *ret = function;
     return NULL;
 }
 

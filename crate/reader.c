@@ -42,6 +42,7 @@ static const struct {
     [CRATE_TABLE_FRESH_TLS] = {"new thread-locals", sizeof(struct crate_fresh)},
     [CRATE_TABLE_VANISHED] = {"vanished exports", sizeof(struct crate_vanished)},
     [CRATE_TABLE_STARTERS] = {"initialisers", sizeof(struct crate_starter)},
+    [CRATE_TABLE_FRESH_FUNCTIONS] = {"new functions", sizeof(struct crate_fresh_function)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
     [CRATE_TABLE_MEMBERS] = {"members", sizeof(struct crate_member)},
     [CRATE_TABLE_MEMBER_NEEDS] = {"members' needs", sizeof(uint32_t)},
@@ -387,6 +388,7 @@ struct crateld_error *crate_view_place(const char *path, struct span image, cons
         .fresh_tls = table_at(image, header, CRATE_TABLE_FRESH_TLS),
         .vanished = table_at(image, header, CRATE_TABLE_VANISHED),
         .starters = table_at(image, header, CRATE_TABLE_STARTERS),
+        .fresh_functions = table_at(image, header, CRATE_TABLE_FRESH_FUNCTIONS),
         .strings = table_at(image, header, CRATE_TABLE_STRINGS),
     };
     TRY(crate_toc_shape(header, &view.toc));

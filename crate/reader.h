@@ -49,6 +49,7 @@ struct crate_view {
     const struct crate_fresh *fresh;
     const struct crate_fresh *fresh_tls;
     const struct crate_starter *starters;
+    const struct crate_fresh_function *fresh_functions;
     const struct crate_vanished *vanished;
     const struct crate_site *sites;
     const char *strings;
@@ -135,6 +136,8 @@ MUST_CHECK struct crateld_error *crate_view_vanished(const struct crate_view *vi
                                                      struct crate_vanished *ret);
 MUST_CHECK struct crateld_error *crate_view_starter(const struct crate_view *view, uint32_t i,
                                                     struct crate_starter *ret);
+MUST_CHECK struct crateld_error *crate_view_fresh_function(const struct crate_view *view, uint32_t i,
+                                                           struct crate_fresh_function *ret);
 MUST_CHECK struct crateld_error *crate_view_site(const struct crate_view *view, uint32_t i, struct crate_site *ret);
 
 /* The relink section's bytes in `file`, the whole crate file; empty when the crate has none. Error: FORMAT,

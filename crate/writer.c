@@ -30,6 +30,7 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->fresh.at);
     free(tables->fresh_tls.at);
     free(tables->starters.at);
+    free(tables->fresh_functions.at);
     free(tables->vanished.at);
     free(tables->sites.at);
     free(tables->starts.at);
@@ -166,6 +167,7 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_FRESH_TLS] = {tables->fresh_tls.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_VANISHED] = {tables->vanished.count, sizeof(struct crate_vanished)},
         [CRATE_TABLE_STARTERS] = {tables->starters.count, sizeof(struct crate_starter)},
+        [CRATE_TABLE_FRESH_FUNCTIONS] = {tables->fresh_functions.count, sizeof(struct crate_fresh_function)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
         [CRATE_TABLE_MEMBERS] = {tables->members.count, sizeof(struct crate_member)},
         [CRATE_TABLE_MEMBER_NEEDS] = {tables->member_needs.count, sizeof(uint32_t)},
@@ -216,6 +218,7 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_FRESH_TLS, tables->fresh_tls);
     WRITE_TABLE(CRATE_TABLE_VANISHED, tables->vanished);
     WRITE_TABLE(CRATE_TABLE_STARTERS, tables->starters);
+    WRITE_TABLE(CRATE_TABLE_FRESH_FUNCTIONS, tables->fresh_functions);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
     WRITE_TABLE(CRATE_TABLE_MEMBERS, tables->members);
     WRITE_TABLE(CRATE_TABLE_MEMBER_NEEDS, tables->member_needs);

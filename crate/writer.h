@@ -37,6 +37,7 @@ struct crate_tables {
     VEC(struct crate_member_text) member_text;
     VEC(char) member_strings;
     VEC(struct crate_starter) starters;
+    VEC(struct crate_fresh_function) fresh_functions;
     VEC(struct crate_vanished) vanished;
     VEC(char) strings;
     struct hash_index string_index;

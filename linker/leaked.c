@@ -1,6 +1,7 @@
 #include "linker/leaked.h"
 
 #include "linker/function.h"
+#include "linker/patch.h"
 
 /* Whether some relocation patches `off`; *next moves along with rising offsets. */
 static bool is_relocated(const struct link_section *section, uint64_t off, uint32_t *next)
@@ -19,7 +20,7 @@ static struct crateld_error *mark(struct link *link, struct link_section *sectio
         return NULL;
     TRY(link_function_enter(link, section, value, &function));
     function->is_leaked = true;
-    return NULL;
+    return link->patch ? link_patch_enter_leaked(link, function) : NULL;
 }
 
 static struct crateld_error *search_section(struct link *link, struct link_section *section)
@@ -35,7 +36,7 @@ static struct crateld_error *search_section(struct link *link, struct link_secti
 
 struct crateld_error *link_find_leaked(struct link *link)
 {
-    if (!link->options->keep_relink)
+    if (!link->options->keep_relink && !link->patch)
         return NULL; /* there the address of plain code is the function anyway */
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];

@@ -81,9 +81,10 @@ struct link_function {
     uint32_t stack_arguments; /* bytes; TOC code */
     uint64_t varargs_entry;   /* offset in the section */
     bool is_varargs;
-    bool has_record;   /* TOC code with a record: may be entered */
-    bool is_leaked;    /* its address is in code without a relocation: it has no entry stub */
-    uint32_t stub_off; /* offset of its entry stub within the entry stubs */
+    bool has_record;             /* TOC code with a record: may be entered */
+    bool is_leaked;              /* its address is in code without a relocation: it has no entry stub */
+    uint32_t stub_off;           /* offset of its entry stub within the entry stubs */
+    struct link_symbol *address; /* borrowed; a patch: what stands for its canonical address, an import; NULL: none */
 };
 
 enum link_output_kind {

@@ -9,6 +9,7 @@
 #include "linker/function.h"
 #include "linker/inputs.h"
 #include "linker/patch_base.h"
+#include "linker/patch_fresh_functions.h"
 #include "linker/patch_known.h"
 #include "linker/patch_modules.h"
 #include "linker/patch_private.h"
@@ -97,6 +98,7 @@ void link_patch_destroy(struct link_patch *patch)
     free(patch->sites.at);
     free(patch->vanished.at);
     free(patch->starters.at);
+    free(patch->functions.at);
     free(patch);
 }
 
@@ -174,8 +176,7 @@ struct crateld_error *patch_note_function(struct link *link, struct link_symbol 
     return NULL;
 }
 
-/* A symbol of the base's own that stands for a place there. */
-static struct link_symbol *make_symbol(struct link *link, const char *name, uint8_t type, uint32_t rva)
+struct link_symbol *patch_make_symbol(struct link *link, const char *name, uint8_t type, uint32_t rva)
 {
     struct link_symbol *symbol = arena_alloc(&link->arena, sizeof *symbol);
     if (!symbol)
@@ -191,7 +192,7 @@ static struct link_symbol *make_symbol(struct link *link, const char *name, uint
 struct link_symbol *link_patch_tls_block(struct link *link)
 {
     if (!link->patch->tls_block)
-        link->patch->tls_block = make_symbol(link, "", STT_TLS, 0);
+        link->patch->tls_block = patch_make_symbol(link, "", STT_TLS, 0);
     return link->patch->tls_block;
 }
 
@@ -204,24 +205,22 @@ struct crateld_error *link_patch_use_toc(struct link *link, struct link_symbol *
 struct link_symbol *link_patch_toc(struct link *link)
 {
     if (!link->patch->toc)
-        link->patch->toc = make_symbol(link, "_TOC_", STT_OBJECT, link->patch->base->view.header.toc_rva);
+        link->patch->toc = patch_make_symbol(link, "_TOC_", STT_OBJECT, link->patch->base->view.header.toc_rva);
     return link->patch->toc;
 }
 
-/* The canonical address of the base's function `symbol`, less `distance`. */
-static struct crateld_error *use_address(struct link *link, const struct link_symbol *symbol, uint64_t distance,
-                                         struct link_symbol **ret)
+/* The canonical address of the base's function `symbol`. */
+static struct crateld_error *use_address(struct link *link, const struct link_symbol *symbol, struct link_symbol **ret)
 {
     struct link_base_place *place = symbol->base;
-    struct link_symbol **made = distance ? &place->section_address : &place->address;
     if (place->canonical_rva == RELINK_NONE)
         return error_create(CRATELD_ERROR_UNSUPPORTED,
                             "%s: '%s' is TOC code, and nothing in %s enters it from plain code, or takes its address, "
                             "yet",
                             link->options->output, symbol->name, patch_base_name(link));
-    if (!*made)
-        *made = make_symbol(link, symbol->name, STT_FUNC, (uint32_t)(place->canonical_rva - distance));
-    *ret = *made;
+    if (!place->address)
+        place->address = patch_make_symbol(link, symbol->name, STT_FUNC, place->canonical_rva);
+    *ret = place->address;
     return *ret ? NULL : error_memory();
 }
 
@@ -230,32 +229,42 @@ static struct crateld_error *use_entry(struct link *link, struct link_symbol *sy
 {
     struct link_base_place *place = symbol->base;
     if (!place->entry)
-        place->entry = make_symbol(link, symbol->name, STT_FUNC, place->rva);
+        place->entry = patch_make_symbol(link, symbol->name, STT_FUNC, place->rva);
     *ret = place->entry;
     return *ret ? NULL : error_memory();
 }
 
-struct crateld_error *link_patch_target(struct link *link, const struct link_section *from, struct link_symbol *symbol,
-                                        uint64_t value, bool is_branch, struct link_symbol **ret)
+/* What a branch to the symbol leads to. */
+static struct crateld_error *branch_target(struct link *link, const struct link_section *from,
+                                           struct link_symbol *symbol, struct link_symbol **ret)
 {
-    struct link_symbol *function = symbol;
+    bool is_others = symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != from->object;
     *ret = symbol;
-    if (is_branch) {
-        bool is_others = symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != from->object;
-        if (!is_others || !symbol->base || !symbol->base->is_function)
-            return NULL;
-        if (symbol->base->is_toc && !from->is_toc)
-            return use_address(link, symbol, 0, ret);
-        return symbol->state == LINK_SYMBOL_DEFINED ? use_entry(link, symbol, ret) : NULL;
-    }
+    if (!is_others || !symbol->base || !symbol->base->is_function)
+        return NULL;
+    if (symbol->base->is_toc && !from->is_toc)
+        return use_address(link, symbol, ret);
+    return symbol->state == LINK_SYMBOL_DEFINED ? use_entry(link, symbol, ret) : NULL;
+}
+
+struct crateld_error *link_patch_target(struct link *link, const struct link_section *from, struct link_symbol *symbol,
+                                        uint64_t value, bool is_branch, struct link_patch_target *ret)
+{
+    struct link_symbol *function = symbol, *address = NULL;
+    *ret = (struct link_patch_target){symbol, 0};
+    if (is_branch)
+        return branch_target(link, from, symbol, &ret->symbol);
     if (symbol->section && symbol->section->object != &link->own && (symbol->section->flags & SHF_EXECINSTR))
-        TRY(link_function_symbol(link, symbol->section, value, &function));
+        TRY(patch_function_at(link, symbol->section, value, &function));
     else if (value != symbol->value)
         return NULL;
-    if (!function || !function->base || !function->base->is_function)
-        return NULL;
-    /* A section's symbol means the function by its offset. */
-    return use_address(link, function, value - symbol->value, ret);
+    if (function && function->base && function->base->is_function)
+        TRY(use_address(link, function, &address));
+    else if (function)
+        TRY(patch_fresh_function_address(link, function, &address));
+    if (address) /* a section's symbol means the function by its offset */
+        *ret = (struct link_patch_target){address, value - symbol->value};
+    return NULL;
 }
 
 /* What the objects do not define. */
@@ -447,6 +456,7 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     TRY(patch_private_flags(link, &flags));
     link->flags |= flags;
     patch_group_modules(link);
+    TRY(patch_count_fresh_functions(link, tables));
     for (size_t i = 0; i < patch->objects.count; i++) {
         struct crate_module module = {.group = patch->objects.at[i].group};
         TRY(crate_tables_string(tables, patch->objects.at[i].module.path, &module.path));
@@ -521,6 +531,7 @@ static void fill_fresh(const struct link *link, struct crate_tables *tables)
 void link_patch_fill(const struct link *link, struct crate_tables *tables)
 {
     fill_fresh(link, tables);
+    patch_fill_fresh_functions(link, tables);
     for (size_t i = 0; i < link->patch->starters.count; i++)
         tables->starters.at[i].rva = (uint32_t)link_symbol_rva(link->patch->starters.at[i].symbol, 0);
     for (size_t i = 0; i < link->patch->moves.count; i++)

@@ -38,13 +38,12 @@ struct link_base_place {
     uint32_t rva;           /* of thread-locals: offset in the base's block */
     uint32_t canonical_rva; /* of functions: their address for all who hold it; RELINK_NONE: there is none yet */
     bool is_function;
-    bool is_toc;                 /* of TOC code: plain code enters it at its canonical address */
-    struct link_section *fresh;  /* of a variable that the base does not have: its section, and `rva` is the
-                                    offset there */
-    struct link_symbol *entry;   /* what stands for the first instruction */
-    struct link_symbol *address; /* what stands for the canonical address */
-    struct link_symbol
-        *section_address; /* the same, less the function's offset in its section: for a section's symbol */
+    bool is_toc;                    /* of TOC code: plain code enters it at its canonical address */
+    struct link_section *fresh;     /* of a variable that the base does not have: its section, and `rva` is the
+                                       offset there */
+    struct link_function *function; /* of a function that the base does not have */
+    struct link_symbol *entry;      /* what stands for the first instruction */
+    struct link_symbol *address;    /* what stands for the canonical address */
 };
 
 /* Opens the base that the options name, if any, and enters what it needs as providers. Errors: those of opening crates;
@@ -73,14 +72,27 @@ MUST_CHECK struct crateld_error *link_patch_use_toc(struct link *link, struct li
 /* A symbol that stands for the base's TOC; NULL without memory. */
 struct link_symbol *link_patch_toc(struct link *link);
 
-/* What a relocation of a patch that names `symbol`, in section `from`, refers to: `symbol`, or what stands for a
- * function's canonical address in the base where its address is taken (`is_branch` false) at its exact start, at
- * `value` of the symbol's section; or for the base's version of a function of another module, since each module may be
- * replaced alone; or for the place where plain code enters TOC code. Errors: UNSUPPORTED (the base has no such place
- * yet), MEMORY. */
+/* What a relocation of a patch refers to. */
+struct link_patch_target {
+    struct link_symbol *symbol;
+    uint64_t distance; /* from the relocation's own symbol to this one: it is not to be in the addend any more */
+};
+
+/* Sets *ret to what a relocation of a patch that names `symbol`, in section `from`, refers to: `symbol`, or what stands
+ * for a function's canonical address, in the base or in the first patch that had the function, where its address is
+ * taken (`is_branch` false) at its exact start, at `value` of the symbol's section; or for the base's version of a
+ * function of another module, since each module may be replaced alone; or for the place where plain code enters TOC
+ * code. Errors: UNSUPPORTED (the base has no such place yet), MEMORY. */
 MUST_CHECK struct crateld_error *link_patch_target(struct link *link, const struct link_section *from,
                                                    struct link_symbol *symbol, uint64_t value, bool is_branch,
-                                                   struct link_symbol **ret);
+                                                   struct link_patch_target *ret);
+
+/* Notes that others may get the address of the function `symbol`, unless the base has it: it gets an entry stub.
+ * Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_enter_function(struct link *link, struct link_symbol *symbol);
+
+/* Notes that code of the patch has the function's address without a relocation. Error: MEMORY. */
+MUST_CHECK struct crateld_error *link_patch_enter_leaked(struct link *link, struct link_function *function);
 
 /* The base's block of thread-locals, as a symbol. */
 struct link_symbol *link_patch_tls_block(struct link *link);

@@ -20,6 +20,7 @@ enum patch_fate {
 struct patch_section {
     uint32_t base; /* section of the base's relink section; RELINK_NONE: none */
     uint8_t fate;  /* enum patch_fate */
+    bool is_named; /* the patch may refer to what is in it by the section's symbol */
 };
 
 /* An object, and the module of the base of which it is another version. */
@@ -77,6 +78,14 @@ struct patch_starter {
     struct crate_starter starter;
 };
 
+/* A function that the base does not have, and of which others may get the address. */
+struct patch_fresh_function {
+    struct link_function *function;
+    const char *name; /* in the link's arena: what identifies it */
+    uint32_t module;
+    uint64_t hash; /* of its code, if it is leaked; else 0 */
+};
+
 struct link_patch {
     struct link_base own;          /* owned; the base, unless the options bring it opened */
     const struct link_base *base;  /* borrowed */
@@ -93,6 +102,8 @@ struct link_patch {
     bool has_scope;
     VEC(struct patch_vanished) vanished;
     VEC(struct patch_starter) starters;
+    VEC(struct patch_fresh_function) functions; /* complete with the scan */
+    bool is_counted;                            /* the tables' sizes are known: nothing more may be entered */
     bool has_sources; /* what the base needs was opened, to find what the base itself does not import */
 };
 
@@ -122,6 +133,9 @@ MUST_CHECK struct crateld_error *patch_check_scope(struct link *link);
 
 /* Makes the symbol the base's: what it names is at `rva` there. Error: MEMORY. */
 MUST_CHECK struct crateld_error *patch_use_base(struct link *link, struct link_symbol *symbol, uint32_t rva);
+
+/* A symbol that stands for a place of the base; NULL without memory. */
+struct link_symbol *patch_make_symbol(struct link *link, const char *name, uint8_t type, uint32_t rva);
 
 /* Makes the symbol, of a section of variables that the base does not have, one that an earlier patch may have. Error:
  * MEMORY. */

@@ -571,6 +571,8 @@ static struct crateld_error *find_wanted(struct matching *m)
             bool is_its_text =
                 section->kind == LINK_SECTION_EH_FRAME && symbol->section && patch_is_text(symbol->section);
             m->is_wanted[index] |= !is_its_text;
+            if (symbol->type == STT_SECTION && symbol->section && symbol->section->object == object)
+                m->object->sections[symbol->section->index].is_named |= !is_its_text;
         }
     }
     return NULL;
@@ -587,7 +589,8 @@ static struct crateld_error *place_symbols(struct matching *m)
     for (uint32_t i = 1; i < object->symbol_count; i++) {
         struct link_symbol *symbol = object->symbols[i];
         if (symbol->state != LINK_SYMBOL_DEFINED || symbol->section->object != object || symbol->object != object ||
-            (is_alone && !m->is_wanted[i] && is_bases(m, symbol->section)))
+            (is_alone && !m->is_wanted[i] && !m->object->sections[symbol->section->index].is_named &&
+             is_bases(m, symbol->section)))
             continue;
         if (patch_is_text(symbol->section))
             link_report(m->link, place_code(m, symbol));

@@ -60,13 +60,15 @@ static struct crateld_error *note_reloc(struct naming *naming, const struct link
     bool has_bias = formula != RELOC_ABSOLUTE && from->flags & SHF_EXECINSTR;
     uint64_t value =
         symbol->value + (uint64_t)reloc->r_addend + (uint64_t)(has_bias ? naming->link->machine->operand_bias : 0);
-    struct crateld_error *error = link_patch_target(naming->link, from, symbol, value, false, &symbol);
+    struct link_patch_target target;
+    struct crateld_error *error = link_patch_target(naming->link, from, symbol, value, false, &target);
     if (error && crateld_error_code(error) == CRATELD_ERROR_MEMORY)
         return error;
     if (error) { /* it was reported when the section was scanned */
         crateld_error_destroy(error);
         return NULL;
     }
+    symbol = target.symbol;
     if (symbol->state != LINK_SYMBOL_DEFINED || symbol->is_base || !symbol->section || symbol->section->flags & SHF_TLS)
         return NULL;
     note(naming, symbol->section, value);

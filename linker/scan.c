@@ -571,23 +571,33 @@ static struct crateld_error *scan_base(const struct scanning *s)
     }
 }
 
-/* In a patch a function's address is the one that it has in the base. */
-static struct crateld_error *find_patch_target(const struct scanning *s)
+/* In a patch a function's address is the one that it has in the base. *meant is the relocation as one of that. */
+static struct crateld_error *find_patch_target(struct scanning *s, Elf64_Rela *meant)
 {
     const struct reloc_machine *machine = s->link->machine;
     uint8_t formula = s->ref->howto->formula;
     bool is_code = s->section->flags & SHF_EXECINSTR, is_slot = formula == RELOC_SLOT || formula == RELOC_SLOT_RELAX;
-    bool is_branch = formula == RELOC_BRANCH || !takes_addresses(s) || (is_code && is_branch_operand(s)) ||
+    /* In data distances are those of tables of jumps. */
+    bool is_distance = formula == RELOC_RELATIVE && !is_code;
+    bool is_branch = formula == RELOC_BRANCH || !takes_addresses(s) || is_distance ||
+                     (is_code && is_branch_operand(s)) ||
                      (is_slot && machine->is_slot_branch(s->section->data, s->reloc->r_offset));
     int64_t bias = is_slot || (is_code && formula == RELOC_RELATIVE) ? machine->operand_bias : 0;
     uint64_t value = s->ref->symbol->value + (uint64_t)s->reloc->r_addend + (uint64_t)bias;
-    return link_patch_target(s->link, s->section, s->ref->symbol, value, is_branch, &s->ref->symbol);
+    struct link_patch_target target;
+    TRY(link_patch_target(s->link, s->section, s->ref->symbol, value, is_branch, &target));
+    *meant = *s->reloc;
+    meant->r_addend -= (int64_t)target.distance;
+    s->reloc = meant;
+    s->ref->symbol = target.symbol;
+    return NULL;
 }
 
 struct crateld_error *link_reference_of(struct link *link, struct link_section *section, const Elf64_Rela *reloc,
                                         uint64_t rva, struct link_reference *ret)
 {
     struct scanning s = {link, section, reloc, rva, ret};
+    Elf64_Rela meant;
     *ret = (struct link_reference){
         .howto = link->machine->howto((uint32_t)ELF64_R_TYPE(reloc->r_info)),
         .symbol = section->object->symbols[ELF64_R_SYM(reloc->r_info)],
@@ -596,7 +606,7 @@ struct crateld_error *link_reference_of(struct link *link, struct link_section *
     if (ret->howto->formula == RELOC_NOTHING)
         return NULL;
     if (link->patch)
-        TRY(find_patch_target(&s));
+        TRY(find_patch_target(&s, &meant));
     if (reloc->r_offset + ret->howto->size > section->size)
         return place_error(&s, CRATELD_ERROR_FORMAT, "the place lies outside the section");
     if (section->type == SHT_NOBITS)
@@ -701,6 +711,8 @@ struct crateld_error *link_scan_exports(struct link *link)
         }
         struct link_function *function;
         TRY(link_function_enter_symbol(link, symbol, &function));
+        if (link->patch)
+            TRY(link_patch_enter_function(link, symbol));
         if (link_function_has_stub(link, function))
             TRY(link_function_need_stub(link, function));
     }

@@ -306,7 +306,9 @@ void link_tables_fill_export(const struct link *link, const struct link_symbol *
 static void fill_import(const struct link *link, const struct link_import *from, struct crate_import *import)
 {
     const struct link_symbol *symbol = from->symbol;
-    if (symbol && symbol->is_fresh)
+    if (symbol && symbol->is_fresh && symbol->base->function)
+        import->fallback_rva = (uint32_t)link_entry_stub_rva(link, symbol->base->function);
+    else if (symbol && symbol->is_fresh)
         import->fallback_rva = (uint32_t)(link_section_rva(symbol->base->fresh, symbol->base->rva) -
                                           (symbol->base->fresh->flags & SHF_TLS ? link->tls_rva : 0));
     if (!symbol || symbol->state != LINK_SYMBOL_DEFINED)

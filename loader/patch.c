@@ -12,6 +12,7 @@
 #include "loader/activate.h"
 #include "loader/change.h"
 #include "loader/current.h"
+#include "loader/entry_stubs.h"
 #include "loader/heap.h"
 #include "loader/holders.h"
 #include "loader/image.h"
@@ -129,8 +130,8 @@ struct commit {
     struct loaded_crate *const *patches; /* that become active; NULL: `target` does */
     size_t count;
     const struct version_set *target;
-    struct version_set *before; /* owned; also: the bases */
-    VEC(size_t) fresh_counts;   /* of each base: how many new variables it had */
+    struct version_set *before;            /* owned; also: the bases */
+    VEC(struct fresh_counts) fresh_counts; /* of each base: what new things it had */
     struct change change;
     struct initial_values values;
     struct patch_report *report;
@@ -424,6 +425,12 @@ static struct crateld_error *fix_users(struct commit *commit, struct loaded_crat
     return NULL;
 }
 
+/* Entry stubs of functions that patches brought. */
+static struct crateld_error *lead_stubs(struct commit *commit, struct loaded_crate *base)
+{
+    return entry_stubs_lead(&commit->change, base);
+}
+
 /* The commit. */
 
 static struct crateld_error *activate_patches(const struct commit *commit)
@@ -471,14 +478,14 @@ static struct crateld_error *check_types(const struct commit *commit)
 
 static struct crateld_error *note_fresh(struct commit *commit, struct loaded_crate *base)
 {
-    return VEC_PUSH(&commit->fresh_counts, base->versions->fresh.count) ? NULL : error_memory();
+    return VEC_PUSH(&commit->fresh_counts, versions_count_fresh(base->versions)) ? NULL : error_memory();
 }
 
 static struct crateld_error *enter_fresh(struct commit *commit)
 {
     TRY(for_each_base(commit, note_fresh));
     for (size_t i = 0; i < commit->count; i++)
-        TRY(versions_add_fresh(commit->patches[i]));
+        TRY(versions_add_fresh(commit->patches[i], is_running()));
     return NULL;
 }
 
@@ -526,6 +533,7 @@ static struct crateld_error *plan(struct commit *commit)
     TRY(check_types(commit));
     TRY(for_each_base(commit, fix_base));
     TRY(for_each_base(commit, fix_users));
+    TRY(for_each_base(commit, lead_stubs));
     commit->report->relocations += (uint32_t)commit->change.writes.count;
     TRY(change_prepare(&commit->change));
     commit->report->pages = (uint32_t)commit->change.pages.list.count;
@@ -687,7 +695,7 @@ static void undo(struct commit *commit)
     if (before)
         version_set_restore(before);
     for (size_t i = 0; before && i < commit->fresh_counts.count; i++)
-        before->bases.at[i]->versions->fresh.count = commit->fresh_counts.at[i];
+        versions_cut_fresh(before->bases.at[i]->versions, commit->fresh_counts.at[i]);
     initial_undo(&commit->values);
 }
 

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "loader/debugger.h"
+#include "loader/entry_stubs.h"
 #include "loader/log.h"
 #include "loader/park.h"
 #include "loader/patch.h"
@@ -116,6 +117,8 @@ static const char *why_kept(const struct process *process, const struct loaded_c
         return "its functions or tables have addresses that others may have";
     if (has_variables(patch))
         return "variables are in it";
+    if (entry_stubs_need(patch))
+        return "others may have the address of a function that came with it";
     if (patch->has_faulted)
         return "it is not to be loaded again";
     if (patch->tls.module)

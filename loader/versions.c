@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/entry_stubs.h"
+
 struct crateld_error *versions_of(struct loaded_crate *base, struct versions **ret)
 {
     if (!base->versions)
@@ -31,6 +33,7 @@ void versions_destroy(struct versions *versions)
     }
     free(versions->variables.at);
     free(versions->fresh.at);
+    free(versions->functions.at);
     free(versions->started.at);
     free(versions->patches.at);
     free(versions);
@@ -43,8 +46,10 @@ void versions_remove(const struct loaded_crate *patch)
     for (size_t i = 0; versions && i < versions->patches.count; i++)
         if (versions->patches.at[i] != patch)
             versions->patches.at[count++] = versions->patches.at[i];
-    if (versions)
-        versions->patches.count = count;
+    if (!versions)
+        return;
+    versions->patches.count = count;
+    entry_stubs_forget(versions, patch);
 }
 
 struct crateld_error *version_set_add(struct version_set *set, struct loaded_crate *base)
@@ -204,13 +209,24 @@ static struct crateld_error *add_fresh(struct loaded_crate *patch, const struct 
     return known || VEC_PUSH(&versions->fresh, variable) ? NULL : error_memory();
 }
 
-struct crateld_error *versions_add_fresh(struct loaded_crate *patch)
+struct crateld_error *versions_add_fresh(struct loaded_crate *patch, bool is_running)
 {
     for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH); i++)
         TRY(add_fresh(patch, &patch->view.fresh[i], false));
     for (uint32_t i = 0; i < crate_view_count(&patch->view, CRATE_TABLE_FRESH_TLS); i++)
         TRY(add_fresh(patch, &patch->view.fresh_tls[i], true));
-    return NULL;
+    return entry_stubs_add(patch, is_running);
+}
+
+struct fresh_counts versions_count_fresh(const struct versions *versions)
+{
+    return (struct fresh_counts){versions->fresh.count, versions->functions.count};
+}
+
+void versions_cut_fresh(struct versions *versions, struct fresh_counts counts)
+{
+    versions->fresh.count = counts.variables;
+    versions->functions.count = counts.functions;
 }
 
 /* The variable that the patch has at `rva`, according to the table; and where in it that is. */
@@ -229,13 +245,16 @@ static const struct fresh_variable *find_fresh_place(const struct loaded_crate *
 
 static struct crateld_error *no_fresh(const struct loaded_crate *patch, uint32_t rva)
 {
-    return error_create(CRATELD_ERROR_FORMAT, "%s: 0x%x, which an import names, is in none of its new variables",
-                        patch->path, rva);
+    return error_create(CRATELD_ERROR_FORMAT,
+                        "%s: 0x%x, which an import names, is of none of its new variables and functions", patch->path,
+                        rva);
 }
 
 struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret)
 {
     uint32_t off;
+    if (entry_stubs_find(patch, rva, ret))
+        return NULL;
     const struct fresh_variable *known =
         find_fresh_place(patch, patch->view.fresh, crate_view_count(&patch->view, CRATE_TABLE_FRESH), rva, &off);
     if (!known)

@@ -33,6 +33,16 @@ struct fresh_variable {
     uint64_t type; /* fingerprint; 0: not known */
 };
 
+/* A function that the base does not have, and of which others may get the address: loader/entry_stubs.h. */
+struct fresh_function {
+    const char *name;                           /* borrowed from the patch */
+    struct loaded_crate *patch;                 /* borrowed; the first that had it, or has it since that is gone */
+    const struct crate_fresh_function *entry;   /* borrowed; there */
+    const struct loaded_crate *target;          /* while a commit is planned: the patch with the version in effect */
+    const struct crate_fresh_function *version; /* likewise; there */
+    bool is_given;                              /* somebody has its address */
+};
+
 /* An initialiser of a patch that has run. */
 struct started {
     const char *name; /* borrowed from the patch */
@@ -43,6 +53,8 @@ struct versions {
     VEC(struct loaded_crate *) patches; /* borrowed; those that are mapped, oldest first */
     VEC(struct moved_variable) variables;
     VEC(struct fresh_variable) fresh;
+    VEC(struct fresh_function) functions;
+    size_t last_function; /* of those, that was found: the next that is looked for comes behind it, mostly */
     VEC(struct started) started;
 };
 
@@ -102,11 +114,19 @@ struct moved_variable *versions_variable(const struct loaded_crate *base, uint32
 /* What an active module of the base's patches has for the variable that lies there in the base; NULL: none moves it. */
 const struct crate_grown *versions_wanted(const struct loaded_crate *base, uint32_t base_rva);
 
-/* Enters the patch's new variables, those that are not there yet. Error: MISMATCH (an earlier patch
- * has one of another size), MEMORY. */
-MUST_CHECK struct crateld_error *versions_add_fresh(struct loaded_crate *patch);
+/* Enters the patch's new variables and functions, those that are not there yet. Errors: MISMATCH (an earlier patch
+ * has one of another size), UNSUPPORTED (of entry_stubs_add()), MEMORY. */
+MUST_CHECK struct crateld_error *versions_add_fresh(struct loaded_crate *patch, bool is_running);
 
-/* The address of the new variable's place that is at `rva` of the patch itself. Error: FORMAT (it is in none). */
+/* How many of them there are, and leaving the later ones out. */
+struct fresh_counts {
+    size_t variables, functions;
+};
+struct fresh_counts versions_count_fresh(const struct versions *versions);
+void versions_cut_fresh(struct versions *versions, struct fresh_counts counts);
+
+/* The address of the new variable's place, or the new function, that is at `rva` of the patch itself. Error: FORMAT (it
+ * is of none). */
 MUST_CHECK struct crateld_error *versions_fresh_address(const struct loaded_crate *patch, uint32_t rva, uint64_t *ret);
 
 /* Likewise, of the new thread-local at offset `off` of the patch's block: whose block it is in, and where. */

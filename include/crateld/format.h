@@ -58,10 +58,11 @@ enum crate_table_kind {
     CRATE_TABLE_FRESH_TLS,   /* struct crate_fresh; of a patch, sorted by rva, which is the offset in the block */
     CRATE_TABLE_VANISHED,    /* struct crate_vanished; of a patch */
     CRATE_TABLE_STARTERS,    /* struct crate_starter; of a patch, in the order in which they run */
-    CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
-    CRATE_TABLE_MEMBERS,     /* struct crate_member; of a bundle, the bundle itself as a crate first. From here on the
-                                tables have a hash of their own: members_hash */
-    CRATE_TABLE_MEMBER_NEEDS,   /* uint32_t: enum crate_need, with an index into the members or the needed table */
+    CRATE_TABLE_FRESH_FUNCTIONS, /* struct crate_fresh_function; of a patch, sorted by stub_rva */
+    CRATE_TABLE_STRINGS,         /* bytes; the first and the last are NUL */
+    CRATE_TABLE_MEMBERS,      /* struct crate_member; of a bundle, the bundle itself as a crate first. From here on the
+                                 tables have a hash of their own: members_hash */
+    CRATE_TABLE_MEMBER_NEEDS, /* uint32_t: enum crate_need, with an index into the members or the needed table */
     CRATE_TABLE_MEMBER_EXPORTS, /* struct crate_export, sorted by hash within each member */
     CRATE_TABLE_MEMBER_BUCKETS, /* uint32_t, of each member: as CRATE_TABLE_BUCKETS, from its first export on */
     CRATE_TABLE_MEMBER_TEXT,    /* struct crate_member_text, sorted by rva */
@@ -233,7 +234,8 @@ enum crate_import_flags {
     CRATE_IMPORT_FLAG_BASE = 1 << 3,  /* of a patch, needed 0: the base's own place fallback_rva, exported or not (for
                                          thread-locals: offset in its block); the name is for messages */
     CRATE_IMPORT_FLAG_FRESH = 1 << 4, /* of a patch, needed 0: a place of this patch's own data, fallback_rva, within an
-                                         entry of CRATE_TABLE_FRESH; the same place of the first patch that had that */
+                                         entry of CRATE_TABLE_FRESH; the same place of the first patch that had that. Or
+                                         the stub_rva of one of CRATE_TABLE_FRESH_FUNCTIONS: likewise */
 };
 
 struct crate_import {
@@ -323,8 +325,8 @@ struct crate_move {
 };
 
 enum crate_move_flags {
-    CRATE_MOVE_FLAG_LEAKED = 1 << 0, /* code of the base has its address without a relocation: who got it stays with the
-                                        old version */
+    CRATE_MOVE_FLAG_LEAKED = 1 << 0, /* code of the base, or of the patch, has its address without a relocation: who got
+                                        it stays with that version */
     CRATE_MOVE_FLAG_CONSTANT = 1 << 1, /* not a function, but a constant */
 };
 
@@ -381,6 +383,28 @@ struct crate_fresh {
     uint32_t rva;  /* in the patch's data; of thread-locals: offset in its block */
     uint32_t size; /* bytes */
     uint64_t type; /* fingerprint; 0: not known */
+};
+
+/* A function that the base does not have, and whose address others may have. That is the one of its entry stub in the
+ * first patch with a function of that name, which leads to the version that is in effect. */
+struct crate_fresh_function {
+    uint64_t hash; /* LEAKED: of its code; else 0 */
+    uint32_t name; /* string: unique among the base's new functions */
+    uint32_t module;
+    uint32_t rva;      /* its first instruction */
+    uint32_t stub_rva; /* its entry stub; LEAKED: rva */
+    uint32_t jump_rva; /* 4 bytes of the stub that say where it jumps to: T + jump_addend - jump_rva */
+    int32_t jump_addend;
+    uint32_t func_ref;        /* index: the stub's record in the TOC; LEAKED: CRATE_NONE */
+    uint32_t varargs_rva;     /* of TOC code that calls va_start: where the stub enters it; else 0 */
+    uint32_t stack_arguments; /* bytes that the stub copies */
+    uint32_t flags;           /* enum crate_fresh_function_flags */
+};
+
+enum crate_fresh_function_flags {
+    CRATE_FRESH_FUNCTION_FLAG_TOC = 1 << 0,    /* TOC code */
+    CRATE_FRESH_FUNCTION_FLAG_LEAKED = 1 << 1, /* code of its module has its address without a relocation: it has no
+                                                  stub, and who got it stays with this version */
 };
 
 /* A place of the base that refers to what a patch moves. With T the address of that, it holds T + addend - place (PC32)

@@ -195,7 +195,7 @@ def check(program, plain, other):
             sys.exit(f'few versions are retired: {program.inspect()[-3000:]}')
         time.sleep(0.2)
     shown = program.inspect()
-    if 'leads to it' not in shown or 'addresses that others may have' not in shown or 'it can be rolled back to' not in shown:
+    if 'leads to it' not in shown or 'others may have the address of a function that came with it' not in shown or 'it can be rolled back to' not in shown:
         sys.exit(f'why versions are kept is not told: {shown[-3000:]}')
     files = program.files()
     if not before <= files or any(path.endswith('(deleted)') for path in files):

@@ -179,6 +179,20 @@ static void add_relocs(struct image *image)
     };
     struct crate_vanished vanished = {add_string(image, "vanished"), 0};
     struct crate_starter starter = {.name = add_string(image, "starter"), .rva = TEXT_RVA + 0x130};
+    struct crate_fresh_function functions[] = {
+        {.name = add_string(image, "function"),
+         .rva = TEXT_RVA + 0x140,
+         .stub_rva = TEXT_RVA + 0x10,
+         .jump_rva = TEXT_RVA + 0x11,
+         .jump_addend = -4,
+         .func_ref = 0},
+        {.name = add_string(image, "leaked"),
+         .hash = 7,
+         .rva = TEXT_RVA + 0x150,
+         .stub_rva = TEXT_RVA + 0x150,
+         .func_ref = CRATE_NONE,
+         .flags = CRATE_FRESH_FUNCTION_FLAG_LEAKED},
+    };
     struct crate_site sites[] = {{0x600, 1, -4, CRATE_FIXUP_PC32}, {0x700, 2, 0, CRATE_FIXUP_ABS64}};
     add_table(image, CRATE_TABLE_MODULES, &module, 1, sizeof module);
     add_table(image, CRATE_TABLE_MOVES, moves, 2, sizeof *moves);
@@ -190,6 +204,7 @@ static void add_relocs(struct image *image)
     add_table(image, CRATE_TABLE_FRESH_TLS, fresh_tls, 2, sizeof *fresh_tls);
     add_table(image, CRATE_TABLE_VANISHED, &vanished, 1, sizeof vanished);
     add_table(image, CRATE_TABLE_STARTERS, &starter, 1, sizeof starter);
+    add_table(image, CRATE_TABLE_FRESH_FUNCTIONS, functions, 2, sizeof *functions);
 }
 
 static void fill_header(struct image *image)

@@ -163,3 +163,30 @@ static Shape *kept; API long act(const char *line) { if (!kept) kept = new Shape
     p.reload(('return 5', 'return 6'))
     p.ask('a', 67)
     p.finish()
+
+
+@row('virtual functions, lambdas and pointers to members of classes that came with a reload', CXX)
+def new_class(p):
+    state = 'Shape *kept; long (*made)(long); alignas(16) long (Shape::*member)() const; long (*halved)(long); '
+    p.module(SHAPES + state + 'API long act(const char *line) { return made || member || halved || kept ? -2 : -1; }')
+    p.start()
+    p.ask('a', -1)
+    shapes = SHAPES + '''struct Square : Shape { long s; Square(long x) : s(x) {} long area() const override { return s * s; } };
+Shape *make(long x) { return new Square(x); }'''
+    user = SHAPES + '''#include <typeinfo>
+''' + state + '''inline long half(long x) { return x / 2; }
+API long act(const char *line) { if (!kept) kept = make(3), made = [](long x) { return x + 1; }, member = &Shape::area, halved = half;
+    return kept->area() * 100000 + (kept->*member)() * 1000 + made(4) * 100 + halved(8) * 10 + (halved == half) + (typeid(*kept) == typeid(*make(1))); }'''
+    p.reload(module=user, shapes=shapes)
+    p.ask('a', 909542)
+    shapes = shapes.replace('s * s', 's * s + 1')
+    user = user.replace('return x / 2', 'return x / 4').replace('return x + 1', 'return x + 2')
+    if p.need('-ffunction-sections', module=user, shapes=shapes):
+        p.ask('a', 1010622)
+        p.reload(module=user, shapes=shapes.replace('s * s + 1', 's * s + 2'))
+        p.ask('a', 1111622)
+        p.rollback()
+        p.ask('a', 1010622)
+    else:
+        p.ask('a', 909542)
+    p.finish()

@@ -303,3 +303,90 @@ API long act(const char *line) { struct big b = make(line[0] - '0'); return sum(
     p.reload(('x * i', 'x * i * 2'), ('+ (long)', '- (long)'))
     p.ask('1', 33)
     p.finish()
+
+
+@row('a callback that came with a reload is edited')
+def new_callback(p):
+    p.module('''int (*held)(int); int (*again)(int);
+API long act(const char *line) { return held ? held(line[0] - '0') * 100 + again(1) : -1; }''')
+    p.start()
+    p.ask('4', -1)
+    text = '''static int twice(int x) { return 2 * x; } API int other(int x); int (*held)(int); int (*again)(int);
+API long act(const char *line) { if (!held) { held = twice; again = other; } return held(line[0] - '0') * 100 + again(1) + (held == twice) * 10 + (again == other) * 20; }
+API int other(int x) { return x + 1; }'''
+    p.reload(module=text)
+    p.ask('4', 832)
+    if not p.need('-ffunction-sections', ('2 * x', '3 * x'), ('x + 1', 'x + 2')):
+        p.ask('4', 832)
+        return p.finish()
+    p.ask('4', 1233)
+    p.reload(('3 * x', '5 * x'))
+    p.ask('4', 2033)
+    p.rollback()
+    p.ask('4', 1233)
+    p.reload(('static int twice(int x) { return 5 * x; }', ''), ('held = twice', 'held = 0'), ('(held == twice)', '(held != 0)'))  # who has it keeps it
+    p.ask('4', 1233)
+    p.reload(module=text.replace('2 * x', '6 * x'))
+    p.ask('4', 2432)
+    p.rollback()
+    p.rollback()
+    p.ask('4', 1233)
+    p.rollback()
+    p.rollback()
+    p.ask('4', 832 - 30)  # the base's, which calls what it has the addresses of
+    return p.finish()
+
+
+@row('a table of functions in a new source file, with more arguments than registers')
+def new_table(p):
+    kinds = 'typedef long (*run)(long, long, long, long, long, long, long, long); API const run *list(void); run chosen; long state; '
+    p.module(kinds + 'API long act(const char *line) { return chosen ? chosen(state++, 1, 1, 1, 1, 1, 1, 1) : -1; }')
+    p.start()
+    p.ask('a', -1)
+    table = kinds.replace('run chosen; long state; ', '') + '''static long add(long a, long b, long c, long d, long e, long f, long g, long h) { return a + h; }
+static long sub(long a, long b, long c, long d, long e, long f, long g, long h) { return a - h; }
+static const run table[] = {add, sub}; API const run *list(void) { return table; }'''
+    user = kinds + '''API long act(const char *line) { if (!chosen) chosen = list()[1];
+    return chosen(++state * 100, 2, 3, 4, 5, 6, 7, 8) * 10 + (chosen == list()[1]); }'''
+    p.reload(module=user, more=table)
+    p.ask('a', 921)
+    p.reload(module=user, more=table.replace('a - h', 'a - h * 2'))
+    p.ask('a', 1841)
+    p.reload(module=user, more=table.replace('a - h', 'a - h * 3'))
+    p.ask('a', 2761)
+    p.rollback()
+    p.ask('a', 3841)
+    p.finish()
+
+
+@row('a function that came with a reload, with variable arguments')
+def new_varargs(p):
+    p.module('long (*held)(int, ...); API long act(const char *line) { return held ? held(1, 1L) : -1; }')
+    p.start()
+    p.ask('a', -1)
+    text = '''#include <stdarg.h>
+API long sum(int count, ...); long (*held)(int, ...);
+API long act(const char *line) { if (!held) held = sum; return held(8, 1L, 2L, 3L, 4L, 5L, 6L, 7L, 8L) * 10 + (held == sum); }
+API long sum(int count, ...) { va_list all; long result = 0; va_start(all, count); while (count--) result += va_arg(all, long); va_end(all); return result; }'''
+    p.reload(module=text)
+    p.ask('a', 361)
+    p.reload(('result += va_arg', 'result += 2 * va_arg'))
+    p.ask('a', 721)
+    p.reload(('result = 0', 'result = 100'))
+    p.ask('a', 1721)
+    p.rollback()
+    p.ask('a', 721)
+    p.finish()
+
+
+@row('new code takes the address of a static function that did not change')
+def unchanged_address(p):
+    p.module('''static long one(long x) { return x + 1; } static long (*held)(long); static long (*const table[])(long) = {one};
+API long act(const char *line) { if (!held) held = table[0]; return held(1) * 10 + (held == table[0]); }''')
+    p.start()
+    p.ask('a', 21)
+    if p.need('-ffunction-sections', ('(held == table[0])', '(held == table[0]) * 2 + (held == one) * 4'), ('held = table[0]', 'held = one')):
+        p.ask('a', 26)
+        p.reload(('x + 1', 'x + 2'))
+        p.ask('a', 36)
+    p.finish()

@@ -137,13 +137,13 @@ def new_file(p):
     if p.way.has_functions or p.way.level == '-O2':  # which gives constructors a section of their own
         p.reload(module=p.texts['module'], more=edit)
         p.ask('a', 1000 + 16 + 10 + 300)
-        p.must('crateld', 'rollback', str(p.process.pid))
+        p.rollback()
     else:
         p.refuse('compile with -ffunction-sections', module=p.texts['module'], more=edit)
         p.outcome = 'refused without -ffunction-sections'
         p.ask('a', 1000 + 8 + 10 + 300)
     p.ask('a', 1000 + 10 + 10 + 400)
-    p.must('crateld', 'rollback', str(p.process.pid))
+    p.rollback()
     p.ask('a', 6)
     p.reload(module=p.texts['module'], more=NEW_FILE)
     p.ask('a', 1000 + 14 + 10 + 500)

@@ -212,6 +212,10 @@ class Program:
     def command(self, *arguments):
         return run(['crateld', arguments[0], str(self.process.pid), *arguments[1:]], self.folder)
 
+    def rollback(self):
+        """Takes the last reload back."""
+        self.must('crateld', 'rollback', str(self.process.pid))
+
     def reload(self, *edits, **texts):
         """Replaces modules by edited ones, or by new texts; returns what the reload prints."""
         if edits:
