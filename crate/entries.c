@@ -254,6 +254,14 @@ static struct crateld_error *check_part(const struct crate_view *view, const cha
     return NULL;
 }
 
+static struct crateld_error *check_align(const struct crate_view *view, const char *table, uint32_t i, uint32_t rva,
+                                         uint32_t align)
+{
+    if (!align || align & (align - 1) || rva & (align - 1))
+        return ENTRY_FAULT(view, table, i, "0x%x is no address of an alignment of %u bytes", rva, align);
+    return NULL;
+}
+
 uint32_t crate_view_moved_functions(const struct crate_view *view)
 {
     uint32_t count = 0;
@@ -315,6 +323,7 @@ struct crateld_error *crate_view_grown(const struct crate_view *view, uint32_t i
     if (grown.on_change >= CRATE_ON_CHANGE_COUNT || grown.flags & ~(uint32_t)CRATE_GROWN_FLAG_FORCE)
         return ENTRY_FAULT(view, "grown variables", i, "what becomes of its value is %u, with flags 0x%x",
                            grown.on_change, grown.flags);
+    TRY(check_align(view, "grown variables", i, grown.image_rva, grown.align));
     TRY(check_string(view, "grown variables", i, "difference", grown.difference));
     TRY(check_string(view, "grown variables", i, "stranger", grown.stranger));
     *ret = grown;
@@ -328,6 +337,7 @@ struct crateld_error *crate_view_fresh(const struct crate_view *view, uint32_t i
     TRY(check_part(view, "new variables", i, fresh.name, fresh.module));
     if (!crate_segment_has(&view->header, CRATE_SEGMENT_DATA, fresh.rva, fresh.size, false))
         return ENTRY_FAULT(view, "new variables", i, "%u bytes at 0x%x are not within the data", fresh.size, fresh.rva);
+    TRY(check_align(view, "new variables", i, fresh.rva, fresh.align));
     *ret = fresh;
     return NULL;
 }
@@ -340,6 +350,7 @@ struct crateld_error *crate_view_fresh_tls(const struct crate_view *view, uint32
     if (fresh.rva > view->header.tls_mem_size || fresh.size > view->header.tls_mem_size - fresh.rva)
         return ENTRY_FAULT(view, "new thread-locals", i, "%u bytes at 0x%x are not within the thread-locals",
                            fresh.size, fresh.rva);
+    TRY(check_align(view, "new thread-locals", i, fresh.rva, fresh.align));
     *ret = fresh;
     return NULL;
 }

@@ -487,7 +487,8 @@ struct crateld_error *link_patch_count(struct link *link, struct crate_tables *t
     for (size_t i = 0; i < patch->fresh.count; i++) {
         struct crate_fresh fresh = {.module = patch->fresh.at[i].module,
                                     .size = (uint32_t)patch->fresh.at[i].section->size,
-                                    .type = patch->fresh.at[i].type};
+                                    .type = patch->fresh.at[i].type,
+                                    .align = UINT32_C(1) << patch->fresh.at[i].section->align_log2};
         if (!patch->fresh.at[i].section->is_live)
             continue;
         TRY(crate_tables_string(tables, patch->fresh.at[i].name, &fresh.name));

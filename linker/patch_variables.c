@@ -136,6 +136,28 @@ static struct crateld_error *refuse_to_move(struct matching *m, const struct sto
         policy == CRATE_ON_CHANGE_REFUSE ? "" : "; and it is not alone in its section: compile with -fdata-sections");
 }
 
+/* A section that needs another alignment than its place in the base has: compilers give variables more than their types
+ * need, and count on that. */
+static struct crateld_error *check_alignment(struct matching *m, const struct link_section *section,
+                                             const struct relink_section *base, struct storage *storage)
+{
+    const struct crate_header *header = &m->link->patch->base->view.header;
+    bool is_tls = section->flags & SHF_TLS;
+    uint64_t align = UINT64_C(1) << section->align_log2;
+    bool has_it = is_tls ? align <= header->tls_align && !((storage->rva - header->tls_rva) & (align - 1))
+                         : align <= header->image_align && !(storage->rva & (align - 1));
+    if (has_it || storage->old_size)
+        return NULL;
+    if (is_tls)
+        return refuse(storage->first, "it needs another alignment than it has, and threads have theirs already");
+    if (storage->known != 1 || storage->rva != base->rva || !storage->first->size ||
+        storage->first->size != section->size)
+        return refuse(storage->first, "its section needs another alignment than it has: compile with -fdata-sections");
+    storage->moved = storage->first;
+    storage->old_size = (uint32_t)storage->first->size;
+    return NULL;
+}
+
 static struct crateld_error *find_storage(struct matching *m, const struct link_section *section, struct storage *ret)
 {
     struct link_object *object = m->object->object;
@@ -156,7 +178,7 @@ static struct crateld_error *find_storage(struct matching *m, const struct link_
     if (!ret->old_size && base.size != section->size)
         return refuse(ret->first,
                       "its section has another size, for variables came or went: compile with -fdata-sections");
-    return NULL;
+    return check_alignment(m, section, &base, ret);
 }
 
 /* A variable that needs more room than the base has for it. */
@@ -172,6 +194,7 @@ static struct crateld_error *add_grown(struct matching *m, struct link_section *
                                  .old_size = storage->old_size,
                                  .new_size = (uint32_t)section->size,
                                  .type = storage->change.type,
+                                 .align = UINT32_C(1) << section->align_log2,
                                  .flags = m->link->options->is_forced ? CRATE_GROWN_FLAG_FORCE : 0}};
     if (!grown.name)
         return error_memory();

@@ -185,6 +185,23 @@ static struct moved_variable *find_own(const struct moved_variable *variable, co
     return other;
 }
 
+/* Whether the variable may stay where it is, of that size. */
+static struct crateld_error *can_stay(const struct loaded_crate *patch, const struct crate_grown *grown,
+                                      const struct moved_variable *variable, uint32_t size, bool *ret)
+{
+    const struct loaded_crate *base = patch->needed[0].crate;
+    uint64_t address =
+        variable ? loaded_address(variable->crate, variable->rva) : loaded_address(base, grown->base_rva);
+    bool has_alignment = !(address & (grown->align - 1));
+    *ret = grown->new_size <= size && has_alignment;
+    if (has_alignment || grown->new_size >= size)
+        return NULL;
+    return error_create(CRATELD_ERROR_MISMATCH,
+                        "%s: variable '%s' needs an alignment of %u bytes, and can not move: it has %u bytes since an "
+                        "earlier reload, and here only %u",
+                        patch->path, crate_view_string(&patch->view, grown->name), grown->align, size, grown->new_size);
+}
+
 static struct crateld_error *grow(struct initial_values *values, struct loaded_crate *patch,
                                   const struct crate_grown *grown, bool is_running)
 {
@@ -192,7 +209,10 @@ static struct crateld_error *grow(struct initial_values *values, struct loaded_c
     uint32_t size = variable ? variable->size : grown->old_size;
     TRY(check_growth(patch, grown, variable));
     enum growth_way way = way_of(grown, is_running);
-    if (way == GROWTH_COPY ? grown->new_size <= size : variable && has_type(variable, grown))
+    bool is_there = variable && has_type(variable, grown);
+    if (way == GROWTH_COPY)
+        TRY(can_stay(patch, grown, variable, size, &is_there));
+    if (is_there)
         return NULL;
     if (way != GROWTH_COPY && is_running)
         TRY(check_retype(patch, grown));

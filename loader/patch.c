@@ -633,6 +633,11 @@ static struct crateld_error *can_not_move(const struct commit *commit, enum obst
         return error_create(CRATELD_ERROR_MISMATCH,
                             "variable '%s' has another type, and can not move: %s points to it (--force: it moves)",
                             growth->name, holder->text);
+    if (growth->new_size == growth->size)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "variable '%s' needs another alignment than it has, and can not move: %s points to it "
+                            "(--force: it moves)",
+                            growth->name, holder->text);
     return error_create(CRATELD_ERROR_MISMATCH,
                         "variable '%s' needs more room than the %u bytes it has, and can not move: %s points to it "
                         "(--force: it moves)",

@@ -205,6 +205,12 @@ static struct crateld_error *add_fresh(struct loaded_crate *patch, const struct 
             CRATELD_ERROR_MISMATCH,
             "%s: variable '%s' has another type than since an earlier reload: its value can not be kept", patch->path,
             name);
+    uint64_t address = known && !is_thread_local ? loaded_address(known->patch, known->rva) : known ? known->rva : 0;
+    if (address & (fresh->align - 1))
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: variable '%s' needs an alignment of %u bytes, which it has not since an earlier "
+                            "reload: declare it so (alignas) from the start",
+                            patch->path, name, fresh->align);
     struct fresh_variable variable = {name, patch, fresh->rva, fresh->size, is_thread_local, fresh->type};
     return known || VEC_PUSH(&versions->fresh, variable) ? NULL : error_memory();
 }

@@ -348,7 +348,8 @@ struct crate_init {
     uint32_t reserved;
 };
 
-/* A variable of the base that is larger in a patch, or of another type, and so has to be elsewhere: in the patch. */
+/* A variable of the base that is larger in a patch, or of another type, or needs another alignment than it has, and so
+ * has to be elsewhere: in the patch. */
 struct crate_grown {
     uint32_t name; /* string */
     uint32_t module;
@@ -361,6 +362,8 @@ struct crate_grown {
     uint32_t flags;      /* enum crate_grown_flags */
     uint32_t difference; /* string: what is another than in the base, for a message; "": it has only grown */
     uint32_t stranger;   /* string: a module that refers to it, and has no new version here; "": none does */
+    uint32_t align;      /* of its address: a power of two */
+    uint32_t reserved;
 };
 
 /* What becomes of the value of a variable. */
@@ -380,9 +383,11 @@ enum crate_grown_flags {
 struct crate_fresh {
     uint32_t name; /* string: unique among the base's new variables */
     uint32_t module;
-    uint32_t rva;  /* in the patch's data; of thread-locals: offset in its block */
-    uint32_t size; /* bytes */
-    uint64_t type; /* fingerprint; 0: not known */
+    uint32_t rva;   /* in the patch's data; of thread-locals: offset in its block */
+    uint32_t size;  /* bytes */
+    uint64_t type;  /* fingerprint; 0: not known */
+    uint32_t align; /* of its address: a power of two */
+    uint32_t reserved;
 };
 
 /* A function that the base does not have, and whose address others may have. That is the one of its entry stub in the

@@ -50,6 +50,9 @@ static void read_entries(const struct crate_view *view)
     struct crate_fresh fresh;
     for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_FRESH)); i++)
         crateld_error_destroy(crate_view_fresh(view, i, &fresh));
+    struct crate_fresh_function function;
+    for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_FRESH_FUNCTIONS)); i++)
+        crateld_error_destroy(crate_view_fresh_function(view, i, &function));
     struct crate_site site;
     for (uint32_t i = 0; i <= limit(crate_view_count(view, CRATE_TABLE_UNITS)); i++)
         crateld_error_destroy(crate_view_unit(view, i, &unit));

@@ -162,20 +162,22 @@ static void add_relocs(struct image *image)
          .base_rva = 0x500,
          .old_size = 8,
          .new_size = 16,
-         .image_rva = DATA_RVA + 0x350},
+         .image_rva = DATA_RVA + 0x350,
+         .align = 16},
         {.name = add_string(image, "list"),
          .base_rva = 0x508,
          .old_size = 4,
          .new_size = 8,
-         .image_rva = DATA_RVA + 0x360},
+         .image_rva = DATA_RVA + 0x360,
+         .align = 4},
     };
     struct crate_fresh fresh[] = {
-        {add_string(image, "new"), 0, DATA_RVA + 0x348, 8, 0},
-        {add_string(image, "newer"), 0, DATA_RVA + 0x350, 4, 0},
+        {add_string(image, "new"), 0, DATA_RVA + 0x348, 8, 0, 4, 0},
+        {add_string(image, "newer"), 0, DATA_RVA + 0x350, 4, 0, 4, 0},
     };
     struct crate_fresh fresh_tls[] = {
-        {add_string(image, "thread_local"), 0, 0, 8, 0},
-        {add_string(image, "another"), 0, 8, 4, 0},
+        {add_string(image, "thread_local"), 0, 0, 8, 0, 4, 0},
+        {add_string(image, "another"), 0, 8, 4, 0, 4, 0},
     };
     struct crate_vanished vanished = {add_string(image, "vanished"), 0};
     struct crate_starter starter = {.name = add_string(image, "starter"), .rva = TEXT_RVA + 0x130};

@@ -167,7 +167,7 @@ static Shape *kept; API long act(const char *line) { if (!kept) kept = new Shape
 
 @row('virtual functions, lambdas and pointers to members of classes that came with a reload', CXX)
 def new_class(p):
-    state = 'Shape *kept; long (*made)(long); alignas(16) long (Shape::*member)() const; long (*halved)(long); '
+    state = 'Shape *kept; long (*made)(long); long (Shape::*member)() const; long (*halved)(long); '
     p.module(SHAPES + state + 'API long act(const char *line) { return made || member || halved || kept ? -2 : -1; }')
     p.start()
     p.ask('a', -1)

@@ -344,3 +344,46 @@ def moved_symbol(p):
         p.outcome = 'refused without -fdata-sections'
         p.ask('a', 12012)
     p.finish()
+
+
+@row('a variable comes to need another alignment')
+def alignment(p):
+    p.module('''static long count = 5; struct pair { long a, b; }; static struct pair pair = {1, 2}; API unsigned long where(void); API unsigned long where(void) { return (unsigned long)&pair; }
+API long act(const char *line) { pair.a += count++ > 0 ? 5 : 0; return pair.a * 100 + pair.b + (line[0] == 'w' ? where() % 64 * 10000 : 0); }''', 'module')
+    p.start()
+    p.ask('a', 602)
+    if p.need('-fdata-sections', ('static struct pair pair', 'static __attribute__((aligned(64))) struct pair pair')):
+        p.ask('w', 1102)
+        p.reload(('pair.b +', 'pair.b * 2 +'))
+        p.ask('w', 1604)
+        p.rollback()
+        p.rollback()
+        p.ask('a', 2102)
+    p.finish()
+
+
+@row('the same, with a pointer to it on the heap')
+def alignment_held(p):
+    p.module('''#include <stdlib.h>
+struct pair { long a, b; }; static struct pair pair = {1, 2}; static struct pair **held;
+API long act(const char *line) { if (!held) { held = (struct pair **)malloc(sizeof *held); *held = &pair; } pair.a++; return (*held)->a * 10 + pair.b; }''')
+    p.start()
+    p.ask('a', 22)
+    p.refuse("variable '.*pair.*' needs another alignment than it has, and can not move: .* points to it", ('static struct pair pair', 'static __attribute__((aligned(64))) struct pair pair'))
+    p.outcome = 'refused'
+    p.ask('a', 32)
+    p.finish()
+
+
+@row('a variable that came with a reload comes to need another alignment')
+def new_alignment(p):
+    p.module('API long act(const char *line) { return line[0]; }')
+    p.start()
+    p.ask('a', 97)
+    p.reload(module='static char first[3], second[24]; API long act(const char *line) { return ++first[0] * 10 + ++second[1]; }')
+    p.ask('a', 11)
+    text = p.texts['module'].replace('second[24]', 'second[24] __attribute__((aligned(4096)))')
+    p.refuse("variable '.*' needs an alignment of 4096 bytes, which it has not since an earlier reload|: variable '.*': [0-9]+ bytes, but [0-9]+ since", module=text)
+    p.ask('a', 22)
+    p.outcome = 'refused'
+    p.finish()
