@@ -158,12 +158,17 @@ static struct crateld_error *begin_patch(struct replacement *replacement, size_t
     return NULL;
 }
 
-/* Makes the patch of the crate from those of the modules that are its own. */
+/* Makes the patch of the crate from those of the modules that are its own. `has_others`: some are other crates'. */
 static struct crateld_error *make_patch(struct replacement *replacement, size_t index,
-                                        const struct diff_module *modules, size_t count)
+                                        const struct diff_module *modules, size_t count, bool has_others)
 {
     struct link_options link = {0};
     TRY(begin_patch(replacement, index, &link));
+    for (size_t i = 0; i < replacement->target->crates.list.count; i++)
+        has_others |= i != index && replacement->target->crates.list.at[i].is_patched;
+    if (has_others)
+        link.undefined_advice = "what comes to another crate with a reload can not be imported: define it in a module "
+                                "of this one, or link both anew and start the program anew";
     TRY(diff_modules(&link, modules, count));
     note_size(replacement->target, link.adopted->size);
     return NULL;
@@ -296,13 +301,14 @@ static struct crateld_error *make_patches(struct replacement *replacement, const
         }
     }
     TRY(place_new(replacement->target, modules, count, crate_of));
+    size_t taken = replacement->patches.count;
     for (size_t k = 0; k < crates; k++) {
         size_t own_count = 0;
         for (size_t i = 0; i < count; i++)
             if (crate_of[i] == k)
                 own[own_count++] = modules[i];
         if (own_count)
-            TRY(make_patch(replacement, k, own, own_count));
+            TRY(make_patch(replacement, k, own, own_count, own_count + taken < count));
     }
     return NULL;
 }

@@ -93,8 +93,9 @@ struct link_options {
     bool is_entry_required; /* --entry was given: its absence is an error */
     bool collect_garbage;
     bool keep_relink;
-    bool allow_undefined;       /* -z undefs: unresolved imports are looked for when they are used */
-    bool has_default_libraries; /* libc, libgcc, libgcc_s */
+    const char *undefined_advice; /* what to say of undefined symbols besides; NULL: nothing */
+    bool allow_undefined;         /* -z undefs: unresolved imports are looked for when they are used */
+    bool has_default_libraries;   /* libc, libgcc, libgcc_s */
     bool is_strip_debug;
     bool is_strip_all;
     bool has_dynamic_symbols; /* the file lists its exports in .dynsym too, for tools that look there */

@@ -21,7 +21,8 @@ static size_t list_known(const struct link *link, const char **names)
     return count;
 }
 
-static struct crateld_error *describe(const struct link_undefined *undefined, const struct near_matcher *matcher)
+static struct crateld_error *describe(const struct link_undefined *undefined, const struct near_matcher *matcher,
+                                      const char *advice)
 {
     const struct link_symbol *symbol = undefined->symbol;
     struct near_match match = near_match_find(matcher, symbol->name);
@@ -31,11 +32,11 @@ static struct crateld_error *describe(const struct link_undefined *undefined, co
     if (undefined->more)
         snprintf(more, sizeof more, " (and %u more reference%s)", undefined->more, undefined->more > 1 ? "s" : "");
     bool is_hidden = symbol->visibility == STV_HIDDEN || symbol->visibility == STV_INTERNAL;
-    return error_create(CRATELD_ERROR_UNDEFINED, "%s: %s+0x%llx: undefined symbol '%s'%s%s%s%s%s%s",
+    return error_create(CRATELD_ERROR_UNDEFINED, "%s: %s+0x%llx: undefined symbol '%s'%s%s%s%s%s%s%s%s",
                         undefined->section->object->path, undefined->section->name, (unsigned long long)undefined->off,
                         readable ? readable : symbol->name, symbol->bound_version ? ", version " : "",
                         symbol->bound_version ? symbol->bound_version : "", is_hidden ? ", which is hidden" : "", more,
-                        hint ? "; " : "", hint ? hint : "");
+                        hint ? "; " : "", hint ? hint : "", advice ? ": " : "", advice ? advice : "");
 }
 
 struct crateld_error *link_report_undefined(struct link *link)
@@ -51,7 +52,7 @@ struct crateld_error *link_report_undefined(struct link *link)
         return error_memory();
     TRY(near_matcher_create(names, list_known(link, names), &matcher));
     for (size_t i = 0; i < link->undefined.count; i++)
-        link_report(link, describe(&link->undefined.at[i], matcher));
+        link_report(link, describe(&link->undefined.at[i], matcher, link->options->undefined_advice));
     near_matcher_destroy(matcher);
     return NULL;
 }

@@ -430,9 +430,14 @@ static struct crateld_error *check_names(struct loaded_crate *user, uint32_t ind
     }
     if (!missing)
         return NULL;
+    const char *advice =
+        user->view.header.flags & CRATE_FLAG_PATCH
+            ? " (what crates export is settled when they are linked: define it in a module of the crate "
+              "that is to use it, or start the program anew)"
+            : "";
     return error_join(error_create(CRATELD_ERROR_UNDEFINED,
-                                   "%s: was linked against another build of %s, and this one lacks", user->path,
-                                   crate->path),
+                                   "%s: was linked against another build of %s, and this one lacks%s", user->path,
+                                   crate->path, advice),
                       missing);
 }
 

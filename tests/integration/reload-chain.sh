@@ -75,6 +75,27 @@ for flags in "-g -O2 -fPIC -ffunction-sections -fdata-sections" "-O1 -ffunction-
         bound middle rare '^unbound$'
         ask s2 203
         bound middle rare 'low:'
+        # What comes to one crate with a reload is not another's to import, whatever says that it is there.
+        echo 'int added(int x) { return x + 5; }' >extra.c
+        compile extra.c extra.o
+        sed 's/int low(int x) {/int added(int); &/; s/return x + base_value/return added(x) - 5 + base_value/' module.c >new.c
+        compile new.c new.o
+        sed 's/^long act/int added(int); &/; s/return low(1)/return added(0) * 0 + low(1)/' top.c >newtop.c
+        compile newtop.c newtop.o
+        status 1 crateld reload $pid module.o=new.o top.o=newtop.o
+        has err "undefined symbol 'added'"
+        status 0 crateld reload $pid module.o=new.o extra.o
+        ask a 10302002
+        status 1 crateld reload $pid top.o=newtop.o
+        has err "undefined symbol 'added': what comes to another crate with a reload can not be imported: define it in a module of this one, or link both anew"
+        crateld link -o low.crate new.o extra.o
+        for command in check reload; do
+            status 1 crateld $command $pid top.o=newtop.o
+            has err "was linked against another build of low.crate, and this one lacks (what crates export is settled when they are linked"
+            has err "    added"
+        done
+        ask a 10302002
+        crateld link -o low.crate module.o
         finish
     done
 done
