@@ -86,6 +86,8 @@ static struct crateld_error *take_keyword(struct translation *t, const char *key
     const char *advice;
     switch (ld_keyword_find(keyword, &advice)) {
     case LD_PASS:
+        return emit_pair(t, "-z", keyword);
+    case LD_UNRESOLVED:
         t->allows_undefined = true;
         return NULL;
     case LD_DEFINED:

@@ -225,9 +225,10 @@ static const struct {
     enum ld_action action;
     const char *advice;
 } keywords[] = {
-    {"undefs", LD_PASS, NULL},
+    {"undefs", LD_UNRESOLVED, NULL},
     {"defs", LD_DEFINED, NULL},
-    {"noexecstack", LD_IGNORE, NULL},
+    {"execstack", LD_PASS, NULL},
+    {"noexecstack", LD_PASS, NULL},
     {"now", LD_IGNORE, NULL},
     {"lazy", LD_IGNORE, NULL},
     {"relro", LD_IGNORE, NULL},
@@ -258,7 +259,6 @@ static const struct {
     {"nomark-plt", LD_IGNORE, NULL},
     {"global", LD_REFUSE, "open the crate with RTLD_GLOBAL"},
     {"muldefs", LD_REFUSE, "leave all definitions of a name but one out, or make them weak"},
-    {"execstack", LD_REFUSE, "crates have no executable stack"},
     {"initfirst", LD_REFUSE, "a crate is initialised before those that need it"},
     {"interpose", LD_REFUSE, "an import of a crate names where it comes from"},
     {"loadfltr", LD_REFUSE, "crates have no filters"},
