@@ -281,6 +281,25 @@ kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
 
+# An archive that is built anew, by changing members of it or as a whole: those of its members are taken that are others.
+cp module.1.o module.o
+echo 'int unrelated(void) { return 1; }' >unrelated.c && compile unrelated.c
+ar rcs libmodule.a module.o unrelated.o
+crateld link -u unrelated -o archived.crate forks.o libmodule.a
+start --watch archived.crate
+for _ in $(seq 300); do grep -qx "$pid 1" output && break; sleep 0.01; done
+sleep 1
+cp module.2.o module.o && ar rcs libmodule.a module.o
+for _ in $(seq 500); do [ "$(grep "^$pid " output | tail -1)" = "$pid 2" ] && break; sleep 0.01; done
+[ "$(grep "^$pid " output | tail -1)" = "$pid 2" ] || fail "a member that was replaced does not run: $(tail -3 output log)"
+cp module.3.o module.o && rm libmodule.a && ar rcs libmodule.a unrelated.o module.o
+for _ in $(seq 500); do [ "$(grep "^$pid " output | tail -1)" = "$pid 3" ] && break; sleep 0.01; done
+[ "$(grep "^$pid " output | tail -1)" = "$pid 3" ] || fail "a member of a new archive does not run: $(tail -3 output log)"
+lacks log "2 modules"
+kill -9 $pid
+wait $pid 2>/dev/null || :
+pid=
+
 # Thread-locals that must lie in the static pool have their initial values in every thread of a watched program, and in ours.
 cat >locals.c <<'C'
 #include <pthread.h>
