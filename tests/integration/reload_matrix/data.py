@@ -349,10 +349,10 @@ def moved_symbol(p):
 @row('a variable comes to need another alignment')
 def alignment(p):
     p.module('''static long count = 5; struct pair { long a, b; }; static struct pair pair = {1, 2}; API unsigned long where(void); API unsigned long where(void) { return (unsigned long)&pair; }
-API long act(const char *line) { pair.a += count++ > 0 ? 5 : 0; return pair.a * 100 + pair.b + (line[0] == 'w' ? where() % 64 * 10000 : 0); }''', 'module')
+API long act(const char *line) { pair.a += count++ > 0 ? 5 : 0; return pair.a * 100 + pair.b + (line[0] == 'w' ? where() % 4096 * 10000 : 0); }''', 'module')
     p.start()
     p.ask('a', 602)
-    if p.need('-fdata-sections', ('static struct pair pair', 'static __attribute__((aligned(64))) struct pair pair')):
+    if p.need('-fdata-sections', ('static struct pair pair', 'static __attribute__((aligned(4096))) struct pair pair')):
         p.ask('w', 1102)
         p.reload(('pair.b +', 'pair.b * 2 +'))
         p.ask('w', 1604)
@@ -365,11 +365,11 @@ API long act(const char *line) { pair.a += count++ > 0 ? 5 : 0; return pair.a * 
 @row('the same, with a pointer to it on the heap')
 def alignment_held(p):
     p.module('''#include <stdlib.h>
-struct pair { long a, b; }; static struct pair pair = {1, 2}; static struct pair **held;
+struct pair { long a, b; }; struct pair pair = {1, 2}; struct pair **held;
 API long act(const char *line) { if (!held) { held = (struct pair **)malloc(sizeof *held); *held = &pair; } pair.a++; return (*held)->a * 10 + pair.b; }''')
     p.start()
     p.ask('a', 22)
-    p.refuse("variable '.*pair.*' needs another alignment than it has, and can not move: .* points to it", ('static struct pair pair', 'static __attribute__((aligned(64))) struct pair pair'))
+    p.refuse("variable '.*pair.*' needs another alignment than it has, and can not move: .* points to it", ('struct pair pair', 'struct pair pair __attribute__((aligned(4096)))'))
     p.outcome = 'refused'
     p.ask('a', 32)
     p.finish()
