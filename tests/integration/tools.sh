@@ -98,4 +98,24 @@ if echo 'int main(void) { return 0; }' | gcc -fsanitize=address -x c - -o native
     status 1 env LD_PRELOAD="$(readlink -f "$library")" ASAN_OPTIONS=detect_leaks=0 ./asan overflow
     has err 'heap-buffer-overflow'
     has err 'WRITE of size 1'
+    grep -qE "#0 0x[0-9a-f]+ in main .*/app\.c:13$" err || fail "address sanitizer: the frame of the fault has another name or line"
+    grep -qE "#1 0x[0-9a-f]+ in main .*/app\.c:12$" err || fail "address sanitizer: so has that of the allocation"
+    echo 'int helper(int n); int plugin(char *p, int n) { p[n] = 2; return helper(n); }' >plugin.c
+    source_file caller.c <<'END'
+#include <dlfcn.h>
+#include <stdlib.h>
+int helper(int n) { return n; }
+int main(int argc, char **argv)
+{
+    void *plugin = dlopen("./plugin.crate", RTLD_NOW);
+    int (*call)(char *, int) = (int (*)(char *, int))dlsym(plugin, "plugin");
+    return call(malloc(10), argc + 9) + argv[0][0];
+}
+END
+    gcc -g -O1 -fPIC -fsanitize=address -c plugin.c
+    crateld link -o plugin.crate plugin.o -z undefs
+    gcc -B"$folder" -g -O1 -fPIC -fsanitize=address -o caller caller.c
+    status 1 env LD_PRELOAD="$(readlink -f "$library")" ASAN_OPTIONS=detect_leaks=0 ./caller
+    grep -qE "#0 0x[0-9a-f]+ in plugin .*/plugin\.c:1$" err || fail "address sanitizer: the frame of a crate that was opened"
+    grep -qE "#1 0x[0-9a-f]+ in main .*/caller\.c:8$" err || fail "address sanitizer: the frame of who called it"
 fi
