@@ -59,7 +59,9 @@ enum crate_table_kind {
     CRATE_TABLE_VANISHED,    /* struct crate_vanished; of a patch */
     CRATE_TABLE_STARTERS,    /* struct crate_starter; of a patch, in the order in which they run */
     CRATE_TABLE_FRESH_FUNCTIONS, /* struct crate_fresh_function; of a patch, sorted by stub_rva */
-    CRATE_TABLE_STRINGS,         /* bytes; the first and the last are NUL */
+    CRATE_TABLE_HASHES,       /* uint32_t: of each export, the upper half of its hash: for a linker, which need not read
+                                 the exports that it does not look for */
+    CRATE_TABLE_STRINGS,      /* bytes; the first and the last are NUL */
     CRATE_TABLE_MEMBERS,      /* struct crate_member; of a bundle, the bundle itself as a crate first. From here on the
                                  tables have a hash of their own: members_hash */
     CRATE_TABLE_MEMBER_NEEDS, /* uint32_t: enum crate_need, with an index into the members or the needed table */
