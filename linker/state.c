@@ -65,8 +65,10 @@ static uint64_t hash_options(const struct link *link)
     const bool flags[] = {o->has_soname,        o->has_no_entry,       o->is_entry_required,     o->collect_garbage,
                           o->allow_undefined,   o->is_strip_debug,     o->has_default_libraries, o->is_strip_all,
                           o->is_fatal_warnings, o->has_dynamic_symbols};
+    const uint8_t stack = (uint8_t)o->stack;
     add_texts(&state, texts, sizeof texts / sizeof *texts);
     add(&state, flags, sizeof flags);
+    add(&state, &stack, sizeof stack);
     for (size_t i = 0; i < o->argument_count; i++) {
         const struct link_argument *argument = &o->arguments[i];
         const bool modes[] = {argument->kind == LINK_ARGUMENT_FILE, argument->is_whole_archive, argument->is_as_needed,
@@ -253,8 +255,6 @@ void link_state_write(const struct link *link, const struct file_stamp *crate, u
     struct composing c = {0};
     size_t size = 0;
     uint8_t *bytes = NULL;
-    if (!link->keeps_state)
-        return;
     if (!link->journal.is_incomplete && crate->inode && compose(link, &c))
         bytes = assemble(link, &c, crate, mode, &size);
     write_bytes(link, bytes, size);
