@@ -158,6 +158,16 @@ def main():
             program.kill()
 
 
+def check_priorities(pid):
+    """Threads that were held are treated by the scheduler as before."""
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{thread}/comm') as file:
+            is_ours = file.read() == 'crateld\n'
+        found = os.sched_getscheduler(int(thread)), os.getpriority(os.PRIO_PROCESS, int(thread))
+        if not is_ours and found != (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0)):
+            sys.exit(f'a thread has another policy, or another nice level: {found}')
+
+
 def check(program, templates, sizes, count):
     calls = 0
     seen = []
@@ -182,6 +192,7 @@ def check(program, templates, sizes, count):
         calls = now
         seen.append(figures(program.pid))
     shown = must('crateld', 'inspect', '--patch', str(program.pid))
+    check_priorities(program.pid)
     out = program.communicate(timeout=60)[0]
     if program.returncode or out != 'end 0 0\n' or os.path.getsize('errors'):
         sys.exit(f'status {program.returncode}: {out}{open("errors").read()}')
