@@ -78,6 +78,7 @@ void park_resume(ucontext_t *context)
 static void hold(struct parked_thread *thread, ucontext_t *context, uint32_t now)
 {
     thread->context = context;
+    thread->pointer = context_thread_pointer();
     thread->state = PARK_HELD; /* with release order */
     while (round_number == now)
         futex(&round_number, FUTEX_WAIT, now);

@@ -28,6 +28,7 @@ struct parked_thread {
     pid_t id;
     _Atomic uint32_t state;           /* enum park_state */
     const ucontext_t *context;        /* on its stack; NULL: it has ended */
+    uint64_t pointer;                 /* context_thread_pointer() */
     bool is_lifted;                   /* the scheduler prefers it until it goes on */
     struct latency_attributes before; /* then: how it is treated otherwise */
 };
