@@ -49,7 +49,8 @@ struct control_crate {
 
 /* What was done: see struct patch_report. */
 struct control_report {
-    uint32_t modules, functions, functions_in_place, variables_set, variables_kept, variables_grown, relocations, users, pages;
+    uint32_t modules, functions, functions_in_place, variables_set, variables_kept, variables_grown, relocations, users,
+        pages;
     uint64_t plan_ns, pause_ns;
 };
 
