@@ -86,6 +86,8 @@ static struct crateld_error *take_keyword(struct translation *t, const char *key
     const char *advice;
     switch (ld_keyword_find(keyword, &advice)) {
     case LD_PASS:
+        return emit_pair(t, "-z", keyword);
+    case LD_UNRESOLVED:
         t->allows_undefined = true;
         return NULL;
     case LD_DEFINED:
@@ -150,9 +152,10 @@ static struct crateld_error *pass(struct translation *t, const struct ld_option 
 
 static struct crateld_error *print_version(struct translation *t)
 {
-    /* Build systems look for GNU, and are told what is compatible. */
+    /* Build systems look for GNU, and take the first number for its version: Meson as it is, libtool what comes behind
+     * the parentheses, and any " 0." or " 1." there for a linker that has no version scripts. */
     if (!t->has_version)
-        puts("crateld ld " VERSION " (compatible with GNU ld 2.40)");
+        puts("crateld ld (compatible with GNU ld) 2.40, crateld-" VERSION);
     t->has_version = true;
     return NULL;
 }

@@ -149,6 +149,7 @@ const struct ld_option ld_options[] = {
     {"w", LD_NO_VALUE, LD_IGNORE, COSMETIC},
     {"cref", LD_NO_VALUE, LD_IGNORE, COSMETIC},
     {"y", LD_VALUE, LD_IGNORE, COSMETIC},
+    {"retain-symbols-file", LD_VALUE, LD_IGNORE, "it concerns debugging: what is exported stays so"},
     {"print-gc-sections", LD_NO_VALUE, LD_IGNORE, COSMETIC},
     {"no-print-gc-sections", LD_NO_VALUE, LD_IGNORE, COSMETIC},
     {"warn-common", LD_NO_VALUE, LD_IGNORE, COSMETIC},
@@ -204,7 +205,6 @@ const struct ld_option ld_options[] = {
     {"b", LD_VALUE, LD_REFUSE, "make an object of the file first: ld -r -b binary"},
     {"format", LD_VALUE, LD_REFUSE, "make an object of the file first: ld -r -b binary"},
     {"just-symbols", LD_VALUE, LD_REFUSE, "define the symbols with --defsym"},
-    {"retain-symbols-file", LD_VALUE, LD_REFUSE, "use crateld strip"},
     {"start-lib", LD_NO_VALUE, LD_REFUSE, "put the objects into an archive"},
     {"end-lib", LD_NO_VALUE, LD_REFUSE, "put the objects into an archive"},
     {"f", LD_VALUE, LD_REFUSE, "crates have no filters"},
@@ -225,9 +225,10 @@ static const struct {
     enum ld_action action;
     const char *advice;
 } keywords[] = {
-    {"undefs", LD_PASS, NULL},
+    {"undefs", LD_UNRESOLVED, NULL},
     {"defs", LD_DEFINED, NULL},
-    {"noexecstack", LD_IGNORE, NULL},
+    {"execstack", LD_PASS, NULL},
+    {"noexecstack", LD_PASS, NULL},
     {"now", LD_IGNORE, NULL},
     {"lazy", LD_IGNORE, NULL},
     {"relro", LD_IGNORE, NULL},
@@ -258,7 +259,6 @@ static const struct {
     {"nomark-plt", LD_IGNORE, NULL},
     {"global", LD_REFUSE, "open the crate with RTLD_GLOBAL"},
     {"muldefs", LD_REFUSE, "leave all definitions of a name but one out, or make them weak"},
-    {"execstack", LD_REFUSE, "crates have no executable stack"},
     {"initfirst", LD_REFUSE, "a crate is initialised before those that need it"},
     {"interpose", LD_REFUSE, "an import of a crate names where it comes from"},
     {"loadfltr", LD_REFUSE, "crates have no filters"},

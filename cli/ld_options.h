@@ -50,8 +50,8 @@ extern const size_t ld_option_count;
  * the argument, NULL for nothing. Long names may have one dash or two, as in GNU ld. */
 const struct ld_option *ld_option_find(const char *argument, const char **value);
 
-/* What `-z keyword` means: PASS, IGNORE, DEFINED or REFUSE (then *advice says what to do); a keyword that is not known
- * is REFUSE with NULL. */
+/* What `-z keyword` means: PASS, IGNORE, UNRESOLVED (which may be), DEFINED or REFUSE (then *advice says what to do); a
+ * keyword that is not known is REFUSE with NULL. */
 enum ld_action ld_keyword_find(const char *keyword, const char **advice);
 
 /* Prints the options that are accepted, by what becomes of them. The others are not among them: configure scripts look

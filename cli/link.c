@@ -32,6 +32,8 @@ static const char help[] =
     "  --defsym NAME=VALUE      define a symbol: a number, or another symbol\n"
     "  --declare CRATE:SYMBOL   SYMBOL will come from a crate that does not exist yet\n"
     "  -z undefs                leave symbols that nothing defines to be found when they are used\n"
+    "  -z execstack             the program puts code on its stacks; -z noexecstack: whatever objects say, it does "
+    "not\n"
     "  --gc-sections, --no-gc-sections       leave out what cannot be reached (default), or not\n"
     "  --export SYMBOL          export SYMBOL (or pattern), and of all others none that is not named\n"
     "  --version-script FILE    export what FILE says is global\n"
@@ -213,13 +215,17 @@ static struct crateld_error *push(bool is_pushed)
 
 static struct crateld_error *take_z(struct gathering *g, const char *keyword)
 {
-    static const char *const ignored[] = {"noexecstack", "now", "lazy", "relro", "norelro", "nodlopen"};
+    static const char *const ignored[] = {"now", "lazy", "relro", "norelro", "nodlopen"};
     if (!strcmp(keyword, "undefs")) {
         g->options.allow_undefined = true;
         return NULL;
     }
     if (!strcmp(keyword, "defs")) {
         g->options.allow_undefined = false;
+        return NULL;
+    }
+    if (!strcmp(keyword, "execstack") || !strcmp(keyword, "noexecstack")) {
+        g->options.stack = *keyword == 'e' ? LINK_STACK_EXECUTABLE : LINK_STACK_PLAIN;
         return NULL;
     }
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)

@@ -160,7 +160,6 @@ static struct crateld_error *begin_patch(struct replacement *replacement, size_t
     struct output_file *file = &replacement->patches.at[replacement->patches.count - 1];
     *ret = (struct link_options){
         .collect_garbage = true,
-        .workers = 1, /* it is little work */
         .opened_base = &target->bases[index],
         .output = file->path,
         .adopted = file,

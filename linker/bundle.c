@@ -58,6 +58,7 @@ static struct crateld_error *open_member(struct link *link, const char *path, st
     }
     member->bytes = file.data;
     TRY(crate_view_open(path, file.data, &member->view));
+    link->flags |= member->view.header.flags & CRATE_FLAG_EXEC_STACK;
     TRY(crate_check_meta(path, file.data, &member->view.header));
     member->name = crate_view_name(&member->view);
     TRY(is_stub(&member->view, &member->is_stub));

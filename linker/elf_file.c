@@ -157,7 +157,8 @@ static uint32_t write_program_headers(const struct link *link, const struct link
     uint64_t hdr = image->header.eh_frame_hdr_rva, hdr_size = image->header.eh_frame_hdr_size;
     if (hdr)
         headers[count++] = (Elf64_Phdr){PT_GNU_EH_FRAME, PF_R, hdr, base + hdr, base + hdr, hdr_size, hdr_size, 4};
-    headers[count++] = (Elf64_Phdr){PT_GNU_STACK, PF_R | PF_W, 0, 0, 0, 0, 0, 16};
+    uint32_t stack = PF_R | PF_W | (image->header.flags & CRATE_FLAG_EXEC_STACK ? PF_X : 0);
+    headers[count++] = (Elf64_Phdr){PT_GNU_STACK, stack, 0, 0, 0, 0, 0, 16};
     headers[count++] = (Elf64_Phdr){CRATE_PT_CRATE,
                                     PF_R,
                                     CRATE_HEADER_RVA,

@@ -28,6 +28,12 @@ struct link_note {
     char text[400]; /* "": nothing */
 };
 
+enum link_stack {
+    LINK_STACK_OF_OBJECTS, /* executable if an object asks for that */
+    LINK_STACK_PLAIN,
+    LINK_STACK_EXECUTABLE,
+};
+
 enum link_argument_kind {
     LINK_ARGUMENT_FILE,    /* value: a path */
     LINK_ARGUMENT_LIBRARY, /* value: the name behind -l */
@@ -95,6 +101,7 @@ struct link_options {
     bool keep_relink;
     bool allow_undefined;       /* -z undefs: unresolved imports are looked for when they are used */
     bool has_default_libraries; /* libc, libgcc, libgcc_s */
+    enum link_stack stack;
     bool is_strip_debug;
     bool is_strip_all;
     bool has_dynamic_symbols; /* the file lists its exports in .dynsym too, for tools that look there */

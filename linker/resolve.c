@@ -251,8 +251,10 @@ struct crateld_error *link_enter_object(struct link *link, struct link_object *o
         return link_add_lto_object(link, object);
     }
     object->priority = (uint32_t)link->objects.count;
-    if (object->has_exec_stack)
-        link_warn(link, "%s: asks for an executable stack, which crates do not have", object->path);
+    if (object->has_exec_stack && link->options->stack == LINK_STACK_OF_OBJECTS) {
+        link_warn(link, "%s: asks for an executable stack: all stacks of its process will be that", object->path);
+        link->flags |= CRATE_FLAG_EXEC_STACK;
+    }
     if (!VEC_PUSH(&link->objects, object))
         return error_memory();
     TRY(claim_groups(link, object, &has_dropped));

@@ -65,8 +65,10 @@ static uint64_t hash_options(const struct link *link)
     const bool flags[] = {o->has_soname,        o->has_no_entry,       o->is_entry_required,     o->collect_garbage,
                           o->allow_undefined,   o->is_strip_debug,     o->has_default_libraries, o->is_strip_all,
                           o->is_fatal_warnings, o->has_dynamic_symbols};
+    const uint8_t stack = (uint8_t)o->stack;
     add_texts(&state, texts, sizeof texts / sizeof *texts);
     add(&state, flags, sizeof flags);
+    add(&state, &stack, sizeof stack);
     for (size_t i = 0; i < o->argument_count; i++) {
         const struct link_argument *argument = &o->arguments[i];
         const bool modes[] = {argument->kind == LINK_ARGUMENT_FILE, argument->is_whole_archive, argument->is_as_needed,

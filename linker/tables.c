@@ -348,6 +348,8 @@ void link_tables_fill_header(const struct link *link, struct crate_header *heade
     header->machine = link->machine->elf_machine;
     header->header_size = sizeof *header;
     header->flags = link->flags | (link->patch ? CRATE_FLAG_PATCH : 0);
+    if (link->options->stack == LINK_STACK_EXECUTABLE)
+        header->flags |= CRATE_FLAG_EXEC_STACK;
     if (link->options->keep_relink)
         header->flags |= CRATE_FLAG_HAS_RELINK;
     if (link->options->has_soname)
@@ -373,7 +375,8 @@ void link_tables_fill_header(const struct link *link, struct crate_header *heade
     header->toc_text_rva = toc_text_rva(link);
     if (header->toc_text_rva)
         header->flags |= CRATE_FLAG_TOC_CODE;
-    if (header->init_array.count || header->fini_array.count || header->preinit_array.count || header->tls_mem_size)
+    if (header->init_array.count || header->fini_array.count || header->preinit_array.count || header->tls_mem_size ||
+        header->flags & CRATE_FLAG_EXEC_STACK)
         header->flags |= CRATE_FLAG_EAGER;
     const struct link_output *hdr = link_find_output(link, ".eh_frame_hdr");
     if (hdr) {

@@ -5,6 +5,7 @@
 #include "crate/build_id.h"
 #include "loader/address_index.h"
 #include "loader/bind.h"
+#include "loader/export_object.h"
 #include "loader/first_calls.h"
 #include "loader/frames.h"
 #include "loader/gate.h"
@@ -85,6 +86,11 @@ struct crateld_error *activate_check_meta(struct loaded_crate *crate)
 static struct crateld_error *prepare(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
+    if (header->flags & CRATE_FLAG_EXEC_STACK) {
+        struct crateld_error *error = export_object_make_stacks_executable();
+        if (error)
+            return error_prefix(error, "%s: needs executable stacks (-z noexecstack)", crate->path);
+    }
     TRY(image_need(crate));
     TRY(image_protect(crate));
     if (crate->process->opts.trace)

@@ -53,12 +53,15 @@ static void map_room(struct image_region *region, struct loaded_crate *base, str
         size = room.size;
     if (!size || mmap(room.start, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
         size = 0;
-    if (size)
+    if (size) {
+        /* Its header is read first; no other page is to be there before it is written, if it is to be. */
+        (void)madvise(room.start, CRATE_PAGE_SIZE, MADV_POPULATE_READ);
         region->expected = (struct image_expected){.room = {room.start, size, room.host},
                                                    .base = base,
                                                    .device = status->st_dev,
                                                    .inode = status->st_ino,
                                                    .last_size = region->expected.last_size};
+    }
     room.start += size;
     room.size -= size;
     image_hole_add(region, &room);

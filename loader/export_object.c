@@ -17,7 +17,7 @@
 #include "loader/log.h"
 #include "loader/resolve.h"
 
-enum { DYNAMIC_COUNT = 7, PHDR_COUNT = 3, PAGE = 4096, NAME_SIZE = 128 };
+enum { DYNAMIC_COUNT = 7, PHDR_COUNT = 4, PAGE = 4096, NAME_SIZE = 128 };
 
 /* Where the parts lie in the object, which is one read-only segment; but for the dynamic section, which ld.so writes
  * to. */
@@ -59,7 +59,8 @@ static struct object_layout lay_out(const char *soname, const struct export_symb
     return layout;
 }
 
-static void write_headers(uint8_t *at, const struct object_layout *layout)
+/* `stack_flags`: ld.so makes all stacks executable for an object that says so, and for one that says nothing. */
+static void write_headers(uint8_t *at, const struct object_layout *layout, uint32_t stack_flags)
 {
     Elf64_Ehdr ehdr = {
         .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
@@ -88,6 +89,7 @@ static void write_headers(uint8_t *at, const struct object_layout *layout)
          .p_filesz = dynamic_size,
          .p_memsz = dynamic_size,
          .p_align = 8},
+        {.p_type = PT_GNU_STACK, .p_flags = stack_flags, .p_align = 16},
     };
     Elf64_Dyn dynamic[DYNAMIC_COUNT] = {
         {DT_SONAME, {1}},
@@ -150,8 +152,8 @@ static void write_symbols(uint8_t *at, const struct object_layout *layout, const
     }
 }
 
-struct crateld_error *export_object_build(const char *soname, const struct export_symbol *symbols, size_t count,
-                                          uint8_t **ret, size_t *ret_size)
+static struct crateld_error *build(const char *soname, const struct export_symbol *symbols, size_t count,
+                                   uint32_t stack_flags, uint8_t **ret, size_t *ret_size)
 {
     struct object_layout layout = lay_out(soname, symbols, count);
     uint8_t *bytes AUTO_FREE = calloc(1, layout.end);
@@ -163,11 +165,17 @@ struct crateld_error *export_object_build(const char *soname, const struct expor
         ordered[i] = (struct ordered){&symbols[i], hash, hash % layout.bucket_count};
     }
     qsort(ordered, count, sizeof *ordered, compare_ordered);
-    write_headers(bytes, &layout);
+    write_headers(bytes, &layout, stack_flags);
     write_symbols(bytes, &layout, soname, ordered, count);
     *ret = STEAL_PTR(bytes);
     *ret_size = layout.end;
     return NULL;
+}
+
+struct crateld_error *export_object_build(const char *soname, const struct export_symbol *symbols, size_t count,
+                                          uint8_t **ret, size_t *ret_size)
+{
+    return build(soname, symbols, count, PF_R | PF_W, ret, ret_size);
 }
 
 /* A path of the object open at `fd`. ld.so takes objects of one name for one, and descriptors are used again: so the
@@ -265,4 +273,18 @@ void export_object_cycle(void)
     if (handle)
         dlclose(handle);
     crateld_error_destroy(error);
+}
+
+struct crateld_error *export_object_make_stacks_executable(void)
+{
+    static bool is_done;
+    uint8_t *bytes AUTO_FREE = NULL;
+    size_t size = 0;
+    void *handle;
+    if (is_done)
+        return NULL;
+    TRY(build("crateld-stack", NULL, 0, PF_R | PF_W | PF_X, &bytes, &size));
+    TRY(export_object_load(bytes, size, RTLD_NOW | RTLD_LOCAL, &handle));
+    is_done = true;
+    return NULL;
 }

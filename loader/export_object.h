@@ -28,6 +28,10 @@ MUST_CHECK struct crateld_error *export_object_open(void);
 /* Has ld.so load the ELF file in memory, with dlopen's `mode`; *ret is its handle. Errors: IO, NOT_FOUND. */
 MUST_CHECK struct crateld_error *export_object_load(const void *bytes, size_t size, int mode, void **ret);
 
+/* Has ld.so make the stacks of all threads executable, those of later ones too: it does so for an object that asks for
+ * it. Under the process's lock. Errors: IO, NOT_FOUND with ld.so's reason, MEMORY. */
+MUST_CHECK struct crateld_error *export_object_make_stacks_executable(void);
+
 /* Opens and closes an empty object, for a debugger that wants to see something happen. */
 void export_object_cycle(void);
 

@@ -294,7 +294,10 @@ static struct crateld_error *start_items(const struct start_item *items, size_t 
     if (error)
         return error;
     debugger_notify();
-    if (root == current_entry())
+    /* Its thread gets the thread-locals of the program's crates: those are there now. */
+    if (is_program && process->opts.is_watched)
+        TRY(agent_watch(process->opts.compile_commands, process->opts.is_tiered));
+    if (is_program)
         call_array(root, root->view.header.preinit_array);
     TRY(initialise_items(items, count, root));
     if (has_patches)
@@ -347,8 +350,6 @@ struct crateld_error *start_program(struct process *process, const char *path, c
     current_set(process, crate);
     if (!process->opts.trace) /* text with traps can not be changed */
         agent_init(process);
-    if (process->opts.is_watched)
-        TRY(agent_watch(process->opts.compile_commands, process->opts.is_tiered));
     program_args.argv[0] = (char *)args->name;
     name_program(args->name);
     process_lock(process);

@@ -301,7 +301,7 @@ enum { PROBE_DYNAMIC_COUNT = 8, PROBE_NAME_SIZE = 512 };
 /* An ELF object whose one word ld.so relocates to the offset of a thread-local: it tells it to nobody else. */
 struct probe {
     Elf64_Ehdr ehdr;
-    Elf64_Phdr phdrs[2];
+    Elf64_Phdr phdrs[3];
     Elf64_Sym symbols[2]; /* none, and the variable */
     Elf64_Rela rela;
     Elf64_Dyn dynamic[PROBE_DYNAMIC_COUNT];
@@ -319,7 +319,7 @@ static void make_probe(struct probe *ret, const char *name, bool is_weak)
                  .e_phoff = offsetof(struct probe, phdrs),
                  .e_ehsize = sizeof(Elf64_Ehdr),
                  .e_phentsize = sizeof(Elf64_Phdr),
-                 .e_phnum = 2},
+                 .e_phnum = 3},
         .phdrs = {{.p_type = PT_LOAD,
                    .p_flags = PF_R | PF_W,
                    .p_filesz = sizeof *ret,
@@ -331,7 +331,8 @@ static void make_probe(struct probe *ret, const char *name, bool is_weak)
                    .p_vaddr = offsetof(struct probe, dynamic),
                    .p_filesz = sizeof ret->dynamic,
                    .p_memsz = sizeof ret->dynamic,
-                   .p_align = 8}},
+                   .p_align = 8},
+                  {.p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W, .p_align = 16}}, /* else all would be executable */
         .symbols = {{0}, {.st_name = 1, .st_info = ELF64_ST_INFO(is_weak ? STB_WEAK : STB_GLOBAL, STT_TLS)}},
         .rela = {.r_offset = offsetof(struct probe, word), .r_info = ELF64_R_INFO(1, R_X86_64_TPOFF64)},
         .dynamic = {{DT_SYMTAB, {offsetof(struct probe, symbols)}},

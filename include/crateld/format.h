@@ -87,13 +87,14 @@ enum crate_flags {
     CRATE_FLAG_TEXT_FIXUPS = 1 << 3,   /* fixups lie in text: its pages are private */
     CRATE_FLAG_STATIC_TLS = 1 << 4,    /* its thread-locals must lie in the static pool */
     CRATE_FLAG_TOC_CODE = 1 << 5,      /* some of its text is TOC code */
-    CRATE_FLAG_EAGER = 1 << 6,         /* initialisers or thread-locals: mapped and started before main */
+    CRATE_FLAG_EAGER = 1 << 6,         /* initialisers, thread-locals or EXEC_STACK: mapped and started before main */
     CRATE_FLAG_PATCH = 1 << 7,         /* a patch: new versions of modules of the base, the crate that is needed[0] */
     CRATE_FLAG_SONAME = 1 << 8,        /* its name is also that of the file in which those who need it look for it */
     CRATE_FLAG_BUNDLE = 1 << 9,        /* several crates in one: CRATE_TABLE_MEMBERS */
     CRATE_FLAG_PRIVATE_CODE = 1 << 10, /* of a patch: nobody gets an address in its text or data, but to return
                                           there */
     CRATE_FLAG_PRIVATE_CONSTANTS = 1 << 11, /* of such a patch: nor one in its read-only data */
+    CRATE_FLAG_EXEC_STACK = 1 << 12,        /* it puts code on the stack: all stacks of the process are executable */
 };
 
 struct crate_header {

@@ -56,7 +56,8 @@ int main(int argc, char **argv)
 END
 source_file src/plugin.c <<'END'
 int host_value(void);
-int plugin_value(void) { return host_value() * 2; }
+int twice(int n) { return n * 2; }
+int plugin_value(void) { return twice(host_value()); }
 END
 source_file tests/check.cc <<'END'
 #include "shapes.h"
@@ -187,7 +188,7 @@ END
 AM_CPPFLAGS = -I$(srcdir)/lib
 lib_LTLIBRARIES = libshapes.la
 libshapes_la_SOURCES = lib/shapes.cc
-libshapes_la_LDFLAGS = -version-info 1:0:0
+libshapes_la_LDFLAGS = -version-info 1:0:0 -export-symbols-regex '^shape_'
 noinst_LIBRARIES = libbase.a
 libbase_a_SOURCES = lib/base.c
 bin_PROGRAMS = calc
@@ -195,7 +196,7 @@ calc_SOURCES = src/main.c
 calc_LDADD = libbase.a libshapes.la
 noinst_LTLIBRARIES = plugin.la
 plugin_la_SOURCES = src/plugin.c
-plugin_la_LDFLAGS = -module -avoid-version -rpath /nowhere -shared
+plugin_la_LDFLAGS = -export-symbols-regex '^plugin_' -module -avoid-version -rpath /nowhere -shared
 check_PROGRAMS = checker
 checker_SOURCES = tests/check.cc
 checker_LDADD = libshapes.la libbase.a
@@ -219,6 +220,8 @@ END
         [ "$(../auto/root/bin/calc)" = "4 42" ] || fail "autoconf, $way: installed"
         is_crate ../auto/root/bin/calc "autoconf, $way"
         is_crate ../auto/root/lib/libshapes.so "autoconf, $way"
+        [ "$(nm -D --defined-only ../auto/.libs/plugin.so | sed 's/.* //' | xargs)" = plugin_value ] ||
+            fail "libtool, $way: -export-symbols-regex: $(nm -D ../auto/.libs/plugin.so)"
         rm -rf ../auto
     done
 fi

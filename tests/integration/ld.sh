@@ -140,7 +140,6 @@ refused() {
 gcc -c main.c
 refused "'-static' is not possible for a crate: a crate uses the C library of its process" -static
 refused "'-T' is not possible for a crate: crates have no linker scripts" -T script.ld
-refused "'-z execstack' is not possible" -z execstack
 refused "unknown keyword '-z sideways'" -z sideways
 refused "'-m elf_i386' is not possible for a crate: wanted elf_x86_64" -m elf_i386
 refused "'--oformat binary'" --oformat binary

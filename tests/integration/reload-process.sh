@@ -280,3 +280,43 @@ for _ in $(seq 500); do [ "$(grep "^$pid " output | tail -1)" = "$pid 7" ] && br
 kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
+
+# Thread-locals that must lie in the static pool have their initial values in every thread of a watched program, and in ours.
+cat >locals.c <<'C'
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+int version(void);
+static __thread int value = 42;
+static void show(const char *where)
+{
+    printf("%s %d\n", where, value++);
+    fflush(stdout);
+}
+static void *run(void *unused) { show("thread"); return unused; }
+void crate_reloaded(void) { show("reloaded"); }
+int main(void)
+{
+    pthread_t thread;
+    show("main");
+    pthread_create(&thread, NULL, run, NULL);
+    pthread_join(thread, NULL);
+    while (version() != 2)
+        usleep(1000);
+    show("main");
+    pause();
+    return 0;
+}
+C
+cp module.1.o module.o
+$CC -O2 -g -fPIE -ffunction-sections -fdata-sections -c locals.c
+crateld link -o locals.crate locals.o module.o
+start --watch locals.crate
+wait_for output "thread 42"
+sleep 1
+cp module.2.o next.o && mv next.o module.o
+for _ in $(seq 500); do [ "$(wc -l <output)" = 4 ] && break; sleep 0.01; done
+[ "$(sort output | xargs)" = "main 42 main 43 reloaded 42 thread 42" ] || fail "a watched program's thread-locals: $(cat output log)"
+kill -9 $pid
+wait $pid 2>/dev/null || :
+pid=
