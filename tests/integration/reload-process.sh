@@ -240,7 +240,7 @@ def ask(packet):
             return b""
         s.send(packet)
         return s.recv(1 << 16)
-def header(kind, magic=0x6C727463, version=3):
+def header(kind, magic=0x6C727463, version=4):
     return struct.pack("<IHH", magic, version, kind)
 for packet, text in [(b"", None), (b"abc", b"a request of 3 bytes"), (header(0, magic=1), b"what came is no request"), (header(0, version=99), b"speaks version 4 of the control protocol, and was asked in version 99"),
                      (header(77), b"a request of unknown kind 77"), (header(1), b"without the paths"), (header(1) + b"/x", b"without the paths"), (header(1) + b"x\0", b"is to be absolute"),
