@@ -37,7 +37,7 @@ static bool take_room(struct image_region *region, struct loaded_crate *base, st
     uint8_t *start = has_reserve ? image_hole_of_reserve(base, wanted, CRATE_PAGE_SIZE) : image_take(region, wanted);
     if (!start)
         return false;
-    *ret = (struct image_hole){start, wanted, has_reserve ? base : NULL};
+    *ret = (struct image_hole){start, wanted, has_reserve ? base : NULL, true};
     if (image_is_within_reach((uintptr_t)start, wanted, base))
         return true;
     image_hole_add(region, ret);
@@ -56,7 +56,7 @@ static void map_room(struct image_region *region, struct loaded_crate *base, str
     if (size) {
         /* Its header is read first; no other page is to be there before it is written, if it is to be. */
         (void)madvise(room.start, CRATE_PAGE_SIZE, MADV_POPULATE_READ);
-        region->expected = (struct image_expected){.room = {room.start, size, room.host},
+        region->expected = (struct image_expected){.room = {room.start, size, room.host, room.is_fresh},
                                                    .base = base,
                                                    .device = status->st_dev,
                                                    .inode = status->st_ino,
@@ -132,6 +132,7 @@ void expected_take(struct image_region *region, const struct crate_header *heade
     patch->mapped_size = header->image_size;
     patch->host = expected->room.host;
     patch->is_in_hole = true;
+    patch->is_reusing = !expected->room.is_fresh;
     expected->room.start += size;
     expected->room.size -= size;
     expected->last_size = size;

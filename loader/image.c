@@ -327,6 +327,7 @@ static struct crateld_error *map_into_hole(struct loaded_crate *patch, int fd, c
     struct crateld_error *error = map_into_area(patch, fd, header, &area);
     if (!error) {
         patch->is_in_hole = true;
+        patch->is_reusing = !hole.is_fresh;
         patch->host = hole.host;
         hole.start += size;
         hole.size -= size;
@@ -565,7 +566,7 @@ void image_unmap(struct loaded_crate *crate)
 /* Gives a part of the patch's image back, for others to use. */
 static void add_hole(struct loaded_crate *patch, uint64_t rva, uint64_t end)
 {
-    struct image_hole hole = {patch->base + rva, end - rva, patch->host};
+    struct image_hole hole = {.start = patch->base + rva, .size = end - rva, .host = patch->host};
     if (image_hole_clear(hole.start, hole.size))
         image_hole_add(&patch->process->region, &hole);
 }

@@ -21,11 +21,12 @@ enum {
                                kernel's table grows */
 };
 
-/* Where patches had been, address space without access. */
+/* Where patches had been, or room for them, address space without access. */
 struct image_hole {
     uint8_t *start;
     size_t size;
     struct loaded_crate *host; /* borrowed; in whose reserve it is; NULL: in none */
+    bool is_fresh;             /* no patch has been there yet */
 };
 
 /* The file of a patch that will come, mapped before it is written: loader/expected.h. */

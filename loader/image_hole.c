@@ -23,6 +23,7 @@ void image_hole_add(struct image_region *region, const struct image_hole *hole)
         }
         united.start = is_before ? other->start : united.start;
         united.size += other->size;
+        united.is_fresh &= other->is_fresh;
         region->holes.at[i] = region->holes.at[--region->holes.count];
     }
     (void)!VEC_PUSH(&region->holes, united);
