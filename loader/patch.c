@@ -430,7 +430,7 @@ static struct crateld_error *activate_patches(const struct commit *commit)
     for (size_t i = 0; i < commit->count; i++) {
         TRY(activate_crate(base_of(commit->patches[i])));
         (void)image_reopen_file(base_of(commit->patches[i])); /* initial values are compared with what it says */
-        bool is_in_place = loaded_is_active(commit->patches[i]) || commit->patches[i]->is_in_hole;
+        bool is_in_place = loaded_is_active(commit->patches[i]) || commit->patches[i]->is_reusing;
         uint32_t functions = crate_view_moved_functions(&commit->patches[i]->view);
         TRY(activate_crate(commit->patches[i]));
         commit->report->functions += functions;
