@@ -365,12 +365,13 @@ struct crateld_error *replace_modules(struct replace_target *target, const struc
 
 void replace_print(const char *what, const struct control_report *report, uint64_t total_ns)
 {
-    printf(
-        "%s: %u modules, %u functions, variables: %u set, %u kept, %u grown; %u relocations, %u pages, %u users; plan "
-        "%.3f ms, pause %.3f ms, all %.3f ms\n",
-        what, report->modules, report->functions, report->variables_set, report->variables_kept,
-        report->variables_grown, report->relocations, report->pages, report->users, (double)report->plan_ns / 1e6,
-        (double)report->pause_ns / 1e6, (double)total_ns / 1e6);
+    printf("%s: %u modules, %u functions (%u in place, %u fresh), variables: %u set, %u kept, %u grown; %u "
+           "relocations, %u pages, %u users; plan "
+           "%.3f ms, pause %.3f ms, all %.3f ms\n",
+           what, report->modules, report->functions, report->functions_in_place,
+           report->functions - report->functions_in_place, report->variables_set, report->variables_kept,
+           report->variables_grown, report->relocations, report->pages, report->users, (double)report->plan_ns / 1e6,
+           (double)report->pause_ns / 1e6, (double)total_ns / 1e6);
 }
 
 void replace_clean(const struct client *client)

@@ -43,49 +43,92 @@ static struct address_index *_Atomic current = &first.index;
 static struct crate_list *_Atomic current_list = &first_list.list;
 static _Atomic uint32_t added_count, removed_count;
 
+/* What was replaced last, to be filled anew for the next time: a program that is reloaded all day is to take no more
+ * memory for that. Who still reads in it finds that `generation` has changed, and looks again. None is ever freed:
+ * smaller ones are left, of which all together are smaller than the one that is in use. */
+static struct address_index *spare;
+static struct crate_list *spare_list;
+static _Atomic uint32_t generation; /* goes up after something was replaced, and before that is filled anew */
+
 static int compare_entries(const void *a, const void *b)
 {
     const struct entry *x = a, *y = b;
     return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* Replaces the list by one without gaps, of the same capacity. */
+static struct address_index *index_for(uint32_t capacity)
+{
+    struct address_index *index = spare;
+    if (!index || index->capacity < capacity) {
+        index = calloc(1, sizeof *index + capacity * sizeof *index->at);
+        if (index)
+            index->capacity = capacity;
+    }
+    return index;
+}
+
+static struct crate_list *list_for(uint32_t capacity)
+{
+    struct crate_list *list = spare_list;
+    if (!list || list->capacity < capacity) {
+        list = calloc(1, sizeof *list + capacity * sizeof *list->at);
+        if (list)
+            list->capacity = capacity;
+    }
+    return list;
+}
+
+static void replace_index(struct address_index *index)
+{
+    spare = atomic_exchange(&current, index);
+    atomic_fetch_add(&generation, 1);
+}
+
+static void replace_list(struct crate_list *list)
+{
+    spare_list = atomic_exchange(&current_list, list);
+    atomic_fetch_add(&generation, 1);
+}
+
+/* Replaces the list by one without gaps, of the same capacity at least. */
 static struct crateld_error *renew_list(uint32_t count)
 {
     const struct crate_list *old = atomic_load_explicit(&current_list, memory_order_relaxed);
-    struct crate_list *list = calloc(1, sizeof *list + old->capacity * sizeof *list->at);
+    struct crate_list *list = list_for(old->capacity);
     if (!list)
         return error_memory();
-    list->capacity = old->capacity;
-    for (uint32_t i = 0, kept = 0; i < count; i++)
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
         if (old->at[i])
             list->at[kept++] = old->at[i];
-    atomic_store_explicit(&current_list, list, memory_order_release);
+    memset(list->at + kept, 0, (list->capacity - kept) * sizeof(struct loaded_crate *));
+    replace_list(list);
     return NULL;
 }
 
-/* Replaces the index, which is full or has a long tail, by a sorted one with room for more; the old one stays for those
- * who read it. All outgrown indices together are small: they double, but for one in TAIL_MAX entries. The list is
- * replaced only if there are gaps. */
+/* Replaces the index, which is full or has a long tail, by a sorted one with room for more. The list is replaced only
+ * if there are gaps. */
 static struct crateld_error *renew(const struct address_index *old, uint32_t count, struct address_index **ret)
 {
-    uint32_t capacity = count == old->capacity ? old->capacity * 2 : old->capacity, kept = 0;
-    struct address_index *index = calloc(1, sizeof *index + capacity * sizeof *index->at);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        kept += old->at[i].end != 0;
+    struct address_index *index = index_for(kept == old->capacity ? old->capacity * 2 : old->capacity);
     if (!index)
         return error_memory();
-    for (uint32_t i = 0; i < count; i++)
-        if (old->at[i].end)
-            index->at[kept++] = old->at[i];
     struct crateld_error *error = kept < count ? renew_list(count) : NULL;
     if (error) {
-        free(index);
+        if (index != spare)
+            free(index);
         return error;
     }
+    for (uint32_t i = 0, k = 0; i < count; i++)
+        if (old->at[i].end)
+            index->at[k++] = old->at[i];
     qsort(index->at, kept, sizeof *index->at, compare_entries);
-    index->capacity = capacity;
     index->sorted = kept;
     atomic_store_explicit(&index->count, kept, memory_order_relaxed);
-    atomic_store_explicit(&current, index, memory_order_release);
+    replace_index(index);
     *ret = index;
     return NULL;
 }
@@ -94,12 +137,12 @@ static struct crateld_error *add_to_list(struct loaded_crate *crate, uint32_t co
 {
     struct crate_list *list = atomic_load_explicit(&current_list, memory_order_relaxed);
     if (count == list->capacity) {
-        struct crate_list *grown = calloc(1, sizeof *grown + 2 * (size_t)count * sizeof *grown->at);
+        struct crate_list *grown = list_for(2 * count);
         if (!grown)
             return error_memory();
-        grown->capacity = 2 * count;
         memcpy(grown->at, list->at, count * sizeof *grown->at);
-        atomic_store_explicit(&current_list, grown, memory_order_release);
+        memset(grown->at + count, 0, (grown->capacity - count) * sizeof(struct loaded_crate *));
+        replace_list(grown);
         list = grown;
     }
     list->at[count] = crate;
@@ -162,7 +205,7 @@ static bool holds(const struct entry *entry, uint64_t address)
     return address >= entry->start && address < __atomic_load_n(&entry->end, __ATOMIC_ACQUIRE);
 }
 
-struct loaded_crate *address_index_find(uint64_t address)
+static struct loaded_crate *look_up(uint64_t address)
 {
     const struct address_index *index = atomic_load_explicit(&current, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&((struct address_index *)index)->count, memory_order_acquire);
@@ -183,15 +226,45 @@ struct loaded_crate *address_index_find(uint64_t address)
     return NULL;
 }
 
-struct loaded_crate *address_index_next(uint32_t *cursor)
+/* Whether what was read since `before` was found has been replaced meanwhile. */
+static bool is_outdated(uint32_t before)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&generation, memory_order_relaxed) != before;
+}
+
+struct loaded_crate *address_index_find(uint64_t address)
+{
+    uint32_t before;
+    struct loaded_crate *crate;
+    do {
+        before = atomic_load(&generation);
+        crate = look_up(address);
+    } while (is_outdated(before));
+    return crate;
+}
+
+static struct loaded_crate *next_of(uint32_t *cursor)
 {
     const struct address_index *index = atomic_load_explicit(&current, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&((struct address_index *)index)->count, memory_order_acquire);
     /* A list has room for as many as the index that was replaced before it. */
     struct crate_list *list = atomic_load_explicit(&current_list, memory_order_acquire);
     struct loaded_crate *crate = NULL;
-    while (!crate && *cursor < count)
+    while (!crate && *cursor < count && *cursor < list->capacity)
         crate = __atomic_load_n(&list->at[(*cursor)++], __ATOMIC_ACQUIRE);
+    return crate;
+}
+
+struct loaded_crate *address_index_next(uint32_t *cursor)
+{
+    uint32_t before, from = *cursor;
+    struct loaded_crate *crate;
+    do {
+        before = atomic_load(&generation);
+        *cursor = from;
+        crate = next_of(cursor);
+    } while (is_outdated(before));
     return crate;
 }
 

@@ -1,7 +1,8 @@
 /* Which crate an address lies in: for unwinders, dladdr and whoever asks about code.
  *
  * There is one index in the OS process. Readers take no lock and may run anywhere, in signal handlers too: what they
- * read is published by one store and never freed. Writers hold the process's lock. */
+ * read is published by one store and never freed; who reads while it is replaced looks again, which never waits for a
+ * writer. Writers hold the process's lock. */
 #ifndef LOADER_ADDRESS_INDEX_H
 #define LOADER_ADDRESS_INDEX_H
 

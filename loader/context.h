@@ -27,6 +27,10 @@ void context_restart(ucontext_t *context, long number);
 /* The registers, as words. */
 const uint64_t *context_registers(const ucontext_t *context, uint32_t *count);
 
+/* The calling thread's pointer to its thread-locals and libc's record of it, which libc has at the top of the stack
+ * that it made for it. */
+uint64_t context_thread_pointer(void);
+
 /* Lets the thread be where the call that has just been made comes from: `caller`, the word at the stack pointer. */
 void context_leave_call(ucontext_t *context, uint64_t caller);
 

@@ -84,6 +84,14 @@ const uint64_t *context_registers(const ucontext_t *context, uint32_t *count)
     return (const uint64_t *)context->uc_mcontext.gregs;
 }
 
+/* x86-64 psABI 1.0, section 3.4.2, figure 3.18; TLS variant II. */
+uint64_t context_thread_pointer(void)
+{
+    uint64_t pointer;
+    __asm__("mov %%fs:0, %0" : "=r"(pointer));
+    return pointer;
+}
+
 /* sysdeps/unix/sysv/linux/x86_64/pointer_guard.h of glibc: PTR_DEMANGLE. */
 uint64_t context_unmangle(uint64_t word)
 {

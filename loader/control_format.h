@@ -8,7 +8,7 @@
 #define CONTROL_MAGIC UINT32_C(0x6c727463) /* "ctrl" */
 
 enum {
-    CONTROL_VERSION = 3,
+    CONTROL_VERSION = 4,
     CONTROL_MAX_SIZE = 64 << 10, /* bytes of a packet */
 };
 
@@ -49,7 +49,8 @@ struct control_crate {
 
 /* What was done: see struct patch_report. */
 struct control_report {
-    uint32_t modules, functions, variables_set, variables_kept, variables_grown, relocations, users, pages;
+    uint32_t modules, functions, functions_in_place, variables_set, variables_kept, variables_grown, relocations, users,
+        pages;
     uint64_t plan_ns, pause_ns;
 };
 

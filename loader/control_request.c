@@ -153,10 +153,17 @@ static void run_code(struct process *process, struct loaded_crate *const *patche
 static void send_report(int client, const struct patch_report *report, uint64_t total_ns)
 {
     struct control_report reply = {
-        report->modules,        report->functions,       report->variables_set,
-        report->variables_kept, report->variables_grown, report->relocations,
-        report->users,          report->pages,           total_ns - report->pause_ns,
-        report->pause_ns,
+        .modules = report->modules,
+        .functions = report->functions,
+        .functions_in_place = report->functions_in_place,
+        .variables_set = report->variables_set,
+        .variables_kept = report->variables_kept,
+        .variables_grown = report->variables_grown,
+        .relocations = report->relocations,
+        .users = report->users,
+        .pages = report->pages,
+        .plan_ns = total_ns - report->pause_ns,
+        .pause_ns = report->pause_ns,
     };
     send_packet(client, CONTROL_DONE, &reply, sizeof reply, -1);
 }

@@ -9,10 +9,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "crateld/format.h"
 #include "loader/address_index.h"
 #include "loader/context.h"
 #include "loader/maps.h"
 #include "loader/park.h"
+
+enum { RECORD_MAX = 2 * CRATE_PAGE_SIZE }; /* bytes that libc's record of a thread takes, behind the thread's pointer */
 
 /* The stretch into which the word points; the count if none. */
 static size_t find_stretch(const struct holders_query *query, uint64_t word)
@@ -85,14 +88,33 @@ static void describe(struct holder *ret, const struct mapping *mapping, const ui
                  (const void *)word);
 }
 
-/* Of stacks only what is in use is looked at; of this thread's nothing, which may lie in one mapping with others'. */
-static bool search_mapping(const struct holders_query *query, const struct mapping *mapping, struct holder *ret)
+/* Whether the mapping is the thread's stack and nothing else: as the kernel makes it for the first thread, and as libc
+ * does for others, with a guard below and its record of the thread at the top. A stack that lies in a heap is none. */
+static bool is_stack_of(const struct parked_thread *thread, const struct mapping *mapping, uint64_t guard_end)
+{
+    size_t count;
+    const struct parked_thread *threads = park_list(&count);
+    for (size_t i = 0; i < count; i++)
+        if (&threads[i] != thread && threads[i].context && context_sp(threads[i].context) >= mapping->start &&
+            context_sp(threads[i].context) < mapping->end)
+            return false;
+    if (thread->id == getpid() && mapping->name && !strcmp(mapping->name, "[stack]"))
+        return true;
+    return guard_end == mapping->start && thread->pointer < mapping->end &&
+           mapping->end - thread->pointer <= RECORD_MAX && thread->pointer > context_sp(thread->context);
+}
+
+/* Of stacks only what is in use is looked at; of this thread's nothing, which may lie in one mapping with others'.
+ * `guard_end`: where the inaccessible mapping below it ends; 0: there is none. */
+static bool search_mapping(const struct holders_query *query, const struct mapping *mapping, uint64_t guard_end,
+                           struct holder *ret)
 {
     uint64_t start = mapping->start, end = mapping->end;
     if (!mapping->is_private)
         return false;
     const struct parked_thread *thread = park_find(start, end);
-    if (thread && context_sp(thread->context) - CONTEXT_RED_ZONE > start)
+    bool is_stack = thread && is_stack_of(thread, mapping, guard_end);
+    if (is_stack && context_sp(thread->context) - CONTEXT_RED_ZONE > start)
         start = context_sp(thread->context) - CONTEXT_RED_ZONE;
     bool has_own = query->own_stack < end && query->own_stack_end > start;
     uint64_t before = has_own && query->own_stack > start ? query->own_stack : has_own ? start : end;
@@ -102,7 +124,7 @@ static bool search_mapping(const struct holders_query *query, const struct mappi
         word = search(query, query->own_stack_end, end, &stretch);
     if (!word)
         return false;
-    if (thread)
+    if (is_stack)
         snprintf(ret->text, sizeof ret->text, "the stack of thread %d", (int)thread->id);
     else
         describe(ret, mapping, word);
@@ -120,8 +142,8 @@ bool holders_find(const struct holders_query *query, struct holder *ret)
         return found(ret, 0, false);
     }
     maps_begin(fd);
-    while (maps_next(&mapping))
-        if (search_mapping(query, &mapping, ret))
+    for (uint64_t guard_end = 0; maps_next(&mapping); guard_end = mapping.is_guard ? mapping.end : 0)
+        if (search_mapping(query, &mapping, guard_end, ret))
             return true;
     return false;
 }

@@ -590,6 +590,7 @@ void image_retire(struct loaded_crate *patch, bool keeps_constants)
     patch->base = NULL;
     patch->host = NULL;
     patch->is_in_hole = false;
+    patch->is_reusing = false;
 }
 
 void image_unload(struct loaded_crate *crate, struct image_region *region)

@@ -70,4 +70,7 @@ void log_print_stats(void)
               "since the start",
               log_state.crates_mapped, log_state.crates_active, log_state.libraries_opened, log_state.bound_fast,
               log_state.bound_slow, (double)(now_ns() - log_state.start_ns) / 1e6);
+    if (log_state.functions_replaced)
+        log_print("%u functions replaced: %u in place, %u fresh", log_state.functions_replaced,
+                  log_state.functions_in_place, log_state.functions_replaced - log_state.functions_in_place);
 }

@@ -19,6 +19,7 @@ struct log_state {
     uint64_t start_ns;
     uint32_t crates_mapped, crates_active, libraries_opened;
     uint32_t bound_fast, bound_slow;
+    uint32_t functions_replaced, functions_in_place; /* by patches */
 };
 extern struct log_state log_state;
 

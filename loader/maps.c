@@ -44,6 +44,7 @@ bool maps_next(struct mapping *ret)
     ret->end = strtoull(rest + (*rest == '-'), &rest, 16);
     ret->is_writable = strlen(rest) > 4 && rest[1] == 'r' && rest[2] == 'w';
     ret->is_private = ret->is_writable && rest[4] == 'p';
+    ret->is_guard = !strncmp(rest, " ---", 4);
     ret->name = strpbrk(rest, "/[");
     return true;
 }

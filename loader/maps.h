@@ -10,6 +10,7 @@ struct mapping {
     uint64_t start, end;
     bool is_writable; /* and readable */
     bool is_private;  /* and writable */
+    bool is_guard;    /* of no use to anybody: neither readable nor writable nor executable */
     const char *name; /* valid until the next one; NULL: it has none */
 };
 

@@ -15,12 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/latency.h"
 #include "base/vec.h"
 #include "loader/context.h"
 
 enum {
     TIMEOUT_MS = 1000,
-    SPARE = 64, /* threads that may be made while others are being held */
+    YIELDS = 16,        /* before a thread is waited for by the clock */
+    TRY_US = 50,        /* then */
+    LIFTED_TRIES = 400, /* for which it is lifted: 20 ms */
+    SPARE = 64,         /* threads that may be made while others are being held */
 };
 
 enum park_state {
@@ -45,6 +49,7 @@ static void (*_Atomic next_handler)(int, siginfo_t *, void *); /* glibc's */
 static struct parked_thread *threads;
 static _Atomic size_t thread_count;
 static size_t thread_capacity;
+static struct parked_thread holder; /* the thread that holds them */
 static _Atomic bool is_open;
 static _Atomic uint32_t round_number; /* threads wait for it to change */
 
@@ -73,6 +78,7 @@ void park_resume(ucontext_t *context)
 static void hold(struct parked_thread *thread, ucontext_t *context, uint32_t now)
 {
     thread->context = context;
+    thread->pointer = context_thread_pointer();
     thread->state = PARK_HELD; /* with release order */
     while (round_number == now)
         futex(&round_number, FUTEX_WAIT, now);
@@ -160,6 +166,7 @@ static bool ask_new(int folder, bool *is_new, struct failure *failure)
             struct parked_thread *thread = &threads[thread_count];
             thread->id = id;
             thread->context = NULL;
+            thread->is_lifted = false;
             thread->state = PARK_ASKED;
             thread_count++;
             *is_new = true;
@@ -169,6 +176,39 @@ static bool ask_new(int folder, bool *is_new, struct failure *failure)
     }
     failure->errnum = size < 0 ? errno : 0;
     return size == 0;
+}
+
+/* Others' slices of time may be long: threads that do not get a processor at once are lifted above them. */
+static void lift_asked(void)
+{
+    for (size_t i = 0; i < thread_count; i++)
+        if (threads[i].state == PARK_ASKED && !threads[i].is_lifted)
+            threads[i].is_lifted = latency_lift(threads[i].id, &threads[i].before);
+}
+
+/* Before they go on: they know nothing of it. */
+static void lower_lifted(void)
+{
+    for (size_t i = 0; i < thread_count; i++) {
+        if (threads[i].is_lifted)
+            latency_lower(threads[i].id, &threads[i].before);
+        threads[i].is_lifted = false;
+    }
+}
+
+/* Gives the thread, which was asked, time to stop. One that does not, though it is lifted, would keep a processor from
+ * all others. */
+static void wait_for(unsigned tries)
+{
+    if (tries < YIELDS) {
+        sched_yield();
+        return;
+    }
+    if (tries == YIELDS)
+        lift_asked();
+    else if (tries == YIELDS + LIFTED_TRIES)
+        lower_lifted();
+    usleep(TRY_US);
 }
 
 /* Waits until all that were asked are held or have ended. */
@@ -181,10 +221,8 @@ static bool wait_for_all(uint64_t end, struct failure *failure)
             } else if (milliseconds() > end) {
                 failure->id = threads[i].id;
                 return false;
-            } else if (tries < 16) {
-                sched_yield();
             } else {
-                usleep(50);
+                wait_for(tries);
             }
         }
     }
@@ -239,6 +277,8 @@ struct crateld_error *park_threads(void)
     int folder = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return error_errno(errno, "/proc/self/task: cannot open");
+    holder.id = (pid_t)syscall(SYS_gettid);
+    holder.is_lifted = latency_lift(holder.id, &holder.before);
     is_open = true;
     struct failure failure = {0};
     bool is_held = hold_all(folder, &failure);
@@ -250,9 +290,13 @@ struct crateld_error *park_threads(void)
 
 void park_release(void)
 {
+    lower_lifted();
     is_open = false;
     round_number++;
     futex(&round_number, FUTEX_WAKE, INT32_MAX);
+    if (holder.is_lifted)
+        latency_lower(holder.id, &holder.before);
+    holder.is_lifted = false;
 }
 
 const struct parked_thread *park_list(size_t *count)

@@ -11,6 +11,7 @@
 #include <ucontext.h>
 
 #include "base/error.h"
+#include "base/latency.h"
 
 /* The signal. */
 enum { PARK_SIGNAL = 33 };
@@ -25,8 +26,11 @@ void park_resume(ucontext_t *context);
 /* A thread that is held. */
 struct parked_thread {
     pid_t id;
-    _Atomic uint32_t state;    /* enum park_state */
-    const ucontext_t *context; /* on its stack; NULL: it has ended */
+    _Atomic uint32_t state;           /* enum park_state */
+    const ucontext_t *context;        /* on its stack; NULL: it has ended */
+    uint64_t pointer;                 /* context_thread_pointer() */
+    bool is_lifted;                   /* the scheduler prefers it until it goes on */
+    struct latency_attributes before; /* then: how it is treated otherwise */
 };
 
 /* Holds all threads but the calling one; none is held on error. Nothing may be allocated until they are let go, since

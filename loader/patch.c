@@ -18,6 +18,7 @@
 #include "loader/image.h"
 #include "loader/importers.h"
 #include "loader/initial.h"
+#include "loader/log.h"
 #include "loader/migrate.h"
 #include "loader/park.h"
 #include "loader/starters.h"
@@ -436,8 +437,11 @@ static struct crateld_error *activate_patches(const struct commit *commit)
     for (size_t i = 0; i < commit->count; i++) {
         TRY(activate_crate(base_of(commit->patches[i])));
         (void)image_reopen_file(base_of(commit->patches[i])); /* initial values are compared with what it says */
+        bool is_in_place = loaded_is_active(commit->patches[i]) || commit->patches[i]->is_reusing;
+        uint32_t functions = crate_view_moved_functions(&commit->patches[i]->view);
         TRY(activate_crate(commit->patches[i]));
-        commit->report->functions += crate_view_moved_functions(&commit->patches[i]->view);
+        commit->report->functions += functions;
+        commit->report->functions_in_place += is_in_place ? functions : 0;
         commit->report->relocations += crate_view_count(&commit->patches[i]->view, CRATE_TABLE_FIXUPS) +
                                        crate_view_count(&commit->patches[i]->view, CRATE_TABLE_DATA_RELOCS);
     }
@@ -724,10 +728,13 @@ struct crateld_error *patch_commit(struct loaded_crate *const *patches, size_t c
     struct crateld_error *error = VEC_RESERVE(&process->history, 1) ? plan(&commit) : error_memory();
     if (!error && !is_trial)
         error = make_planned(&commit);
-    if (error || is_trial)
+    if (error || is_trial) {
         undo(&commit);
-    else
+    } else {
         error = keep_history(&commit, process); /* there is room */
+        log_state.functions_replaced += ret->functions;
+        log_state.functions_in_place += ret->functions_in_place;
+    }
     finish(&commit);
     return error;
 }

@@ -12,13 +12,14 @@
 /* What was done. */
 struct patch_report {
     uint32_t modules;
-    uint32_t functions;       /* that have a new version */
-    uint32_t variables_set;   /* that got a new initial value, in part at least */
-    uint32_t variables_kept;  /* that have a new initial value, but keep what the program made of them */
-    uint32_t variables_grown; /* that are elsewhere now */
-    uint32_t relocations;     /* places of the base that were changed, and those in the new modules */
-    uint32_t users;           /* other crates that were informed */
-    uint32_t pages;           /* of text that were replaced */
+    uint32_t functions;          /* that have a new version */
+    uint32_t functions_in_place; /* of which lie where they did before, or others that nobody is in any more */
+    uint32_t variables_set;      /* that got a new initial value, in part at least */
+    uint32_t variables_kept;     /* that have a new initial value, but keep what the program made of them */
+    uint32_t variables_grown;    /* that are elsewhere now */
+    uint32_t relocations;        /* places of the base that were changed, and those in the new modules */
+    uint32_t users;              /* other crates that were informed */
+    uint32_t pages;              /* of text that were replaced */
     uint64_t pause_ns; /* for which threads were held; if they were not, for which one that came to a page that was
                           being replaced had to wait */
 };

@@ -322,6 +322,11 @@ void retire_tell(const struct process *process, void (*tell)(void *context, cons
                  reason || !*patch->found_where ? "" : " leads to it");
         tell(context, line);
     }
+    if (log_state.functions_replaced) {
+        snprintf(line, sizeof line, "%u functions replaced so far: %u in place, %u fresh", log_state.functions_replaced,
+                 log_state.functions_in_place, log_state.functions_replaced - log_state.functions_in_place);
+        tell(context, line);
+    }
     if (retiring.retired || *retiring.obstacle) {
         snprintf(
             line, sizeof line,

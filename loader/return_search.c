@@ -243,8 +243,8 @@ struct crateld_error *return_search_start(struct return_search *search, pid_t *r
     if (!child)
         run_child(search);
     int number = errno;
+    *ret_ns = clock_nanoseconds() - start; /* once they are let go they may take the processor from this thread */
     park_release();
-    *ret_ns = clock_nanoseconds() - start;
     *ret = (pid_t)child;
     return child < 0 ? error_errno(number, "cannot make a process") : NULL;
 }

@@ -293,3 +293,21 @@ crateld strip app.crate
 status 1 crateld diff -o bad.patch app.crate new.o
 has err "app.crate: has no relink section"
 status 2 crateld diff app.crate new.o
+
+# Text of patches begins at different places of its pages: code that is all at the start of one shares few lines of the caches.
+parts=()
+for i in {1..12}; do
+    echo "int part$i(int x) { return x + VERSION; }" >part$i.c
+    $CC -DVERSION=1 -c part$i.c
+    parts+=("part$i.o")
+done
+echo 'int main(void) { return 0; }' >entry.c
+$CC -c entry.c
+crateld link -o parts.crate entry.o "${parts[@]}"
+for i in {1..12}; do
+    $CC -DVERSION=2 -c part$i.c
+    crateld diff -o fix.patch parts.crate part$i.o
+    crateld inspect fix.patch | sed -n "s/^  part$i  *function .*\(...\)$/\1/p"
+done >places
+[ "$(wc -l <places)" = 12 ] || fail "places in pages: $(cat places)"
+[ "$(sort -u places | wc -l)" -gt 6 ] || fail "places in pages: $(cat places)"

@@ -240,9 +240,9 @@ def ask(packet):
             return b""
         s.send(packet)
         return s.recv(1 << 16)
-def header(kind, magic=0x6C727463, version=3):
+def header(kind, magic=0x6C727463, version=4):
     return struct.pack("<IHH", magic, version, kind)
-for packet, text in [(b"", None), (b"abc", b"a request of 3 bytes"), (header(0, magic=1), b"what came is no request"), (header(0, version=99), b"speaks version 3 of the control protocol, and was asked in version 99"),
+for packet, text in [(b"", None), (b"abc", b"a request of 3 bytes"), (header(0, magic=1), b"what came is no request"), (header(0, version=99), b"speaks version 4 of the control protocol, and was asked in version 99"),
                      (header(77), b"a request of unknown kind 77"), (header(1), b"without the paths"), (header(1) + b"/x", b"without the paths"), (header(1) + b"x\0", b"is to be absolute"),
                      (header(1) + b"/no/such\0", b"/no/such: no such file"), (header(1) + b"/no/such\0" * 9000, b"a request of 81008 bytes; wanted 8 to 65536"), (header(1) + crate.encode() + b"\0", b"is no patch"), (header(1) + b"/dev/null\0", b"/dev/null"), (header(3), None), (None, None)]:
     answer = ask(packet)

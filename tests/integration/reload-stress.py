@@ -3,7 +3,7 @@
 
 Every version says other things, and every other one has other sizes; most were never there before, and each fifth reload
 is of one that was. Nothing may crash, no call may return EINTR, each thread's results must be right, and memory and mappings
-stay what they are: superseded versions are unmapped. Usage: reload-stress.py [COUNT]: that many reloads; without, 400, or
+stay what they are: superseded versions are unmapped, and others take their places; one that comes back is where it was. Usage: reload-stress.py [COUNT]: that many reloads; without, 400, or
 10,000 with CRATELD_TEST_LONG=1."""
 import os
 import re
@@ -158,9 +158,21 @@ def main():
             program.kill()
 
 
+def check_priorities(pid):
+    """Threads that were held are treated by the scheduler as before."""
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{thread}/comm') as file:
+            is_ours = file.read() == 'crateld\n'
+        found = os.sched_getscheduler(int(thread)), os.getpriority(os.PRIO_PROCESS, int(thread))
+        if not is_ours and found != (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0)):
+            sys.exit(f'a thread has another policy, or another nice level: {found}')
+
+
 def check(program, templates, sizes, count):
     calls = 0
     seen = []
+    placed = [0, 0]  # functions in place, and fresh
+    returned = 0     # of the first, those of versions that were there
 
     def ask(line):
         program.stdin.write(line + '\n')
@@ -175,22 +187,33 @@ def check(program, templates, sizes, count):
         with open('next.o', 'wb') as file:
             file.write(text)
         os.rename('next.o', 'module.o')
-        must('crateld', 'reload', str(program.pid), 'module.o')
+        out = must('crateld', 'reload', str(program.pid), 'module.o')
+        now_placed = [int(word) for word in re.search(r'functions \((\d+) in place, (\d+) fresh\)', out).groups()]
+        if i % 5 == 0 and (now_placed[1] or not now_placed[0]):
+            sys.exit(f'reload {i}: a version that comes back is not where it was: {out}')
+        returned += now_placed[0] if i % 5 == 0 else 0
+        placed = [a + b for a, b in zip(placed, now_placed)]
         version, faults, interrupted, woken, now = ask('w' if i % 10 == 0 else 'a')
         if version != number or faults or interrupted or now < calls:
             sys.exit(f'{open("errors").read()}reload {i}: version {version}, wanted {number}; {faults} wrong results, {interrupted} interrupted calls, {now} calls after {calls}')
         calls = now
         seen.append(figures(program.pid))
     shown = must('crateld', 'inspect', '--patch', str(program.pid))
+    check_priorities(program.pid)
     out = program.communicate(timeout=60)[0]
     if program.returncode or out != 'end 0 0\n' or os.path.getsize('errors'):
         sys.exit(f'status {program.returncode}: {out}{open("errors").read()}')
     retired = re.search(r'(\d+) superseded versions retired.*', shown)
     before, after = lowest(seen[:PART]), lowest(seen[-PART:])
     print(f'{count} reloads: {calls} calls, {woken} wake-ups; resident at least {before[0]} KiB, at the end {after[0]}; {before[1]} mappings, at the end {after[1]}')
+    print(f'{placed[0]} functions in place, {placed[1]} fresh')
     print(f'at most {max(figure[0] for figure in seen)} KiB, {max(figure[1] for figure in seen)} mappings; {retired[0] if retired else "none retired"}')
     if count >= 2 * PART and (not retired or after[0] - before[0] > GROWTH_MAX or after[1] - before[1] > MORE_MAX):
         sys.exit('memory or mappings grow')
+    if f'{sum(placed)} functions replaced so far: {placed[0]} in place, {placed[1]} fresh' not in shown:
+        sys.exit(f'in place {placed[0]}, fresh {placed[1]}: {shown[-2000:]}')
+    if count >= 2 * PART and placed[0] - returned < placed[1]:
+        sys.exit(f'the places of versions that nobody is in are not used: {placed}')
 
 
 def lowest(seen):

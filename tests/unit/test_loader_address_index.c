@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -69,6 +70,48 @@ Test(loader_address_index, readers_find_what_was_added_while_others_add)
     for (int t = 0; t < 2; t++)
         pthread_join(threads[t], NULL);
     cr_assert_eq(atomic_load(&misses), 0);
+}
+
+static void *read_first(void *unused)
+{
+    (void)unused;
+    while (atomic_load(&added) < CRATES) {
+        if (address_index_find(base_of(0) + 5) != &crates[0] || address_index_find(base_of(1) + 5) != &crates[1])
+            atomic_fetch_add(&misses, 1);
+        uint32_t cursor = 0;
+        if (address_index_next(&cursor) != &crates[0])
+            atomic_fetch_add(&misses, 1);
+    }
+    return NULL;
+}
+
+/* One crate after the other comes and goes, each elsewhere. */
+static void come_and_go(uint32_t rounds)
+{
+    for (uint32_t n = 0; n < rounds; n++)
+        for (uint32_t i = 2; i < CRATES; i++) {
+            add(i);
+            address_index_remove(&crates[i]);
+        }
+}
+
+Test(loader_address_index, crates_that_come_and_go_take_no_more_memory_and_readers_find_the_others)
+{
+    enum { ROUNDS = 50 };
+    pthread_t threads[2];
+    add(0);
+    add(1);
+    for (int t = 0; t < 2; t++)
+        cr_assert_eq(pthread_create(&threads[t], NULL, read_first, NULL), 0);
+    come_and_go(1);
+    size_t before = mallinfo2().uordblks;
+    come_and_go(ROUNDS);
+    size_t after = mallinfo2().uordblks;
+    atomic_store(&added, CRATES);
+    for (int t = 0; t < 2; t++)
+        pthread_join(threads[t], NULL);
+    cr_assert_eq(atomic_load(&misses), 0);
+    cr_assert_leq(after, before, "%zu bytes more", after - before);
 }
 
 /* What is left, however many came and went. */

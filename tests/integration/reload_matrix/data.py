@@ -142,6 +142,24 @@ API long act(const char *line) { if (!held) { held = (long **)malloc(sizeof *hel
     p.finish()
 
 
+@row('the same, below a stack that lies there')
+def grown_below_stack(p):
+    p.module('''#include <stdlib.h>
+#include <ucontext.h>
+long table[4] = {1, 2, 3, 4}, beside = 1; long **held; static ucontext_t here, there;
+static void body(void) { nest(); }
+API long act(const char *line) { if (!held) { held = (long **)malloc(sizeof *held); *held = &table[1]; }
+    if (line[0] == 'n') { getcontext(&there); there.uc_stack.ss_sp = malloc(100000); there.uc_stack.ss_size = 100000; there.uc_link = &here; makecontext(&there, body, 0); swapcontext(&here, &there); }
+    return ++**held + sizeof table; }''')
+    p.start()
+    p.ask('a', 35)
+    p.tell('n')
+    p.refuse(r"can not move: \[heap\], at 0x" if p.way.has_data else 'compile with -fdata-sections', ('table[4]', 'table[64]'))
+    p.tell('back')
+    p.wants(36, 'the frame below returns')
+    p.finish()
+
+
 @row('an initialiser is edited: a value that was not touched follows, others stay')
 def initialiser(p):
     p.module('''int touched = 10, untouched = 20; static long cells[4] = {1, 2, 3, 4};
