@@ -197,6 +197,28 @@ static struct crateld_error *request_symbols(struct link *link)
     return link_own_begin_defsyms(link);
 }
 
+/* If main() is a library's, the entry is a function of the support archive's, which calls it. */
+static struct crateld_error *want_library_main(struct link *link)
+{
+    const struct link_options *options = link->options;
+    bool is_found = false;
+    if (link->patch || options->has_no_entry || !options->is_entry_required || !options->support_archive ||
+        strcmp(options->entry, "main") != 0 || link->entry->state == LINK_SYMBOL_DEFINED)
+        return NULL;
+    for (size_t i = 0; i < link->sources.count && !is_found; i++) {
+        struct shared_symbol found;
+        if (!link->sources.at[i].is_archive)
+            TRY(link_provider_find(link, link->sources.at[i].index, link->entry, &found, &is_found));
+    }
+    if (!is_found)
+        return NULL;
+    link->entry = link_symbol_table_enter(&link->symbols, &link->arena, "crateld_library_main", NULL);
+    if (!link->entry)
+        return error_memory();
+    TRY(link_want(link, link->entry));
+    return link_resolve_undefined(link);
+}
+
 static struct crateld_error *check_entry(struct link *link)
 {
     struct link_symbol *entry = link->entry;
@@ -236,6 +258,7 @@ static struct crateld_error *resolve(struct link *link)
 {
     TRY(link_own_symbols(link));
     TRY(link_resolve_undefined(link));
+    TRY(want_library_main(link));
     TRY(link_own_symbols(link));
     TRY(link_own_bounds(link));
     TRY(link_own_finish_defsyms(link));
