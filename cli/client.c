@@ -261,11 +261,14 @@ static bool is_connected(struct client *client)
 static struct crateld_error *talk(struct client *client, enum control_kind kind, const void *payload, size_t size,
                                   const struct client_answer *answer, struct control_report *ret)
 {
-    if (!is_connected(client))
+    bool is_sent = client->fd >= 0 && send_request(client, kind, payload, size);
+    if (!is_sent) { /* the connection of an earlier request, if there was one, has ended */
+        client_close(client);
         TRY(connect_to(client));
-    struct crateld_error *error = send_request(client, kind, payload, size)
-                                      ? client_receive(client->id, client->fd, answer, ret)
-                                      : error_errno(errno, "process %d: cannot ask", (int)client->id);
+        is_sent = send_request(client, kind, payload, size);
+    }
+    struct crateld_error *error = is_sent ? client_receive(client->id, client->fd, answer, ret)
+                                          : error_errno(errno, "process %d: cannot ask", (int)client->id);
     if (error) /* more of an answer may be to come, that nobody waits for */
         client_close(client);
     return error;

@@ -90,6 +90,17 @@ struct crateld_error *replace_prepare(struct replace_target *target)
     return error;
 }
 
+void replace_announce(struct replace_target *target)
+{
+    struct control_report report;
+    const char *path = target->spare.path;
+    if (!path || target->is_never_told)
+        return;
+    struct crateld_error *error = client_request(&target->client, CONTROL_EXPECT, path, strlen(path) + 1, &report);
+    target->is_never_told = error;
+    crateld_error_destroy(error);
+}
+
 #define NEW_MODULE (SIZE_MAX - 1) /* in place of a crate's number */
 
 /* Patches being made. */

@@ -15,6 +15,7 @@ struct replace_target {
     struct link_base *bases;     /* owned; the crates, opened; those without a relink section have no file */
     struct output_file spare;    /* for the next patch; without a path: there is none yet */
     size_t spare_room;           /* bytes that it is to have */
+    bool is_never_told;          /* the process does not want to know of it */
     struct on_change changes;    /* of variables, in the next patches */
 };
 
@@ -25,6 +26,10 @@ void replace_close(struct replace_target *target);
 
 /* Makes what the next patch needs, ahead of time. */
 MUST_CHECK struct crateld_error *replace_prepare(struct replace_target *target);
+
+/* Tells the process what the next patch's file will be, so that it can prepare as well. One that does not understand
+ * does without. */
+void replace_announce(struct replace_target *target);
 
 /* Makes patches of `count` modules, one for each crate that has any, and has the process put them into effect together;
  * with `is_trial` only asks whether it could. Errors: those of making patches; NOT_FOUND (no crate, or several, have

@@ -147,7 +147,7 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);
-    return replace_prepare(&ret->target);
+    return NULL;
 }
 
 /* Has what is edited compiled. */
@@ -278,6 +278,13 @@ static void print_note(struct watch *watch)
     watch->note = watch->target.changes.note;
 }
 
+/* Makes ready for the next reload. */
+static void prepare(struct watch *watch)
+{
+    crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
+    replace_announce(&watch->target);
+}
+
 /* What the process does not take now is part of the next attempt. */
 static void handle_change(struct watch *watch, uint64_t start)
 {
@@ -296,7 +303,7 @@ static void handle_change(struct watch *watch, uint64_t start)
         print_note(watch);
         fflush(stdout);
     }
-    crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
+    prepare(watch);
 }
 
 /* Of objects that were replaced in another way than by their files it is not known what the process has. */
@@ -331,7 +338,7 @@ static void take_quick(void *context, const char *names, size_t size)
         replace_print("reloaded by tcc", &report, clock_nanoseconds() - start);
     fflush(stdout);
     crateld_error_destroy(error);
-    crateld_error_destroy(replace_prepare(&watch->target)); /* the next attempt says what is wrong */
+    prepare(watch);
 }
 
 static void serve(struct watch *watch)
@@ -374,8 +381,10 @@ int cmd_watch(int argc, char **argv)
     if (!error && compile)
         error = start_compiler(&watch, compile, is_tiered);
     latency_prefer(); /* but not for compilers */
-    if (!error)
+    if (!error) {
+        prepare(&watch);
         serve(&watch);
+    }
     close_watch(&watch);
     return error ? command_failed(error) : EXIT_STATUS_DONE;
 }

@@ -315,7 +315,7 @@ static struct crateld_error *write_all(struct link *link, struct link_image *ima
     uint32_t mode = image->interpreter ? 0777 : 0666;
     if (!error)
         error = output_file_commit(file, mode);
-    if (!error) {
+    if (!error && link->keeps_state) {
         struct file_stamp stamp = file_stamp_of(file->fd);
         link_state_write(link, &stamp, mode);
     }

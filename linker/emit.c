@@ -317,8 +317,8 @@ struct crateld_error *link_emit(struct link *link, uint8_t *image)
 
 /* What a reference from DWARF or another unloaded section means: a vaddr; for what was dropped, a value that debuggers
  * take for "nowhere" (as GNU ld: 1 in lists that a 0 would end). */
-static uint64_t debug_value(const struct link *link, const struct link_section *section,
-                            const struct reloc_howto *howto, const struct link_symbol *symbol, int64_t addend)
+static uint64_t debug_value(const struct link *link, uint64_t nowhere, const struct reloc_howto *howto,
+                            const struct link_symbol *symbol, int64_t addend)
 {
     bool is_dropped = symbol->state == LINK_SYMBOL_DEFINED &&
                       (!symbol->section->is_live || symbol->section->kind == LINK_SECTION_DROPPED);
@@ -327,7 +327,7 @@ static uint64_t debug_value(const struct link *link, const struct link_section *
     if (howto->formula == RELOC_SIZE)
         return symbol->size + (uint64_t)addend;
     if (is_dropped || symbol->state != LINK_SYMBOL_DEFINED)
-        return !strcmp(section->name, ".debug_loc") || !strcmp(section->name, ".debug_ranges") ? 1 : 0;
+        return nowhere;
     if (howto->formula == RELOC_TLS_BLOCK)
         return link_symbol_rva(symbol, addend) - link->tls_rva;
     uint64_t base = symbol->section->flags & SHF_ALLOC ? link->preferred_base : 0;
@@ -337,6 +337,7 @@ static uint64_t debug_value(const struct link *link, const struct link_section *
 static void emit_debug_section(struct link *link, struct link_section *section, uint8_t *file)
 {
     uint8_t *at = file + section->output->off + section->out_off;
+    uint64_t nowhere = !strcmp(section->name, ".debug_loc") || !strcmp(section->name, ".debug_ranges");
     if (section->data.size)
         memcpy(at, section->data.data, section->data.size);
     for (uint32_t i = 0; i < section->reloc_count; i++) {
@@ -353,7 +354,7 @@ static void emit_debug_section(struct link *link, struct link_section *section, 
                                          howto->name));
             continue;
         }
-        uint64_t value = debug_value(link, section, howto, symbol, reloc->r_addend);
+        uint64_t value = debug_value(link, nowhere, howto, symbol, reloc->r_addend);
         if (howto->formula == RELOC_RELATIVE)
             value -= section->out_off + reloc->r_offset;
         /* Values are DWARF offsets or addresses by now; what does not fit is cut, as it was by the compiler's choice.

@@ -165,13 +165,22 @@ static struct crateld_error *fill_table(struct link *link, struct link_merge_tab
     return NULL;
 }
 
+/* Cuts the section, unless it is a lone object's, and not loaded: its compiler has merged that. */
+static struct crateld_error *take_section(struct link *link, struct link_section *section)
+{
+    if (link->objects.count > 1 || section->flags & SHF_ALLOC)
+        return cut_section(link, section);
+    section->kind = LINK_SECTION_DEBUG;
+    return NULL;
+}
+
 struct crateld_error *link_merge_sections(struct link *link)
 {
     for (size_t i = 0; i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = 1; k < object->section_count; k++)
             if (object->sections[k].kind == LINK_SECTION_MERGE && object->sections[k].is_live)
-                TRY(cut_section(link, &object->sections[k]));
+                TRY(take_section(link, &object->sections[k]));
     }
     for (struct link_merge_table *table = link->merges; table; table = table->next)
         TRY(fill_table(link, table));

@@ -6,7 +6,8 @@
 
 #include "linker/link.h"
 
-/* Cuts all live MERGE sections and makes the merged sections, which join link->own_sections. Error: MEMORY.
+/* Cuts all live MERGE sections and makes the merged sections, which join link->own_sections. Those of a lone object
+ * that are not loaded stay whole. Error: MEMORY.
  */
 MUST_CHECK struct crateld_error *link_merge_sections(struct link *link);
 

@@ -1,6 +1,5 @@
 #include "linker/object.h"
 
-#include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,11 +8,16 @@
 #include "linker/compressed.h"
 
 /* The ELF header, as far as it decides whether this is an object for us. */
-static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *header, uint16_t machine)
+static struct crateld_error *check_header(const char *path, struct span image, uint16_t machine)
 {
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)image.data;
+    if (image.size < EI_NIDENT || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: damaged ELF header: it does not begin as ELF files do", path);
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: ELF class %u, data encoding %u; wanted 64-bit little-endian",
                             path, header->e_ident[EI_CLASS], header->e_ident[EI_DATA]);
+    if (image.size < sizeof *header)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: damaged ELF header: the file ends in it", path);
     if (header->e_machine != machine)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: object of machine %u, wanted %u", path, header->e_machine,
                             machine);
@@ -26,9 +30,7 @@ static struct crateld_error *check_header(const char *path, const Elf64_Ehdr *he
 struct reading {
     struct arena *arena;
     struct link_object *object;
-    uint16_t machine;
-    Elf *elf;
-    const Elf64_Shdr *headers; /* points into the image, or an aligned copy that libelf made */
+    const Elf64_Shdr *headers; /* in the image */
     uint32_t header_count;
     struct span section_names;
 };
@@ -442,42 +444,39 @@ static struct crateld_error *read_all_sections(struct reading *r)
     return NULL;
 }
 
-static struct crateld_error *read_with_libelf(struct reading *r)
+/* Finds the section header table. What the ELF header has no room for is in the first section's header (gABI, chapter
+ * 4). */
+static struct crateld_error *find_headers(struct reading *r)
 {
-    struct link_object *object = r->object;
-    const Elf64_Ehdr *header = r->elf ? elf64_getehdr(r->elf) : NULL;
-    if (!header)
-        return error_create(CRATELD_ERROR_FORMAT, "%s: damaged ELF header: %s", object->path, elf_errmsg(-1));
-    TRY(check_header(object->path, header, r->machine));
-    size_t count, names_index;
-    if (elf_getshdrnum(r->elf, &count) < 0 || elf_getshdrstrndx(r->elf, &names_index) < 0 || !count ||
-        count > UINT32_MAX / 2 || names_index >= count)
+    const struct link_object *object = r->object;
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)object->image.data;
+    if (!header->e_shoff || header->e_shentsize != sizeof(Elf64_Shdr))
         return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged", object->path);
-    /* libelf has checked that the table lies within the image when it can give the last header. */
-    Elf_Scn *last = elf_getscn(r->elf, count - 1);
-    if (!last || !elf64_getshdr(last) || !span_has(object->image, header->e_shoff, count * sizeof(Elf64_Shdr)) ||
-        header->e_shoff % 8)
+    if (!span_has(object->image, header->e_shoff, sizeof(Elf64_Shdr)) || header->e_shoff % 8)
         return error_create(CRATELD_ERROR_FORMAT, "%s: section header table lies outside the file (truncated?)",
                             object->path);
     r->headers = (const Elf64_Shdr *)(const void *)(object->image.data + header->e_shoff);
+    uint64_t count = header->e_shnum ? header->e_shnum : r->headers->sh_size;
+    uint64_t names = header->e_shstrndx == SHN_XINDEX ? r->headers->sh_link : header->e_shstrndx;
+    if (!count || count > UINT32_MAX / 2 || names >= count)
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table is missing or damaged", object->path);
+    if (!span_has(object->image, header->e_shoff, count * sizeof(Elf64_Shdr)))
+        return error_create(CRATELD_ERROR_FORMAT, "%s: section header table lies outside the file (truncated?)",
+                            object->path);
     r->header_count = (uint32_t)count;
-    const Elf64_Shdr *names = &r->headers[names_index];
-    if (!span_slice(object->image, names->sh_offset, names->sh_size, &r->section_names))
+    if (!span_slice(object->image, r->headers[names].sh_offset, r->headers[names].sh_size, &r->section_names))
         return error_create(CRATELD_ERROR_FORMAT, "%s: section name table lies outside the file", object->path);
-    return read_all_sections(r);
+    return NULL;
 }
 
 struct crateld_error *link_object_read(struct arena *arena, const char *path, struct span image, uint16_t machine,
                                        struct link_object *ret)
 {
+    struct reading reading = {.arena = arena, .object = ret};
     *ret = (struct link_object){.path = path, .image = image};
-    elf_version(EV_CURRENT);
-    struct reading reading = {.arena = arena, .object = ret, .machine = machine};
-    /* libelf takes a writable pointer and does not write to images opened for reading. */
-    reading.elf = elf_memory((char *)(uintptr_t)image.data, image.size);
-    struct crateld_error *error = read_with_libelf(&reading);
-    elf_end(reading.elf);
-    return error;
+    TRY(check_header(path, image, machine));
+    TRY(find_headers(&reading));
+    return read_all_sections(&reading);
 }
 
 struct crateld_error *link_object_align(struct arena *arena, struct span *image)

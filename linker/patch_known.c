@@ -16,10 +16,20 @@ struct crateld_error *link_base_modules_create(struct link_base_modules **ret)
     return *ret ? NULL : error_memory();
 }
 
-static void release(struct base_module *module)
+/* Forgets its names, and what is listed by them. */
+static void release_names(struct base_module *module)
 {
     hash_index_deinit(&module->names);
-    hash_index_deinit(&module->sections);
+    hash_index_deinit(&module->section_names);
+    free(module->sections);
+    free(module->next_symbols);
+    free(module->exported);
+    *module = (struct base_module){.first_symbol = module->first_symbol, .symbols = module->symbols};
+}
+
+static void release(struct base_module *module)
+{
+    release_names(module);
     free(module->symbols);
     free(module);
 }
@@ -94,21 +104,60 @@ struct crateld_error *patch_module_symbols(const struct link_base *base, const s
     return NULL;
 }
 
+static struct crateld_error *enter_sections(const struct link_base *base, const struct relink_module *module,
+                                            struct base_module *found)
+{
+    if (!hash_index_reserve(&found->section_names, module->section_count))
+        return error_memory();
+    for (uint32_t i = 0; i < module->section_count; i++) {
+        struct relink_section section;
+        struct base_section *known = &found->sections[i];
+        size_t cursor = 0;
+        uint32_t other;
+        TRY(relink_view_section(&base->relink, module->first_section + i, &section));
+        *known = (struct base_section){.name = hash_string(section.name), .hash = section.hash, .rva = section.rva};
+        while (!known->has_namesake &&
+               (other = hash_index_next(&found->section_names, known->name, &cursor)) != HASH_INDEX_NONE)
+            if (found->sections[other].name == known->name)
+                found->sections[other].has_namesake = known->has_namesake = true;
+        if (!hash_index_add(&found->section_names, known->name))
+            return error_memory();
+    }
+    return NULL;
+}
+
+/* Lists symbols by their sections, in their order, and those that are exported. */
+static void enter_symbols(const struct relink_module *module, struct base_module *found)
+{
+    for (uint32_t i = module->symbol_count; i-- > 0;) {
+        const struct relink_symbol *symbol = &found->symbols[i];
+        uint32_t section = symbol->section - module->first_section;
+        if (symbol->where != RELINK_IN_SECTION)
+            continue;
+        if (symbol->binding != STB_LOCAL && symbol->flags & RELINK_SYMBOL_EXPORTED)
+            found->exported[found->exported_count++] = i;
+        if (section >= module->section_count)
+            continue; /* another module's */
+        found->next_symbols[i] = found->sections[section].first_symbol;
+        found->sections[section].first_symbol = i + 1;
+    }
+}
+
 static struct crateld_error *enter_names(const struct link_base *base, const struct relink_module *module,
                                          struct base_module *found)
 {
-    if (!hash_index_reserve(&found->names, module->symbol_count) ||
-        !hash_index_reserve(&found->sections, module->section_count))
+    found->section_count = module->section_count;
+    found->sections = calloc((size_t)module->section_count + 1, sizeof *found->sections);
+    found->next_symbols = calloc((size_t)module->symbol_count + 1, sizeof *found->next_symbols);
+    found->exported = calloc((size_t)module->symbol_count + 1, sizeof *found->exported);
+    if (!found->sections || !found->next_symbols || !found->exported ||
+        !hash_index_reserve(&found->names, module->symbol_count))
         return error_memory();
     for (uint32_t i = 0; i < module->symbol_count; i++)
         if (!hash_index_add(&found->names, patch_stem_hash(found->symbols[i].name)))
             return error_memory();
-    for (uint32_t i = 0; i < module->section_count; i++) {
-        struct relink_section section;
-        TRY(relink_view_section(&base->relink, module->first_section + i, &section));
-        if (!hash_index_add(&found->sections, hash_string(section.name)))
-            return error_memory();
-    }
+    TRY(enter_sections(base, module, found));
+    enter_symbols(module, found);
     return NULL;
 }
 
@@ -120,10 +169,8 @@ struct crateld_error *patch_module_names(const struct link_base *base, const str
     if (!error && !found->has_names) {
         error = enter_names(base, module, found);
         found->has_names = !error;
-        if (error) { /* half of it is no use */
-            hash_index_deinit(&found->names);
-            hash_index_deinit(&found->sections);
-        }
+        if (error)
+            release_names(found); /* half of it is no use */
     }
     *ret = found;
     return error;

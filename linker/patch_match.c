@@ -122,11 +122,12 @@ static struct crateld_error *find_module(struct link *link, const char *path, st
 
 /* Sections. */
 
-/* The module's section called as `section` is; of several, the one before which as many stand as before `section`. */
-static struct crateld_error *find_section(struct matching *m, const struct link_section *section, uint32_t *ret)
+/* The module's section called as `section` is, by the order of both, of several: the one before which as many stand as
+ * before `section`. */
+static struct crateld_error *find_namesake(struct matching *m, const struct link_section *section, uint64_t hash,
+                                           uint32_t *ret)
 {
     uint32_t skip = 0, i;
-    uint64_t hash = hash_string(section->name);
     size_t cursor = 0;
     while ((i = hash_index_next(&m->own_section_names, hash, &cursor)) != HASH_INDEX_NONE)
         skip += !strcmp(m->own_sections[i]->name, section->name);
@@ -134,16 +135,41 @@ static struct crateld_error *find_section(struct matching *m, const struct link_
     if (!hash_index_add(&m->own_section_names, hash))
         return error_memory();
     cursor = 0;
-    *ret = RELINK_NONE;
-    while ((i = hash_index_next(&m->module->sections, hash, &cursor)) != HASH_INDEX_NONE) {
-        struct relink_section found;
-        uint32_t number = m->object->module.first_section + i;
-        TRY(relink_view_section(&m->link->patch->base->relink, number, &found));
-        if (strcmp(found.name, section->name) != 0 || skip--)
+    *ret = HASH_INDEX_NONE;
+    while ((i = hash_index_next(&m->module->section_names, hash, &cursor)) != HASH_INDEX_NONE) {
+        if (m->module->sections[i].name != hash || skip--)
             continue;
-        *ret = found.rva == RELINK_NONE ? RELINK_NONE : number;
+        *ret = i;
         return NULL;
     }
+    return NULL;
+}
+
+/* Sets *ret to the number of the module's section that `section` is another version of; HASH_INDEX_NONE: there is none.
+ * Names are compared by their hashes, as contents are; and most sections are in the order in which they were. */
+static struct crateld_error *find_section(struct matching *m, const struct link_section *section, uint32_t *ret)
+{
+    uint64_t hash = hash_string(section->name);
+    const struct base_module *module = m->module;
+    size_t cursor = 0;
+    uint32_t i = m->next_section;
+    if (i >= module->section_count || module->sections[i].name != hash)
+        while ((i = hash_index_next(&module->section_names, hash, &cursor)) != HASH_INDEX_NONE &&
+               module->sections[i].name != hash) {
+        }
+    *ret = i;
+    if (i == HASH_INDEX_NONE)
+        return NULL;
+    if (module->sections[i].has_namesake)
+        TRY(find_namesake(m, section, hash, ret));
+    else if (m->is_taken[i])
+        *ret = HASH_INDEX_NONE;
+    if (*ret == HASH_INDEX_NONE)
+        return NULL;
+    m->is_taken[*ret] = true;
+    m->next_section = *ret + 1;
+    if (module->sections[*ret].rva == RELINK_NONE)
+        *ret = HASH_INDEX_NONE;
     return NULL;
 }
 
@@ -181,22 +207,44 @@ static bool is_array(const struct link_section *section)
            section->is_reversed;
 }
 
+/* Finds the section in the base; *hash is what it says there. */
+static struct crateld_error *find_in_base(struct matching *m, struct link_section *section, uint32_t *ret,
+                                          uint64_t *hash)
+{
+    struct relink_section base;
+    uint32_t i;
+    TRY(find_section(m, section, &i));
+    *ret = RELINK_NONE;
+    if (i != HASH_INDEX_NONE) {
+        *ret = m->object->module.first_section + i;
+        *hash = m->module->sections[i].hash;
+        return NULL;
+    }
+    if (section->in_group)
+        TRY(find_kept_copy(m, section, ret));
+    if (*ret == RELINK_NONE)
+        return NULL;
+    TRY(relink_view_section(&m->link->patch->base->relink, *ret, &base));
+    *hash = base.hash;
+    return NULL;
+}
+
 static struct crateld_error *match_section(struct matching *m, struct link_section *section, struct patch_section *ret)
 {
-    TRY(find_section(m, section, &ret->base));
-    if (section->in_group && ret->base == RELINK_NONE)
-        TRY(find_kept_copy(m, section, &ret->base));
+    uint64_t hash = 0;
+    TRY(find_in_base(m, section, &ret->base, &hash));
     ret->fate = PATCH_NEW;
     if (ret->base == RELINK_NONE)
         return NULL;
+    ret->fate = hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
+    if (ret->fate == PATCH_SAME || !is_array(section))
+        return NULL;
     struct relink_section base;
     TRY(relink_view_section(&m->link->patch->base->relink, ret->base, &base));
-    ret->fate = base.hash == link_relink_hash(section) ? PATCH_SAME : PATCH_CHANGED;
-    if (ret->fate == PATCH_CHANGED && is_array(section) && base.size == section->size) {
-        bool has_same = false; /* functions: those that share a section may have moved in it */
+    bool has_same = false; /* functions: those that share a section may have moved in it */
+    if (base.size == section->size)
         TRY(patch_has_same_names(m, section, 0, section->size, ret->base, 0, &has_same));
-        ret->fate = has_same ? PATCH_SAME : PATCH_CHANGED;
-    }
+    ret->fate = has_same ? PATCH_SAME : PATCH_CHANGED;
     return NULL;
 }
 
@@ -289,8 +337,8 @@ static struct crateld_error *match_sections(struct matching *m)
     struct link_object *object = m->object->object;
     m->object->sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->object->sections);
     m->own_sections = arena_alloc_array(&m->link->arena, object->section_count, sizeof *m->own_sections);
-    if (!m->object->sections || !m->own_sections ||
-        !hash_index_reserve(&m->own_section_names, object->section_count / 2)) /* others have no contents */
+    m->is_taken = arena_alloc_array(&m->link->arena, m->module->section_count + 1, sizeof *m->is_taken);
+    if (!m->object->sections || !m->own_sections || !m->is_taken)
         return error_memory();
     for (uint32_t i = 0; i < object->section_count; i++) {
         m->object->sections[i] = (struct patch_section){.base = RELINK_NONE, .fate = PATCH_NEW};
@@ -626,9 +674,10 @@ static struct crateld_error *match_object(struct link *link, struct patch_object
     struct matching m = {.link = link, .object = object};
     hash_index_init(&m.own_section_names);
     struct crateld_error *error = patch_module_names(link->patch->base, &m.object->module, &m.module);
-    m.symbols = m.module ? m.module->symbols : NULL;
-    if (!error)
+    if (!error) {
+        m.symbols = m.module->symbols;
         error = match_sections(&m);
+    }
     if (!error)
         error = place_symbols(&m);
     if (!error)

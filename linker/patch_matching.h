@@ -11,8 +11,10 @@ struct matching {
     struct link *link;
     struct patch_object *object;
     const struct base_module *module;    /* borrowed */
-    struct hash_index own_section_names; /* of the object's sections that were looked for so far */
+    struct hash_index own_section_names; /* of the object's sections, those that have namesakes in the base, so far */
     const struct link_section **own_sections;
+    bool *is_taken;                      /* by the module's sections: one of the object's is called so */
+    uint32_t next_section;               /* of the module, most likely */
     const struct relink_symbol *symbols; /* the module's */
     bool *is_wanted;                     /* by the object's symbol indices: the patch may refer to it */
     struct patch_types *types;           /* of the object's variables; NULL until they are asked for */

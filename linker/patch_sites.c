@@ -218,18 +218,16 @@ static struct crateld_error *find_sites(const struct finding *f)
 {
     const struct relink_view *relink = &f->link->patch->base->relink;
     struct relink_module module;
-    const struct relink_symbol *symbols = NULL;
+    const struct base_module *known;
     TRY(relink_view_module(relink, f->section.module, &module));
-    TRY(patch_module_symbols(f->link->patch->base, &module, &symbols));
-    for (uint32_t i = 0; i < module.symbol_count; i++) {
-        struct relink_symbol symbol = symbols[i];
-        uint32_t number = module.first_symbol + i;
-        if (symbol.where != RELINK_IN_SECTION || symbol.section != f->section_number)
-            continue;
-        TRY(find_references(f, number, &symbol));
-        const struct subject *subject = find_subject(f, (int64_t)f->section.rva + (int64_t)symbol.value);
-        if (subject && symbol.type != STT_SECTION && f->section.rva + symbol.value == subject->rva)
-            TRY(add_made(f, &symbol, subject));
+    TRY(patch_module_names(f->link->patch->base, &module, &known));
+    uint32_t first = known->sections[f->section_number - module.first_section].first_symbol;
+    for (uint32_t i = first; i; i = known->next_symbols[i - 1]) {
+        const struct relink_symbol *symbol = &known->symbols[i - 1];
+        TRY(find_references(f, module.first_symbol + i - 1, symbol));
+        const struct subject *subject = find_subject(f, (int64_t)f->section.rva + (int64_t)symbol->value);
+        if (subject && symbol->type != STT_SECTION && f->section.rva + symbol->value == subject->rva)
+            TRY(add_made(f, symbol, subject));
     }
     return NULL;
 }

@@ -19,12 +19,10 @@ static bool is_defined(const struct link *link, const char *name)
 struct crateld_error *patch_find_vanished(struct matching *m)
 {
     struct link_patch *patch = m->link->patch;
-    for (uint32_t i = 0; i < m->object->module.symbol_count; i++) {
-        const struct relink_symbol *symbol = &m->symbols[i];
+    for (uint32_t i = m->module->exported_count; i-- > 0;) {
+        const struct relink_symbol *symbol = &m->symbols[m->module->exported[i]];
         struct patch_vanished vanished = {symbol->name, patch_module_index(m)};
-        if (symbol->binding != STB_LOCAL && symbol->flags & RELINK_SYMBOL_EXPORTED &&
-            symbol->where == RELINK_IN_SECTION && !is_defined(m->link, symbol->name) &&
-            !VEC_PUSH(&patch->vanished, vanished))
+        if (!is_defined(m->link, symbol->name) && !VEC_PUSH(&patch->vanished, vanished))
             return error_memory();
     }
     return NULL;

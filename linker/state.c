@@ -255,8 +255,6 @@ void link_state_write(const struct link *link, const struct file_stamp *crate, u
     struct composing c = {0};
     size_t size = 0;
     uint8_t *bytes = NULL;
-    if (!link->keeps_state)
-        return;
     if (!link->journal.is_incomplete && crate->inode && compose(link, &c))
         bytes = assemble(link, &c, crate, mode, &size);
     write_bytes(link, bytes, size);

@@ -19,6 +19,7 @@
 #include "loader/address_index.h"
 #include "loader/context.h"
 #include "loader/control.h"
+#include "loader/expected.h"
 #include "loader/park.h"
 
 enum {
@@ -41,6 +42,7 @@ static void *run(void *argument)
 static void forget_in_child(void)
 {
     has_thread = false;
+    expected_close(&served->region);
     control_forget();
 }
 

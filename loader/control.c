@@ -173,7 +173,7 @@ void control_serve(struct process *process)
             wanted[1 + i] = (struct pollfd){.fd = clients[i].socket.fd, .events = POLLIN};
         wanted[1 + client_count] = (struct pollfd){.fd = trial_descriptor(), .events = POLLIN};
         int ready = poll(wanted, 2 + client_count, retire_is_busy() ? BUSY_MS : TICK_MS);
-        trial_serve(process);
+        trial_serve(process, wanted[1 + client_count].revents);
         if (!ready)
             end_with_program();
         if (ready <= 0)

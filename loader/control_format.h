@@ -31,6 +31,9 @@ enum control_kind {
     CONTROL_INCOMPLETE, /* in place of ERROR: other modules would have to come as well */
     /* And later still. */
     CONTROL_RETAINED, /* what is kept of superseded versions, and why; answered by TEXT for each, then DONE */
+    CONTROL_EXPECT,   /* payload: the absolute path of what will be the next patch's file, with its NUL; it has its
+                         greatest size already, and nothing in it, and is not made shorter before the patch is loaded;
+                         answered by DONE */
 };
 
 struct control_header {

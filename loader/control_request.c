@@ -12,9 +12,11 @@
 #include "crateld/reload.h"
 #include "loader/control_format.h"
 #include "loader/debugger.h"
+#include "loader/expected.h"
 #include "loader/guard.h"
 #include "loader/hooks.h"
 #include "loader/log.h"
+#include "loader/pages.h"
 #include "loader/patch.h"
 #include "loader/retire.h"
 #include "loader/starters.h"
@@ -186,11 +188,13 @@ static struct crateld_error *serve_reload(struct process *process, int client, c
     process_lock(process);
     struct crateld_error *error = reload(process, text, size, is_trial, &list, &report);
     process_unlock(process);
-    if (!error) {
+    if (!error)
         send_report(client, &report, clock_nanoseconds() - start);
-        if (!is_trial)
-            run_code(process, list.patches.at, list.patches.count);
-    }
+    process_lock(process);
+    expected_trim(&process->region);
+    process_unlock(process);
+    if (!error && !is_trial)
+        run_code(process, list.patches.at, list.patches.count);
     free(list.patches.at);
     return error;
 }
@@ -218,6 +222,20 @@ static struct crateld_error *serve_list(struct process *process, int client)
 static void send_line(void *context, const char *line)
 {
     send_packet(*(const int *)context, CONTROL_TEXT, line, strlen(line), -1);
+}
+
+/* Makes what the next reload will need, while nobody waits for it. */
+static struct crateld_error *serve_expect(struct process *process, int client, const char *path, size_t size)
+{
+    struct control_report nothing = {0};
+    if (!size || *path != '/' || strnlen(path, size) != size - 1)
+        return error_create(CRATELD_ERROR_FORMAT, "a request without the absolute path of a patch");
+    process_lock(process);
+    expected_open(process, path);
+    pages_make_room();
+    process_unlock(process);
+    send_packet(client, CONTROL_DONE, &nothing, sizeof nothing, -1);
+    return NULL;
 }
 
 static struct crateld_error *serve_retained(struct process *process, int client)
@@ -271,6 +289,8 @@ static struct crateld_error *serve_request(struct process *process, int client, 
         return serve_trace(process, client, trace);
     case CONTROL_RETAINED:
         return serve_retained(process, client);
+    case CONTROL_EXPECT:
+        return serve_expect(process, client, packet, size);
     default:
         return error_create(CRATELD_ERROR_UNSUPPORTED, "a request of unknown kind %u", header.kind);
     }

@@ -14,6 +14,8 @@
 
 #include "base/cleanup.h"
 #include "loader/debugger.h"
+#include "loader/expected.h"
+#include "loader/image_hole.h"
 #include "loader/log.h"
 #include "loader/process.h"
 #include "loader/valgrind.h"
@@ -49,22 +51,21 @@ static struct crateld_error *read_file(const char *path, int fd, uint64_t off, v
 }
 
 /* Reads the file's first bytes, and the crate header in them: few, if that will do. */
-static struct crateld_error *read_start(const struct loaded_crate *crate, int fd, uint64_t file_size,
-                                        struct image_start *start)
+static struct crateld_error *read_start(const char *path, int fd, uint64_t file_size, struct image_start *start)
 {
-    TRY(read_file(crate->path, fd, 0, start->bytes, START_SIZE, &start->size));
+    TRY(read_file(path, fd, 0, start->bytes, START_SIZE, &start->size));
     struct span bytes = {start->bytes, start->size};
-    struct crateld_error *error = crate_header_read(crate->path, bytes, file_size, &start->header);
+    struct crateld_error *error = crate_header_read(path, bytes, file_size, &start->header);
     if (!error || start->size < START_SIZE)
         return error;
     crateld_error_destroy(error);
-    TRY(read_file(crate->path, fd, 0, start->bytes, sizeof start->bytes, &start->size));
+    TRY(read_file(path, fd, 0, start->bytes, sizeof start->bytes, &start->size));
     bytes.size = start->size;
-    return crate_header_read(crate->path, bytes, file_size, &start->header);
+    return crate_header_read(path, bytes, file_size, &start->header);
 }
 
 /* Makes a view of the needed table and the first strings, if they are in the file's first bytes. */
-static void view_start(const struct loaded_crate *crate, struct image_start *start)
+static void view_start(const char *path, struct image_start *start)
 {
     struct crate_table needed = start->header.tables[CRATE_TABLE_NEEDED];
     struct crate_table table = start->header.tables[CRATE_TABLE_STRINGS];
@@ -74,7 +75,7 @@ static void view_start(const struct loaded_crate *crate, struct image_start *sta
         return;
     size_t size = start->size - table.rva < table.count ? start->size - table.rva : table.count;
     const char *strings = (const char *)start->bytes + table.rva;
-    start->view = (struct crate_view){.path = crate->path, .header = start->header, .strings = strings};
+    start->view = (struct crate_view){.path = path, .header = start->header, .strings = strings};
     start->view.needed = (const struct crate_needed *)(start->bytes + (needed.count ? needed.rva : 0));
     while (size && strings[size - 1]) /* the last one may go on behind what was read */
         size--;
@@ -82,18 +83,47 @@ static void view_start(const struct loaded_crate *crate, struct image_start *sta
     start->has_view = size;
 }
 
-struct crateld_error *image_read(struct loaded_crate *crate, int fd, struct image_start *ret)
+/* What is known of the file besides its contents. */
+static void begin_start(const struct stat *status, bool is_expected, struct image_start *ret)
+{
+    ret->device = status->st_dev;
+    ret->inode = status->st_ino;
+    ret->is_expected = is_expected;
+}
+
+struct crateld_error *image_read(const char *path, int fd, struct image_start *ret)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
-        return error_errno(errno, "%s: cannot stat", crate->path);
+        return error_errno(errno, "%s: cannot stat", path);
     if (!S_ISREG(status.st_mode))
-        return error_create(CRATELD_ERROR_IO, "%s: not a regular file", crate->path);
-    TRY(read_start(crate, fd, (uint64_t)status.st_size, ret));
-    crate->device = status.st_dev;
-    crate->inode = status.st_ino;
-    view_start(crate, ret);
+        return error_create(CRATELD_ERROR_IO, "%s: not a regular file", path);
+    begin_start(&status, false, ret);
+    TRY(read_start(path, fd, (uint64_t)status.st_size, ret));
+    view_start(path, ret);
     return NULL;
+}
+
+struct crateld_error *image_read_mapped(const char *path, const uint8_t *mapped, const struct stat *status,
+                                        struct image_start *ret)
+{
+    begin_start(status, true, ret);
+    ret->size = START_SIZE;
+    memcpy(ret->bytes, mapped, START_SIZE);
+    TRY(crate_header_read(path, (struct span){ret->bytes, START_SIZE}, (uint64_t)status->st_size, &ret->header));
+    view_start(path, ret);
+    return NULL;
+}
+
+struct crateld_error *image_open(const struct image_region *region, const char *path, int *fd, struct image_start *ret)
+{
+    *fd = -1;
+    if (expected_read(region, path, ret))
+        return NULL;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0 && errno == ENOENT)
+        return error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such file", path);
+    return *fd < 0 ? error_errno(errno, "%s: cannot open", path) : image_read(path, *fd, ret);
 }
 
 /* Where an image may lie. */
@@ -173,6 +203,12 @@ static uint8_t *take_from_region(struct image_region *region, size_t size, size_
 static bool is_low_range(uint64_t base, uint64_t size)
 {
     return base + size <= LOW_LIMIT;
+}
+
+uint8_t *image_take(struct image_region *region, size_t size)
+{
+    uint8_t *at = take_from_region(region, size, CRATE_PAGE_SIZE);
+    return at == MAP_FAILED ? NULL : at;
 }
 
 /* Takes `size` bytes below 2 GiB; MAP_FAILED: there are none. */
@@ -263,56 +299,41 @@ static struct crateld_error *set_base(struct loaded_crate *crate, const struct c
     return crate_view_place(crate->path, meta, header, &crate->view);
 }
 
-/* Whether all of an image at `address` is within the reach of all of the crate's code. */
-static bool is_within_reach(const struct crate_header *header, uint64_t address, const struct loaded_crate *crate)
-{
-    uint64_t other = loaded_address(crate, 0), start = address < other ? address : other;
-    uint64_t end = address + header->image_size, other_end = other + crate->view.header.image_size;
-    return (end > other_end ? end : other_end) - start <= CRATE_MAX_SIZE;
-}
-
 /* Maps a patch to the end of what is left of the base's reserve. */
 static struct crateld_error *map_into_reserve(struct loaded_crate *patch, int fd, const struct crate_header *header,
                                               struct loaded_crate *base)
 {
-    size_t size = header->image_size, left = base->mapped_size - base->view.header.image_size - base->reserve_used;
-    uint8_t *end = base->base + base->mapped_size - base->reserve_used;
-    size_t taken = size + ((uintptr_t)(end - size) & (header->image_align - 1));
-    if (taken > left)
-        return error_create(CRATELD_ERROR_RANGE, "%s: 0x%zx bytes have no room within the reach of %s", patch->path,
-                            size, base->path);
-    struct image_area area = {end - taken, size};
-    TRY(map_into_area(patch, fd, header, &area));
-    patch->host = base;
-    base->reserve_used += taken;
-    return NULL;
+    size_t used = base->reserve_used;
+    struct image_area area = {image_hole_of_reserve(base, header->image_size, header->image_align), header->image_size};
+    if (!area.start)
+        return error_create(CRATELD_ERROR_RANGE, "%s: 0x%" PRIx64 " bytes have no room within the reach of %s",
+                            patch->path, area.size, base->path);
+    struct crateld_error *error = map_into_area(patch, fd, header, &area);
+    patch->host = error ? NULL : base;
+    base->reserve_used = error ? used : base->reserve_used;
+    return error;
 }
 
 /* Maps a patch to where another had been; *ret is whether there was such a place. */
 static struct crateld_error *map_into_hole(struct loaded_crate *patch, int fd, const struct crate_header *header,
                                            const struct image_wish *wish, bool *ret)
 {
-    struct loaded_crate *base = wish->base;
-    struct loaded_crate *host = base->mapped_size > base->view.header.image_size ? base : NULL;
+    struct image_hole hole;
     size_t size = (header->image_size + PAGE_MASK) & ~(size_t)PAGE_MASK;
-    *ret = false;
-    for (size_t i = 0; i < wish->region->holes.count; i++) {
-        struct image_hole *hole = &wish->region->holes.at[i];
-        if (hole->host != host || hole->size < size || (uintptr_t)hole->start & (header->image_align - 1) ||
-            !is_within_reach(header, (uintptr_t)hole->start, base))
-            continue;
-        struct image_area area = {hole->start, hole->size};
-        TRY(map_into_area(patch, fd, header, &area));
-        patch->is_in_hole = true;
-        patch->host = host;
-        hole->start += size;
-        hole->size -= size;
-        if (!hole->size)
-            *hole = wish->region->holes.at[--wish->region->holes.count];
-        *ret = true;
+    *ret = image_hole_take(wish->region, wish->base, size, header->image_align, &hole);
+    if (!*ret)
         return NULL;
+    struct image_area area = {hole.start, hole.size};
+    struct crateld_error *error = map_into_area(patch, fd, header, &area);
+    if (!error) {
+        patch->is_in_hole = true;
+        patch->is_reusing = !hole.is_fresh;
+        patch->host = hole.host;
+        hole.start += size;
+        hole.size -= size;
     }
-    return NULL;
+    image_hole_add(wish->region, &hole);
+    return error;
 }
 
 /* Maps a patch to where it and its base reach each other. */
@@ -328,7 +349,7 @@ static struct crateld_error *map_near(struct loaded_crate *patch, int fd, const 
     if (base->mapped_size > base->view.header.image_size)
         return map_into_reserve(patch, fd, header, base);
     TRY(map_image(patch, wish->region, fd, header, wish->has_aslr));
-    if (is_within_reach(header, loaded_address(patch, 0), base))
+    if (image_is_within_reach(loaded_address(patch, 0), header->image_size, base))
         return NULL;
     return error_create(CRATELD_ERROR_RANGE, "%s: 0x%" PRIx64 " bytes have no room within the reach of %s", patch->path,
                         header->image_size, base->path);
@@ -424,7 +445,13 @@ struct crateld_error *image_map(struct loaded_crate *crate, int *fd, const struc
                                 const struct image_wish *wish)
 {
     bool is_put_off = may_wait(start, wish) && put_off(crate, fd, &start->header, wish->region);
-    struct crateld_error *error = is_put_off ? NULL : map(crate, *fd, &start->header, wish);
+    struct crateld_error *error = NULL;
+    crate->device = start->device;
+    crate->inode = start->inode;
+    if (start->is_expected)
+        expected_take(wish->region, &start->header, crate);
+    else if (!is_put_off)
+        error = map(crate, *fd, &start->header, wish);
     if (!error && is_opened_whole(&start->header))
         populate_patch(crate, &start->header);
     if (!error)
@@ -510,19 +537,13 @@ void image_release_file(struct loaded_crate *crate)
     }
 }
 
-/* Makes the memory address space without access again. */
-static bool give_back(uint8_t *start, size_t size)
-{
-    return mmap(start, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
-}
-
 /* Nobody else may map something into the reserve, so what can not be given back stays. The last patch's part is used
  * again. */
 static void leave_reserve(struct loaded_crate *crate)
 {
     struct loaded_crate *host = crate->host;
     uint8_t *reserve_end = host->base + host->mapped_size;
-    if (give_back(crate->base, crate->mapped_size) && crate->base == reserve_end - host->reserve_used)
+    if (image_hole_clear(crate->base, crate->mapped_size) && crate->base == reserve_end - host->reserve_used)
         host->reserve_used = (size_t)(reserve_end - (crate->base + crate->mapped_size));
     crate->host = NULL;
 }
@@ -545,22 +566,9 @@ void image_unmap(struct loaded_crate *crate)
 /* Gives a part of the patch's image back, for others to use. */
 static void add_hole(struct loaded_crate *patch, uint64_t rva, uint64_t end)
 {
-    struct image_region *region = &patch->process->region;
-    struct image_hole hole = {patch->base + rva, end - rva, patch->host};
-    if (rva == end || !give_back(hole.start, hole.size))
-        return;
-    for (size_t i = 0; i < region->holes.count;) {
-        const struct image_hole *other = &region->holes.at[i];
-        bool is_before = other->start + other->size == hole.start, is_behind = hole.start + hole.size == other->start;
-        if (other->host != hole.host || (!is_before && !is_behind)) {
-            i++;
-            continue;
-        }
-        hole.start = is_before ? other->start : hole.start;
-        hole.size += other->size;
-        region->holes.at[i] = region->holes.at[--region->holes.count];
-    }
-    (void)!VEC_PUSH(&region->holes, hole); /* without memory it is not used again */
+    struct image_hole hole = {.start = patch->base + rva, .size = end - rva, .host = patch->host};
+    if (image_hole_clear(hole.start, hole.size))
+        image_hole_add(&patch->process->region, &hole);
 }
 
 /* Whether the read-only data is another than in the file. */
@@ -594,7 +602,10 @@ void image_retire(struct loaded_crate *patch, bool keeps_constants)
 
 void image_unload(struct loaded_crate *crate, struct image_region *region)
 {
-    if (crate->base == region->end && give_back(crate->base, crate->mapped_size)) {
+    if (region->expected.base == crate)
+        expected_close(region);
+    image_hole_forget(region, crate);
+    if (crate->base == region->end && image_hole_clear(crate->base, crate->mapped_size)) {
         region->end += crate->mapped_size; /* what aligned it stays */
         crate->base = NULL;
     }

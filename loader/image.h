@@ -10,6 +10,7 @@
 #define LOADER_IMAGE_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/vec.h"
@@ -20,11 +21,20 @@ enum {
                                kernel's table grows */
 };
 
-/* Where patches had been, address space without access. */
+/* Where patches had been, or room for them, address space without access. */
 struct image_hole {
     uint8_t *start;
     size_t size;
     struct loaded_crate *host; /* borrowed; in whose reserve it is; NULL: in none */
+    bool is_fresh;             /* no patch has been there yet */
+};
+
+/* The file of a patch that will come, mapped before it is written: loader/expected.h. */
+struct image_expected {
+    struct image_hole room;    /* what of it is mapped, or is to be given back; of no size: nothing is */
+    struct loaded_crate *base; /* borrowed; which patches it is near to; NULL: no patch is expected */
+    uint64_t device, inode;    /* of the file */
+    size_t last_size;          /* bytes, of the last patch that was expected; 0: none was */
 };
 
 /* Address space for crates, near the ELF libraries: images are put into it from its end downwards, next to each other,
@@ -34,6 +44,7 @@ struct image_region {
     uint8_t *end;    /* of what is free */
     int kept_fd_end; /* descriptors that are kept for mappings are below it; 0: not known yet */
     VEC(struct image_hole) holes;
+    struct image_expected expected;
 };
 
 /* Address space that the caller has set aside for one image. */
@@ -48,13 +59,24 @@ struct image_start {
     _Alignas(8) uint8_t bytes[CRATE_START_SIZE];
     size_t size; /* that were read */
     struct crate_header header;
+    uint64_t device, inode; /* of the file */
+    bool is_expected;       /* it is mapped: loader/expected.h */
     bool has_view;          /* the name and the needed table are in what was read */
     struct crate_view view; /* then: with the first strings only, and no other table */
 };
 
-/* Reads the start of the crate file open at `fd` and checks its header. crate->path is set; device and inode are set
- * then. Errors: IO, FORMAT, UNSUPPORTED, MISMATCH. */
-MUST_CHECK struct crateld_error *image_read(struct loaded_crate *crate, int fd, struct image_start *ret);
+/* Opens the file at `path` and reads its start; *fd is -1 then if it is the expected patch, else the caller's, also on
+ * error. Errors: NOT_FOUND, and those of image_read(). */
+MUST_CHECK struct crateld_error *image_open(const struct image_region *region, const char *path, int *fd,
+                                            struct image_start *ret);
+
+/* Reads the start of the crate file open at `fd` and checks its header. `path`, which is for messages, must stay valid
+ * as long as *ret. Errors: IO, FORMAT, UNSUPPORTED, MISMATCH. */
+MUST_CHECK struct crateld_error *image_read(const char *path, int fd, struct image_start *ret);
+
+/* Likewise, of a file that is mapped, and of which `status` tells. */
+MUST_CHECK struct crateld_error *image_read_mapped(const char *path, const uint8_t *mapped, const struct stat *status,
+                                                   struct image_start *ret);
 
 /* Where an image is to lie. */
 struct image_wish {
@@ -67,7 +89,8 @@ struct image_wish {
 };
 
 /* Maps the crate file open at `fd`, whose start was read, or gives it its place, and sets crate->view and base; the
- * descriptor stays the caller's, or is kept, and -1 then. crate->view is not to be used before image_look().
+ * descriptor, of which the expected patch has none, stays the caller's, or is kept, and -1 then. crate->view is not to
+ * be used before image_look().
  *
  * A crate with few position-dependent words lies in the region: page tables for a place far from everything else cost
  * more than relocating those words. One with many lies at its preferred base if that is free, with its reserve behind
@@ -92,6 +115,9 @@ MUST_CHECK struct crateld_error *image_need(struct loaded_crate *crate);
 
 /* The same, and checks the view, which can be used then. Errors: also FORMAT. */
 MUST_CHECK struct crateld_error *image_look(struct loaded_crate *crate);
+
+/* Takes `size` bytes, a multiple of the page size, from the region. NULL: there is no address space. */
+uint8_t *image_take(struct image_region *region, size_t size);
 
 /* Gives back what is left of the region. */
 void image_region_deinit(struct image_region *region);

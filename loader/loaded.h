@@ -100,7 +100,8 @@ struct loaded_crate {
     bool is_late;                   /* it was when something of it was needed, and its data is writable since then */
     bool is_sought;                 /* of a patch: it was searched for since it was in effect: loader/retire.h */
     bool is_file_ours;              /* of a patch: nobody else wants its file */
-    bool is_in_hole;                /* its image lies where another had been */
+    bool is_in_hole;                /* of a patch: its image lies in a struct image_hole */
+    bool is_reusing;                /* of such: where another patch had been */
     bool is_protected;              /* its segments have the protection that they are to have */
     bool is_meta_checked;           /* headers and tables are as they were written */
     bool is_indexed;                /* in the address index */

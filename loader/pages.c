@@ -9,7 +9,16 @@
 #include "base/clock.h"
 #include "crateld/format.h"
 
-enum { PAGE_MASK = CRATE_PAGE_SIZE - 1 };
+enum {
+    PAGE_MASK = CRATE_PAGE_SIZE - 1,
+    ROOM = 4, /* pages: a function's entry, and a few that call it */
+};
+
+/* For the copies of the next change; used up from its start. */
+static struct {
+    uint8_t *start; /* owned mapping */
+    size_t count;   /* pages */
+} room;
 
 struct crateld_error *pages_add(struct pages *pages, uint8_t *address, size_t size, int protection)
 {
@@ -34,6 +43,38 @@ static struct crateld_error *failed(const char *what)
     return error_errno(errno, "cannot %s copies of pages that are to be changed", what);
 }
 
+static uint8_t *map_pages(size_t count)
+{
+    return mmap(NULL, count * CRATE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
+                0);
+}
+
+void pages_make_room(void)
+{
+    if (room.count == ROOM)
+        return;
+    uint8_t *start = map_pages(ROOM);
+    if (start == MAP_FAILED)
+        return;
+    if (room.count)
+        munmap(room.start, room.count * CRATE_PAGE_SIZE);
+    room.start = start;
+    room.count = ROOM;
+}
+
+/* Memory for that many pages; NULL: there is none. */
+static uint8_t *take_room(size_t count)
+{
+    uint8_t *start = room.start;
+    if (count > room.count) {
+        start = map_pages(count);
+        return start == MAP_FAILED ? NULL : start;
+    }
+    room.start += count * CRATE_PAGE_SIZE;
+    room.count -= count;
+    return start;
+}
+
 struct crateld_error *pages_copy(struct pages *pages)
 {
     size_t count = 0;
@@ -44,12 +85,9 @@ struct crateld_error *pages_copy(struct pages *pages)
         if (!count || pages->list.at[i].address != pages->list.at[count - 1].address)
             pages->list.at[count++] = pages->list.at[i];
     pages->list.count = count;
-    pages->copies =
-        mmap(NULL, count * CRATE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (pages->copies == MAP_FAILED) {
-        pages->copies = NULL;
+    pages->copies = take_room(count);
+    if (!pages->copies)
         return failed("map");
-    }
     for (size_t i = 0; i < count; i++)
         memcpy(pages->copies + i * CRATE_PAGE_SIZE, pages->list.at[i].address, CRATE_PAGE_SIZE);
     return NULL;

@@ -18,7 +18,7 @@ struct page_copy {
 /* A set of pages to be replaced; start zeroed. */
 struct pages {
     VEC(struct page_copy) list; /* in the order of their addresses once copied */
-    uint8_t *copies;            /* owned mapping; page i of the list is there */
+    uint8_t *copies;            /* owned memory; page i of the list is there */
     size_t next;                /* pages before this one are in their places */
     uint64_t longest_ns;        /* for which threads that came to a page may have had to wait */
 };
@@ -26,6 +26,9 @@ struct pages {
 /* Notes that `size` bytes at `address` will be written; the page, or both, have protection `protection`. Error: MEMORY.
  */
 MUST_CHECK struct crateld_error *pages_add(struct pages *pages, uint8_t *address, size_t size, int protection);
+
+/* Makes room for the copies of a few pages, before anybody waits for them. It is allowed to fail. */
+void pages_make_room(void);
 
 /* Copies them all. Errors: IO (no address space), MEMORY. */
 MUST_CHECK struct crateld_error *pages_copy(struct pages *pages);

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "loader/patch.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "loader/activate.h"
 #include "loader/change.h"
 #include "loader/current.h"
+#include "loader/expected.h"
 #include "loader/heap.h"
 #include "loader/holders.h"
 #include "loader/image.h"
@@ -72,34 +72,32 @@ static bool is_same_module(const struct loaded_crate *a, uint32_t i, const struc
            !strcmp(crate_view_string(&a->view, x->member), crate_view_string(&b->view, y->member));
 }
 
-/* The patch that is loaded already and has the contents of the file at `path`, by what the start of that says; NULL:
- * there is none, or the file is not fit to be loaded, which process_load() tells. Takes no memory. */
-static struct loaded_crate *find_twin(const struct process *process, const char *path)
+/* The patch that is loaded already and has the contents of the file that begins so; NULL: there is none. Takes no
+ * memory. */
+static struct loaded_crate *find_twin(const struct process *process, const struct image_start *start)
 {
-    struct loaded_crate file = {.path = path};
-    struct image_start start;
-    int fd AUTO_CLOSE = process->patch_count ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    struct crateld_error *error = fd < 0 ? NULL : image_read(&file, fd, &start);
-    for (size_t i = 0; fd >= 0 && !error && i < process->crates.count; i++) {
+    for (size_t i = 0; start->header.flags & CRATE_FLAG_PATCH && i < process->crates.count; i++) {
         struct loaded_crate *patch = process->crates.at[i];
-        if (patch->is_active_module && start.header.flags & CRATE_FLAG_PATCH &&
-            !memcmp(patch->view.header.build_id, start.header.build_id, sizeof start.header.build_id))
+        if (patch->is_active_module &&
+            !memcmp(patch->view.header.build_id, start->header.build_id, sizeof start->header.build_id))
             return patch;
     }
-    crateld_error_destroy(error);
     return NULL;
 }
 
 struct crateld_error *patch_load(struct process *process, const char *path, struct loaded_crate **ret)
 {
-    struct loaded_crate *patch = find_twin(process, path);
+    struct image_start start;
+    int fd AUTO_CLOSE = -1;
+    TRY(image_open(&process->region, path, &fd, &start));
+    struct loaded_crate *patch = find_twin(process, &start);
     size_t before = process->crates.count;
     if (patch && patch->has_faulted)
         return error_create(CRATELD_ERROR_MISMATCH,
                             "%s: this version faulted, and was taken back: it is loaded again when it has changed",
                             crate_view_string(&patch->view, patch->view.modules[0].path));
     if (!patch)
-        TRY(process_load(process, path, &patch));
+        TRY(process_load_read(process, path, &fd, &start, &patch));
     *ret = patch;
     if (process->crates.count == before) /* it was loaded before */
         return patch->is_active_module ? NULL : error_create(CRATELD_ERROR_MISMATCH, "%s: is no patch", path);
@@ -652,6 +650,7 @@ static struct crateld_error *try_to_make_held(struct commit *commit, const struc
 static struct crateld_error *make_with_growth(struct commit *commit)
 {
     struct search search = {0};
+    expected_close(&commit->before->bases.at[0]->process->region); /* nobody is to look there */
     struct crateld_error *error = prepare_search(commit, &search);
     if (!error)
         error = try_to_make_held(commit, &search);

@@ -292,10 +292,10 @@ static struct loaded_crate *find_base(const struct process *process, const struc
     return NULL;
 }
 
-/* Enters the file open at *fd, which is -1 if it is kept, as a new crate. `wanted` is the name it must have, or is
- * given if `is_alias`; NULL: any that is free. */
-static struct crateld_error *add_crate(struct process *process, const char *path, int *fd, const char *wanted,
-                                       bool is_alias, struct loaded_crate **ret)
+/* Enters the file open at *fd, which is -1 if it is kept, and whose start was read, as a new crate. `wanted` is the
+ * name it must have, or is given if `is_alias`; NULL: any that is free. */
+static struct crateld_error *add_crate(struct process *process, const char *path, int *fd, struct image_start *start,
+                                       const char *wanted, bool is_alias, struct loaded_crate **ret)
 {
     struct loaded_crate *crate = make_record(process, path);
     if (!crate || !VEC_RESERVE(&process->crates, 1) ||
@@ -303,15 +303,13 @@ static struct crateld_error *add_crate(struct process *process, const char *path
         return error_memory();
     crate->fd = -1;
     crate->process = process;
-    struct image_start start;
     struct image_wish wish = {&process->region, process->opts.has_aslr, process->crates.count > 0, process->area, NULL};
     process->area = NULL; /* for the first crate only */
-    TRY(image_read(crate, *fd, &start));
-    wish.base = find_base(process, &start);
-    TRY(image_map(crate, fd, &start, &wish));
-    if (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER)
+    wish.base = find_base(process, start);
+    TRY(image_map(crate, fd, start, &wish));
+    if (*fd >= 0 && (!process->crates.count || crate->view.header.flags & CRATE_FLAG_EAGER))
         image_keep_file(crate, *fd);
-    struct crateld_error *error = read_identity(process, &start, is_alias ? wanted : NULL, crate);
+    struct crateld_error *error = read_identity(process, start, is_alias ? wanted : NULL, crate);
     if (!error)
         error = check_name(process, crate, wanted);
     if (error) {
@@ -451,7 +449,9 @@ static struct crateld_error *add_alias(struct process *process, const char *name
         if (fd < 0)
             return error_errno(errno, "%s: cannot open", path);
         char *own_name = arena_strndup(&process->arena, name, length);
-        return own_name ? add_crate(process, path, &fd, own_name, true, ret) : error_memory();
+        struct image_start start;
+        TRY(image_read(path, fd, &start));
+        return own_name ? add_crate(process, path, &fd, &start, own_name, true, ret) : error_memory();
     }
     return NULL;
 }
@@ -481,7 +481,9 @@ static struct crateld_error *find_crate(struct process *process, struct loaded_c
         TRY(process_open_file(process, user, path, needed->runpath, &found, &fd));
         if (fd < 0)
             return not_found(process, user, name, path, needed->runpath);
-        TRY(add_crate(process, found, &fd, name, false, &crate));
+        struct image_start start;
+        TRY(image_read(found, fd, &start));
+        TRY(add_crate(process, found, &fd, &start, name, false, &crate));
     }
     needed->crate = crate;
     needed->use.user = user;
@@ -610,11 +612,11 @@ void process_recycle_patch(struct process *process, struct loaded_crate *patch)
     process->retired = patch;
 }
 
-/* The crate that was loaded from the file of `status`; NULL if none was. */
-static struct loaded_crate *find_file(const struct process *process, const struct stat *status)
+/* The crate that was loaded from the file; NULL if none was. */
+static struct loaded_crate *find_file(const struct process *process, uint64_t device, uint64_t inode)
 {
     for (size_t i = 0; i < process->crates.count; i++) {
-        if (process->crates.at[i]->device == status->st_dev && process->crates.at[i]->inode == status->st_ino)
+        if (process->crates.at[i]->device == device && process->crates.at[i]->inode == inode)
             return process->crates.at[i];
     }
     return NULL;
@@ -623,7 +625,7 @@ static struct loaded_crate *find_file(const struct process *process, const struc
 struct loaded_crate *process_find_file(const struct process *process, const char *path)
 {
     struct stat status;
-    return stat(path, &status) == 0 ? find_file(process, &status) : NULL;
+    return stat(path, &status) == 0 ? find_file(process, status.st_dev, status.st_ino) : NULL;
 }
 
 /* Crates of position-dependent code address each other's variables with 32 bits: where one such crate is, all of those
@@ -655,27 +657,22 @@ static void reserve_records(struct process *process, const struct loaded_crate *
         arena_reserve(&process->arena, (count < MOST_NEEDED ? count : MOST_NEEDED) * record);
 }
 
-struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret)
+struct crateld_error *process_load_read(struct process *process, const char *path, int *fd, struct image_start *start,
+                                        struct loaded_crate **ret)
 {
-    int fd AUTO_CLOSE = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return error_create(CRATELD_ERROR_NOT_FOUND, "%s: no such file", path);
-    if (fd < 0)
-        return error_errno(errno, "%s: cannot open", path);
     size_t before = process->crates.count;
-    struct stat status;
-    struct loaded_crate *crate = NULL;
-    if (before && fstat(fd, &status) == 0 && (crate = find_file(process, &status))) {
+    struct loaded_crate *crate = find_file(process, start->device, start->inode);
+    if (crate) {
         *ret = crate;
         return NULL;
     }
     TRY(read_folders(process));
-    TRY(add_crate(process, path, &fd, NULL, false, &crate));
+    TRY(add_crate(process, path, fd, start, NULL, false, &crate));
     struct crateld_error *errors = NULL;
     struct image_low_fds low = {.count = 0};
     reserve_records(process, crate);
-    if (needs_many(crate) && fd >= 0)
-        image_take_low(fd, &low);
+    if (needs_many(crate) && *fd >= 0)
+        image_take_low(*fd, &low);
     for (size_t i = before; i < process->crates.count; i++)
         errors = error_join(errors, find_needed(process, process->crates.at[i]));
     image_free_low(&low);
@@ -687,4 +684,12 @@ struct crateld_error *process_load(struct process *process, const char *path, st
     }
     *ret = crate;
     return NULL;
+}
+
+struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret)
+{
+    struct image_start start;
+    int fd AUTO_CLOSE = -1;
+    TRY(image_open(&process->region, path, &fd, &start));
+    return process_load_read(process, path, &fd, &start, ret);
 }

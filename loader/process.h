@@ -73,6 +73,10 @@ void process_deinit(struct process *process);
  * remain mapped but unused. Errors: NOT_FOUND, FORMAT, MISMATCH, DUPLICATE, UNDEFINED, ...: all that was found. */
 MUST_CHECK struct crateld_error *process_load(struct process *process, const char *path, struct loaded_crate **ret);
 
+/* The same, of a file that image_open() has opened, and read the start of. */
+MUST_CHECK struct crateld_error *process_load_read(struct process *process, const char *path, int *fd,
+                                                   struct image_start *start, struct loaded_crate **ret);
+
 /* The crate called `name`; NULL if there is none. */
 struct loaded_crate *process_find(const struct process *process, const char *name);
 

@@ -375,12 +375,12 @@ static void print_frames(void)
     close(ends[0]);
 }
 
-void trial_serve(struct process *process)
+void trial_serve(struct process *process, bool is_called)
 {
     char byte;
     if (!trial.count)
         return;
-    if (kept_socket_is_ours(&trial.sockets[0]))
+    if (is_called && kept_socket_is_ours(&trial.sockets[0]))
         (void)!read(trial.sockets[0].fd, &byte, 1);
     if (trial.is_posted) {
         double seconds = 0;

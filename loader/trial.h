@@ -16,8 +16,9 @@ void trial_begin(struct loaded_crate *const *patches, size_t count);
 /* What becomes readable when a thread has faulted; -1: nothing does. */
 int trial_descriptor(void);
 
-/* Takes back what faulted; ends trials whose time is over. Called by crateld's own thread. */
-void trial_serve(struct process *process);
+/* Takes back what faulted; ends trials whose time is over. `is_called`: the descriptor has become readable, or is none
+ * any more. Called by crateld's own thread. */
+void trial_serve(struct process *process, bool is_called);
 
 /* In a child of fork: it has no such thread. */
 void trial_forget(void);

@@ -2,7 +2,7 @@
 """Includes look down only: a file includes its own folder and those that docs/architecture.md's table lets it.
 
 layers.py ROOT.  Likewise what depends on the CPU is only in the files that docs/abi.md, section 7, lists, and no folder but
-the linker and cli reads ELF objects with libelf."""
+the linker and cli use libelf."""
 import pathlib
 import re
 import sys
