@@ -197,13 +197,14 @@ static struct crateld_error *request_symbols(struct link *link)
     return link_own_begin_defsyms(link);
 }
 
-/* If main() is a library's, the entry is a function of the support archive's, which calls it. */
+/* If main() is a library's, the entry is a function of the support archive's, which calls it. While there are objects
+ * to be compiled, it may be theirs: the link starts again then. */
 static struct crateld_error *want_library_main(struct link *link)
 {
     const struct link_options *options = link->options;
     bool is_found = false;
     if (link->patch || options->has_no_entry || !options->is_entry_required || !options->support_archive ||
-        strcmp(options->entry, "main") != 0 || link->entry->state == LINK_SYMBOL_DEFINED)
+        link->lto_objects.count || strcmp(options->entry, "main") != 0 || link->entry->state == LINK_SYMBOL_DEFINED)
         return NULL;
     for (size_t i = 0; i < link->sources.count && !is_found; i++) {
         struct shared_symbol found;
@@ -232,7 +233,7 @@ static struct crateld_error *check_entry(struct link *link)
         (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;
     link->entry = NULL;
-    if (link->options->is_entry_required)
+    if (link->options->is_entry_required && !link->lto_objects.count)
         link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s', a function",
                                        link->options->output, link->options->entry));
     return NULL;

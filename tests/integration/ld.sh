@@ -199,8 +199,10 @@ has out constant
 [ "$(readelf -SW ours.so | grep -c '\.symtab')" = 0 ] || fail "not stripped"
 
 # A program's main() may be a library's, as those of test frameworks are; nobody's is an error, as for ld.
-echo '#include <stdio.h>
-int main(int argc, char **argv) { return printf("%d %s\n", argc, argv[1]) != 4; }' >framework.c
+source_file framework.c <<'END_C'
+#include <stdio.h>
+int main(int argc, char **argv) { return printf("%d %s\n", argc, argv[1]) != 4; }
+END_C
 echo 'int cases;' >cases.c
 gcc -fPIC -c framework.c
 gcc -c cases.c
