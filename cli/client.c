@@ -95,12 +95,16 @@ static uid_t find_user(pid_t id)
 {
     char path[64], *line AUTO_FREE = NULL;
     size_t size = 0;
-    unsigned user = (unsigned)-1;
+    unsigned long user = (uid_t)-1;
     snprintf(path, sizeof path, "/proc/%d/status", (int)id);
     FILE *file = fopen(path, "re");
-    while (file && getline(&line, &size, file) >= 0)
-        if (sscanf(line, "Uid: %*u %u", &user) == 1)
-            break;
+    while (file && getline(&line, &size, file) >= 0) {
+        char *effective;
+        if (strncmp(line, "Uid:", 4) != 0)
+            continue;
+        (void)strtoul(line + 4, &effective, 10); /* the real one */
+        user = strtoul(effective, NULL, 10);
+    }
     if (file)
         fclose(file);
     return (uid_t)user;
