@@ -106,10 +106,8 @@ static void *add_block(struct arena *arena, size_t size, bool wants_zeroed, bool
     arena->next = first + size;
     arena->left = (size_t)((char *)block + block_size - arena->next);
     arena->is_zeroed = is_huge;
-    if (arena->block_size < ARENA_BLOCK_SIZE)
+    if (arena->block_size < (arena->is_large ? ARENA_HUGE_SIZE : ARENA_BLOCK_SIZE))
         arena->block_size *= 2;
-    else if (arena->is_large)
-        arena->block_size = ARENA_HUGE_SIZE;
     return first;
 }
 

@@ -52,6 +52,8 @@ struct exporting {
     struct crate_view view;
     VEC(const char *) functions;
     bool has_data;
+    const char *why_no_thread_locals; /* the reason why thread-locals are left out; NULL: they are not */
+    bool has_thread_locals;
     FILE *out; /* the assembly */
 };
 
@@ -77,8 +79,21 @@ static void write_symbol(FILE *out, const char *name, const struct crate_export 
     bool is_weak = export->flags & (CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE);
     fprintf(out, "    .%s \"%s\"\n", is_weak ? "weak" : "globl", name);
     if (export->kind == CRATE_EXPORT_DATA)
-        fprintf(out, "    .protected \"%s\"\n    .size \"%s\", %u\n", name, name, export->size);
-    fprintf(out, "    .type \"%s\", @%s\n", name, is_function ? "function" : "object");
+        fprintf(out, "    .protected \"%s\"\n", name);
+    if (export->kind == CRATE_EXPORT_DATA || export->kind == CRATE_EXPORT_TLS)
+        fprintf(out, "    .size \"%s\", %u\n", name, export->size);
+    fprintf(out, "    .type \"%s\", @%s\n", name,
+            is_function                        ? "function"
+            : export->kind == CRATE_EXPORT_TLS ? "tls_object"
+                                               : "object");
+}
+
+/* Why the export can not be one of a library; NULL: it can. */
+static const char *why_left_out(const struct exporting *e, const struct crate_export *export, bool is_function)
+{
+    if (export->flags & CRATE_EXPORT_FLAG_FORWARD)
+        return is_function ? NULL : "a variable of the library that the crate stands for: link with that too";
+    return export->kind == CRATE_EXPORT_TLS ? e->why_no_thread_locals : NULL;
 }
 
 static struct crateld_error *write_export(struct exporting *e, const struct crate_export *export)
@@ -91,9 +106,9 @@ static struct crateld_error *write_export(struct exporting *e, const struct crat
     if (strpbrk(name, "\"\\\n"))
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: an export has the name '%s', which assemblers do not take",
                             e->path, name);
-    if (export->kind == CRATE_EXPORT_TLS || (is_forward && !is_function)) {
-        fprintf(stderr, "crateld: warning: %s: '%s' is left out: %s\n", e->path, name,
-                is_forward ? "a variable of the library that the crate stands for" : "a thread-local");
+    const char *why = why_left_out(e, export, is_function);
+    if (why) {
+        fprintf(stderr, "crateld: warning: %s: '%s' is left out: %s\n", e->path, name, why);
         return NULL;
     }
     write_symbol(e->out, name, export, is_function);
@@ -105,9 +120,27 @@ static struct crateld_error *write_export(struct exporting *e, const struct crat
         fprintf(e->out, "    .set \"%s\", 0x%08x%08x\n", name, export->canonical_rva, export->rva);
         return NULL;
     }
+    if (export->kind == CRATE_EXPORT_TLS) {
+        e->has_thread_locals = true;
+        fprintf(e->out, "    .set \"%s\", .Lblock + 0x%x\n", name, export->rva);
+        return NULL;
+    }
     e->has_data = true;
     fprintf(e->out, "    .set \"%s\", .Larea + 0x%x\n", name, export->rva);
     return NULL;
+}
+
+/* Writes the crate's block of thread-locals as the library's. */
+static void write_thread_locals(const struct exporting *e)
+{
+    const struct crate_header *header = &e->view.header;
+    const uint8_t *image = e->file.data.data + header->tls_rva;
+    fprintf(e->out, "    .section .t%s, \"awT\", @%s\n    .balign %u\n.Lblock:\n",
+            header->tls_file_size ? "data" : "bss", header->tls_file_size ? "progbits" : "nobits", header->tls_align);
+    for (uint32_t i = 0; i < header->tls_file_size; i++)
+        fprintf(e->out, "    .byte %u\n", image[i]);
+    fprintf(e->out, "    .skip 0x%" PRIx64 "\n", header->tls_mem_size - header->tls_file_size);
+    export_write_thread_locals(e->out, header->flags & CRATE_FLAG_STATIC_TLS);
 }
 
 static void write_tables(struct exporting *e, const char *crate_path)
@@ -140,7 +173,7 @@ static void write_tables(struct exporting *e, const char *crate_path)
             e->has_data ? header->image_size : 0);
     for (size_t i = 0; i < sizeof header->build_id; i++)
         fprintf(out, "%s%u", i ? ", " : "", header->build_id[i]);
-    fputs("\n", out);
+    fprintf(out, "\n    .quad %s\n", e->has_thread_locals ? ".Lthread_locals" : "0");
     if (e->has_data)
         fprintf(out,
                 "    .section .bss.crateld, \"aw\", @nobits\n    .balign 0x%" PRIx64 "\n.Larea:\n    .skip 0x%" PRIx64
@@ -149,22 +182,66 @@ static void write_tables(struct exporting *e, const char *crate_path)
     fputs("    .section .note.GNU-stack, \"\", @progbits\n", out);
 }
 
+/* Whether the loader writes an address into the initial values of the crate's thread-locals. */
+static bool has_addresses_in_thread_locals(const struct crate_view *view)
+{
+    uint32_t start = view->header.tls_rva, size = view->header.tls_file_size, place;
+    struct crate_relr_cursor cursor = {0};
+    while (crate_view_relr_next(view, &cursor, &place) == CRATE_RELR_PLACE)
+        if (place - start < size)
+            return true;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_DATA_RELOCS); i++)
+        if (view->data_relocs[i].place_rva - start < size)
+            return true;
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_FIXUPS); i++)
+        if (view->fixups[i].place_rva - start < size)
+            return true;
+    return false;
+}
+
+/* Whether the crate deals with collected objects, for which the heap looks in the blocks that are the loader's. */
+static bool has_collected_objects(const struct crate_view *view)
+{
+    static const char prefix[] = "crateld_gc_";
+    for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_IMPORTS); i++)
+        if (!strncmp(crate_view_string(view, view->imports[i].name), prefix, sizeof prefix - 1))
+            return true;
+    return view->header.types.count;
+}
+
+/* Why the crate's thread-locals can not be those of a library; NULL: they can. */
+static const char *why_no_thread_locals(const struct crate_view *view)
+{
+    if (has_collected_objects(view))
+        return "a thread-local of a crate with collected objects: export a function that returns its address";
+    if (has_addresses_in_thread_locals(view))
+        return "a thread-local of a crate in which the initial value of one is an address: export a function that "
+               "returns its address";
+    return NULL;
+}
+
 static struct crateld_error *write_assembly(struct exporting *e)
 {
     char crate_path[PATH_MAX];
     if (!realpath(e->path, crate_path))
         return error_errno(errno, "%s: cannot find", e->path);
+    e->why_no_thread_locals = why_no_thread_locals(&e->view);
     fputs("    .text\n", e->out);
     for (uint32_t i = 0; i < crate_view_count(&e->view, CRATE_TABLE_EXPORTS); i++) {
         struct crate_export export;
         TRY(crate_view_export(&e->view, i, &export));
         TRY(write_export(e, &export));
     }
-    if (!e->functions.count && !e->has_data)
+    /* Code that counts on them at a fixed distance from the thread pointer has them nowhere else. */
+    if (e->view.header.flags & CRATE_FLAG_STATIC_TLS && e->view.header.tls_mem_size && !e->why_no_thread_locals)
+        e->has_thread_locals = true;
+    if (!e->functions.count && !e->has_data && !e->has_thread_locals)
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: exports nothing that a library can", e->path);
     export_write_head(e->out);
     if (e->has_data)
         export_write_start(e->out);
+    if (e->has_thread_locals)
+        write_thread_locals(e);
     write_tables(e, crate_path);
     return NULL;
 }

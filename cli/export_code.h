@@ -2,6 +2,7 @@
 #ifndef CLI_EXPORT_CODE_H
 #define CLI_EXPORT_CODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -15,5 +16,9 @@ void export_write_head(FILE *out);
 
 /* Writes the initialiser that opens the crate. */
 void export_write_start(FILE *out);
+
+/* Writes .Lthread_locals, a function that says where .Lblock is, the thread-locals (struct crateld_export);
+ * `is_static`: at which distance from the thread pointer, which is then the same in all threads. */
+void export_write_thread_locals(FILE *out, bool is_static);
 
 #endif

@@ -47,3 +47,29 @@ void export_write_start(FILE *out)
           "    .quad .Lstart\n",
           out);
 }
+
+/* The general dynamic and the initial exec model: "ELF Handling for Thread-Local Storage" §4.1.6, §4.3.6. */
+void export_write_thread_locals(FILE *out, bool is_static)
+{
+    fputs("    .text\n"
+          "    .p2align 4\n"
+          ".Lthread_locals:\n"
+          "    .cfi_startproc\n",
+          out);
+    if (is_static)
+        fputs("    mov .Lblock@gottpoff(%rip), %rax\n"
+              "    mov %rax, .Ldistance+8(%rip)\n"
+              "    lea .Ldistance(%rip), %rax\n",
+              out);
+    else
+        fputs("    lea .Lblock@tlsgd(%rip), %rdi\n"
+              "    mov %rdi, %rax\n",
+              out);
+    fputs("    ret\n"
+          "    .cfi_endproc\n",
+          out);
+    if (is_static)
+        fputs("    .local .Ldistance\n"
+              "    .comm .Ldistance, 16, 8\n",
+              out);
+}

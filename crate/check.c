@@ -1,5 +1,7 @@
 #include "crate/check.h"
 
+#include <inttypes.h>
+
 #include "base/hash.h"
 #include "crate/members.h"
 
@@ -56,6 +58,7 @@ static struct crateld_error *check_buckets(const struct crate_view *view)
 static struct crateld_error *check_exports(const struct crate_view *view)
 {
     struct crate_export export = {0}, previous = {0};
+    uint32_t hash_count = crate_view_count(view, CRATE_TABLE_HASHES); /* none, of a member */
     for (uint32_t i = 0; i < crate_view_count(view, CRATE_TABLE_EXPORTS); i++) {
         TRY(crate_view_export(view, i, &export));
         const char *name = crate_view_string(view, export.name);
@@ -68,6 +71,9 @@ static struct crateld_error *check_exports(const struct crate_view *view)
         uint64_t bucket = crate_view_bucket(view, export.hash);
         if (view->buckets[bucket] > i || view->buckets[bucket + 1] <= i)
             return ENTRY_FAULT(view, "exports", i, "'%s' is not in its bucket", name);
+        if (i < hash_count && view->hashes[i] != export.hash >> 32)
+            return ENTRY_FAULT(view, "hashes", i, "0x%x, but the hash of '%s' is 0x%016" PRIx64, view->hashes[i], name,
+                               export.hash);
         previous = export;
     }
     return NULL;

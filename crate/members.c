@@ -95,6 +95,7 @@ struct crateld_error *crate_view_of_member(const struct crate_view *bundle, uint
     header->tables[CRATE_TABLE_BUCKETS] = (struct crate_table){header->tables[CRATE_TABLE_MEMBER_BUCKETS].rva +
                                                                    member.first_bucket * (uint32_t)sizeof(uint32_t),
                                                                (UINT32_C(1) << member.bucket_bits) + 1};
+    header->tables[CRATE_TABLE_HASHES] = (struct crate_table){0};
     header->tables[CRATE_TABLE_STRINGS] = header->tables[CRATE_TABLE_MEMBER_STRINGS];
     view.exports = (const struct crate_export *)table_of(bundle, CRATE_TABLE_MEMBER_EXPORTS) + member.exports.first;
     view.buckets = (const uint32_t *)table_of(bundle, CRATE_TABLE_MEMBER_BUCKETS) + member.first_bucket;

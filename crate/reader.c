@@ -43,6 +43,7 @@ static const struct {
     [CRATE_TABLE_FRESH_TLS] = {"new thread-locals", sizeof(struct crate_fresh)},
     [CRATE_TABLE_VANISHED] = {"vanished exports", sizeof(struct crate_vanished)},
     [CRATE_TABLE_STARTERS] = {"initialisers", sizeof(struct crate_starter)},
+    [CRATE_TABLE_HASHES] = {"hashes", sizeof(uint32_t)},
     [CRATE_TABLE_STRINGS] = {"strings", 1},
     [CRATE_TABLE_MEMBERS] = {"members", sizeof(struct crate_member)},
     [CRATE_TABLE_MEMBER_NEEDS] = {"members' needs", sizeof(uint32_t)},
@@ -195,6 +196,9 @@ static struct crateld_error *check_tables(const char *path, const struct crate_h
     if (header->bucket_bits > 30 || header->tables[CRATE_TABLE_BUCKETS].count != (1u << header->bucket_bits) + 1)
         return FAULT(path, "tables", "%u buckets for %u hash bits, wanted a power of two and one",
                      header->tables[CRATE_TABLE_BUCKETS].count, header->bucket_bits);
+    if (header->tables[CRATE_TABLE_HASHES].count != header->tables[CRATE_TABLE_EXPORTS].count)
+        return FAULT(path, "tables", "%u hashes of %u exports", header->tables[CRATE_TABLE_HASHES].count,
+                     header->tables[CRATE_TABLE_EXPORTS].count);
     if (!header->tables[CRATE_TABLE_STRINGS].count)
         return FAULT(path, "tables", "no strings");
     return NULL;
@@ -375,6 +379,7 @@ struct crateld_error *crate_view_place(const char *path, struct span image, cons
         .imports = table_at(image, header, CRATE_TABLE_IMPORTS),
         .exports = table_at(image, header, CRATE_TABLE_EXPORTS),
         .buckets = table_at(image, header, CRATE_TABLE_BUCKETS),
+        .hashes = table_at(image, header, CRATE_TABLE_HASHES),
         .relr = table_at(image, header, CRATE_TABLE_RELR),
         .data_relocs = table_at(image, header, CRATE_TABLE_DATA_RELOCS),
         .fixups = table_at(image, header, CRATE_TABLE_FIXUPS),

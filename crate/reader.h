@@ -38,6 +38,7 @@ struct crate_view {
     const struct crate_import *imports;
     const struct crate_export *exports;
     const uint32_t *buckets;
+    const uint32_t *hashes;
     const uint64_t *relr;
     const struct crate_data_reloc *data_relocs;
     const struct crate_fixup *fixups;

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/radix.h"
+#include "crate/reader.h"
 
 void crate_tables_init(struct crate_tables *tables)
 {
@@ -19,6 +20,7 @@ void crate_tables_deinit(struct crate_tables *tables)
     free(tables->imports.at);
     free(tables->exports.at);
     free(tables->buckets.at);
+    free(tables->hashes.at);
     free(tables->relr.at);
     free(tables->data_relocs.at);
     free(tables->fixups.at);
@@ -128,8 +130,11 @@ struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crat
         bits++;
     size_t bucket_count = (size_t)1 << bits;
     tables->buckets.count = 0;
-    if (!VEC_RESERVE(&tables->buckets, bucket_count + 1))
+    tables->hashes.count = 0;
+    if (!VEC_RESERVE(&tables->buckets, bucket_count + 1) || !VEC_RESERVE(&tables->hashes, count))
         return error_memory();
+    for (; tables->hashes.count < count; tables->hashes.count++)
+        tables->hashes.at[tables->hashes.count] = (uint32_t)(tables->exports.at[tables->hashes.count].hash >> 32);
     size_t next = 0;
     for (uint64_t bucket = 0; bucket < bucket_count; bucket++) {
         while (next < count && tables->exports.at[next].hash >> 1 >> (63 - bits) < bucket)
@@ -166,6 +171,7 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_FRESH_TLS] = {tables->fresh_tls.count, sizeof(struct crate_fresh)},
         [CRATE_TABLE_VANISHED] = {tables->vanished.count, sizeof(struct crate_vanished)},
         [CRATE_TABLE_STARTERS] = {tables->starters.count, sizeof(struct crate_starter)},
+        [CRATE_TABLE_HASHES] = {tables->hashes.count, sizeof(uint32_t)},
         [CRATE_TABLE_STRINGS] = {tables->strings.count, 1},
         [CRATE_TABLE_MEMBERS] = {tables->members.count, sizeof(struct crate_member)},
         [CRATE_TABLE_MEMBER_NEEDS] = {tables->member_needs.count, sizeof(uint32_t)},
@@ -174,13 +180,19 @@ uint64_t crate_tables_place(const struct crate_tables *tables, uint32_t data_rel
         [CRATE_TABLE_MEMBER_TEXT] = {tables->member_text.count, sizeof(struct crate_member_text)},
         [CRATE_TABLE_MEMBER_STRINGS] = {tables->member_strings.count, 1},
     };
-    /* What the loader reads of a crate that may never be used comes first. */
-    static const enum crate_table_kind first[] = {CRATE_TABLE_NEEDED, CRATE_TABLE_STRINGS};
+    /* What is read of a crate that may never be used comes first: by the loader the needed table and the first strings,
+     * by the linker the hashes and the crate's name, which is the first string. All that in one go, if it is not long.
+     */
+    enum { FIRST_COUNT = 3, FIRST_STRINGS = 512 };
     uint64_t end = CRATE_HEADER_RVA + sizeof *header;
-    for (int k = 0; k < (int)(sizeof first / sizeof *first) + CRATE_TABLE_COUNT; k++) {
-        bool is_first = k < (int)(sizeof first / sizeof *first);
-        int i = is_first ? (int)first[k] : k - (int)(sizeof first / sizeof *first);
-        if (!is_first && (i == CRATE_TABLE_NEEDED || i == CRATE_TABLE_STRINGS))
+    bool is_short = end + tables->needed.count * sizeof(struct crate_needed) + tables->hashes.count * sizeof(uint32_t) +
+                        FIRST_STRINGS <=
+                    CRATE_START_SIZE;
+    const int first[FIRST_COUNT] = {CRATE_TABLE_NEEDED, is_short ? CRATE_TABLE_HASHES : CRATE_TABLE_STRINGS,
+                                    is_short ? CRATE_TABLE_STRINGS : CRATE_TABLE_HASHES};
+    for (int k = 0; k < FIRST_COUNT + CRATE_TABLE_COUNT; k++) {
+        int i = k < FIRST_COUNT ? first[k] : k - FIRST_COUNT;
+        if (k >= FIRST_COUNT && (i == first[0] || i == first[1] || i == first[2]))
             continue;
         end = (end + 7) & ~UINT64_C(7);
         header->tables[i] = (struct crate_table){(uint32_t)end, (uint32_t)sizes[i].count};
@@ -216,6 +228,7 @@ void crate_tables_write(const struct crate_tables *tables, const struct crate_he
     WRITE_TABLE(CRATE_TABLE_FRESH_TLS, tables->fresh_tls);
     WRITE_TABLE(CRATE_TABLE_VANISHED, tables->vanished);
     WRITE_TABLE(CRATE_TABLE_STARTERS, tables->starters);
+    WRITE_TABLE(CRATE_TABLE_HASHES, tables->hashes);
     WRITE_TABLE(CRATE_TABLE_STRINGS, tables->strings);
     WRITE_TABLE(CRATE_TABLE_MEMBERS, tables->members);
     WRITE_TABLE(CRATE_TABLE_MEMBER_NEEDS, tables->member_needs);

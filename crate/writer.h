@@ -17,7 +17,8 @@ struct crate_tables {
     VEC(struct crate_needed) needed;
     VEC(struct crate_import) imports;
     VEC(struct crate_export) exports; /* in any order until crate_tables_seal() */
-    VEC(uint32_t) buckets;            /* made by crate_tables_seal() */
+    VEC(uint32_t) buckets;            /* made by crate_tables_seal(), as are the hashes */
+    VEC(uint32_t) hashes;
     VEC(uint64_t) relr;
     VEC(struct crate_data_reloc) data_relocs;
     VEC(struct crate_fixup) fixups;
@@ -52,8 +53,8 @@ MUST_CHECK struct crateld_error *crate_tables_string(struct crate_tables *tables
 /* Encodes `count` rvas, ascending and 8-aligned, as table RELR. Error: MEMORY. */
 MUST_CHECK struct crateld_error *crate_tables_relr(struct crate_tables *tables, const uint64_t *rvas, size_t count);
 
-/* Sorts the exports and makes the buckets; neither exports nor strings are added afterwards. Sets header->bucket_bits.
- * Error: MEMORY. */
+/* Sorts the exports, and makes the buckets and the hashes; neither exports nor strings are added afterwards. Sets
+ * header->bucket_bits. Error: MEMORY. */
 MUST_CHECK struct crateld_error *crate_tables_seal(struct crate_tables *tables, struct crate_header *header);
 
 /* Gives the tables their places behind the crate header and sets header->tables; returns the rva behind the last one.

@@ -1,5 +1,6 @@
 #include "linker/crate_source.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 
 enum {
     NAME_CHUNK = 64, /* bytes: nearly every name is shorter */
+    NEAR = 16,       /* exports: what lies no further apart is read in one go */
     KNOWN_EXPORT_FLAGS = CRATE_EXPORT_FLAG_WEAK | CRATE_EXPORT_FLAG_VAGUE | CRATE_EXPORT_FLAG_FORWARD,
 };
 
@@ -30,7 +32,7 @@ static struct crateld_error *read_at(const struct bytes *bytes, uint64_t off, vo
 static struct crateld_error *read_strings(struct arena *arena, const struct bytes *bytes, uint32_t off, uint32_t last,
                                           const char **ret)
 {
-    struct crate_table table = bytes->source->header.tables[CRATE_TABLE_STRINGS];
+    struct crate_table table = bytes->source->strings;
     if (off > last || last >= table.count)
         return error_create(CRATELD_ERROR_FORMAT, "%s: string 0x%x of 0x%x bytes", bytes->source->path, last,
                             table.count);
@@ -49,9 +51,8 @@ static struct crateld_error *read_strings(struct arena *arena, const struct byte
     }
 }
 
-static struct crateld_error *read_name(struct arena *arena, const struct bytes *bytes, const char **ret)
+static struct crateld_error *read_name(struct arena *arena, const struct bytes *bytes, uint32_t name, const char **ret)
 {
-    uint32_t name = bytes->source->header.name;
     struct crateld_error *error = read_strings(arena, bytes, name, name, ret);
     if (!error && **ret)
         return NULL;
@@ -85,30 +86,68 @@ static struct crateld_error *keep(struct arena *arena, const struct bytes *bytes
     return NULL;
 }
 
+/* Moves those of `count` exports that have the numbers, of which the first one is the first export's, to the front,
+ * after checking their hashes, which rise from *last on. */
+static struct crateld_error *pick(const struct crate_source *source, const uint32_t *numbers, uint32_t count,
+                                  uint64_t *last, struct crate_export *exports)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct crate_export export = exports[numbers[i] - numbers[0]];
+        if (export.hash >> 32 != source->hashes[numbers[i]] || export.hash < *last)
+            return error_create(CRATELD_ERROR_FORMAT,
+                                "%s: exports[%u]: hash 0x%016" PRIx64 " behind 0x%016" PRIx64
+                                ", and 0x%08x in the hashes",
+                                source->path, numbers[i], export.hash, *last, source->hashes[numbers[i]]);
+        *last = export.hash;
+        exports[i] = export;
+    }
+    return NULL;
+}
+
+/* Reads and keeps the exports with those numbers, which rise; those that lie near each other in one go. */
+static struct crateld_error *read_wanted(struct arena *arena, const struct bytes *bytes, const uint32_t *numbers,
+                                         uint32_t count, struct crate_source *source)
+{
+    uint64_t room = 0, last = 0;
+    for (uint32_t i = 0; i < count; i++)
+        room += i && numbers[i] - numbers[i - 1] <= NEAR ? numbers[i] - numbers[i - 1] : 1;
+    struct crate_export *exports AUTO_FREE = malloc((room + 1) * sizeof *exports);
+    if (!exports)
+        return error_memory();
+    for (uint32_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && numbers[end] - numbers[end - 1] <= NEAR;)
+            end++;
+        uint64_t off = source->exports_rva + (uint64_t)numbers[i] * sizeof *exports;
+        TRY(read_at(bytes, off, exports + i, (numbers[end - 1] - numbers[i] + (size_t)1) * sizeof *exports));
+        TRY(pick(source, numbers + i, end - i, &last, exports + i));
+    }
+    return keep(arena, bytes, exports, count, source);
+}
+
 static struct crateld_error *read_exports(struct arena *arena, const struct bytes *bytes,
                                           const struct name_filter *wanted, struct crate_source *source)
 {
-    struct crate_table table = source->header.tables[CRATE_TABLE_EXPORTS];
-    struct crate_export *exports AUTO_FREE = calloc(table.count + (size_t)1, sizeof *exports);
-    struct name_filter *filter = name_filter_create(arena, table.count);
-    uint32_t kept = 0;
-    uint64_t last = 0;
-    if (!exports || !filter)
+    uint32_t count = source->export_total;
+    uint32_t *numbers AUTO_FREE = malloc((count + (size_t)1) * sizeof *numbers);
+    if (!numbers)
         return error_memory();
-    if (table.count)
-        TRY(read_at(bytes, table.rva, exports, table.count * sizeof *exports));
-    for (uint32_t i = 0; i < table.count; i++) {
-        uint64_t hash = exports[i].hash, bits = name_filter_bits(hash);
-        if (hash < last)
-            return error_create(CRATELD_ERROR_FORMAT, "%s: exports[%u]: not sorted by its hash", source->path, i);
-        last = hash;
-        name_filter_add(filter, hash, bits);
-        if (!wanted || name_filter_may_have(wanted, hash, bits))
-            exports[kept++] = exports[i];
-    }
-    source->filter = filter;
+    if (wanted)
+        count = name_filter_select(wanted, source->hashes, count, numbers);
+    for (uint32_t i = 0; i < count && !wanted; i++)
+        numbers[i] = i;
     source->wanted = wanted;
-    return keep(arena, bytes, exports, kept, source);
+    return read_wanted(arena, bytes, numbers, count, source);
+}
+
+static struct crateld_error *read_hashes(struct arena *arena, const struct bytes *bytes, struct crate_table table,
+                                         struct crate_source *source)
+{
+    size_t size = table.count * sizeof *source->hashes;
+    source->export_total = table.count;
+    source->hashes = arena_alloc_bytes(arena, size);
+    if (!source->hashes)
+        return error_memory();
+    return size ? read_at(bytes, table.rva, source->hashes, size) : NULL;
 }
 
 struct crateld_error *crate_source_read(struct arena *arena, const struct open_file *file, struct span start,
@@ -116,8 +155,14 @@ struct crateld_error *crate_source_read(struct arena *arena, const struct open_f
 {
     struct bytes bytes = {source, source->contents.size ? NULL : file, start};
     uint64_t size = source->contents.size ? source->contents.size : source->stamp.size;
-    TRY(crate_header_read(source->path, start, size, &source->header));
-    TRY(read_name(arena, &bytes, &source->name));
+    struct crate_header header = {0};
+    TRY(crate_header_read(source->path, start, size, &header));
+    memcpy(source->build_id, header.build_id, sizeof source->build_id);
+    source->has_soname = header.flags & CRATE_FLAG_SONAME;
+    source->exports_rva = header.tables[CRATE_TABLE_EXPORTS].rva;
+    source->strings = header.tables[CRATE_TABLE_STRINGS];
+    TRY(read_name(arena, &bytes, header.name, &source->name));
+    TRY(read_hashes(arena, &bytes, header.tables[CRATE_TABLE_HASHES], source));
     return read_exports(arena, &bytes, wanted, source);
 }
 
@@ -133,6 +178,22 @@ static struct crateld_error *read_all(struct arena *arena, struct crate_source *
                                       : read_exports(arena, &(struct bytes){source, &file, {0}}, NULL, source);
     close(file.fd);
     return error;
+}
+
+/* Whether some export's hash has that upper half; of a damaged crate, whose hashes are not sorted, perhaps not. */
+static bool has_hash(const struct crate_source *source, uint32_t hash)
+{
+    uint32_t low = 0, high = source->export_total;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (source->hashes[middle] == hash)
+            return true;
+        if (source->hashes[middle] < hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
 }
 
 /* The first export whose hash is not below `hash`; their number if there is none. */
@@ -153,8 +214,11 @@ struct crateld_error *crate_source_find(struct arena *arena, struct crate_source
                                         const char *name, const struct source_export **ret)
 {
     *ret = NULL;
-    if (source->wanted && !name_filter_may_have(source->wanted, hash, name_filter_bits(hash)))
+    if (source->wanted && !name_filter_may_have(source->wanted, (uint32_t)(hash >> 32))) {
+        if (!has_hash(source, (uint32_t)(hash >> 32)))
+            return NULL;
         TRY(read_all(arena, source));
+    }
     for (uint32_t i = first_export(source, hash); i < source->export_count && source->exports[i].hash == hash; i++)
         if (!strcmp(source->exports[i].name, name)) {
             *ret = &source->exports[i];

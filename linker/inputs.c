@@ -31,11 +31,24 @@ static struct crateld_error *keep_file(struct link *link, struct file *file)
     return error_memory();
 }
 
-static struct crateld_error *add_source(struct link *link, bool is_archive, size_t index,
-                                        const struct name_filter *exports)
+static struct crateld_error *add_source(struct link *link, bool is_archive, size_t index)
 {
-    struct link_source source = {.is_archive = is_archive, .index = (uint32_t)index, .exports = exports};
+    struct link_source source = {.is_archive = is_archive, .index = (uint32_t)index, .count = 1};
     return VEC_PUSH(&link->sources, source) ? NULL : error_memory();
+}
+
+/* Makes the newest provider, of which the known exports are all that objects ask for, a source, or part of one. */
+static struct crateld_error *add_crate_source(struct link *link)
+{
+    uint32_t index = (uint32_t)link->providers.count - 1;
+    struct link_source *last = link->sources.count ? &link->sources.at[link->sources.count - 1] : NULL;
+    if (last && last->is_crates && last->index + last->count == index) {
+        last->count++;
+        return NULL;
+    }
+    TRY(add_source(link, false, index));
+    link->sources.at[link->sources.count - 1].is_crates = true;
+    return NULL;
 }
 
 /* The index of the provider of that kind and identity, where DECLARED stands for all but ELF; HASH_INDEX_NONE: there is
@@ -75,17 +88,17 @@ static struct link_provider *new_provider(struct link *link, enum link_provider_
 static struct crateld_error *add_shared(struct link *link, const char *path, struct input_mode mode)
 {
     struct link_provider *provider = new_provider(link, LINK_PROVIDER_ELF, path);
-    if (!provider)
+    if (!provider || !(provider->library = arena_alloc(&link->arena, sizeof *provider->library)))
         return error_memory();
-    TRY(shared_library_open(path, link->machine->elf_machine, &provider->library));
-    provider->name = provider->library.soname;
+    TRY(shared_library_open(path, link->machine->elf_machine, provider->library));
+    provider->name = provider->library->soname;
     provider->is_as_needed = mode.is_as_needed;
     if (find_provider(link, LINK_PROVIDER_ELF, provider->name) != HASH_INDEX_NONE) {
-        shared_library_deinit(&provider->library);
+        shared_library_deinit(provider->library);
         return NULL;
     }
     TRY(link_enter_provider(link, provider)); /* there is room: from here on the link releases it */
-    return add_source(link, false, link->providers.count - 1, NULL);
+    return add_source(link, false, link->providers.count - 1);
 }
 
 static struct crateld_error *check_crate_name(const struct link *link, const char *path, const char *name)
@@ -103,7 +116,16 @@ static struct crateld_error *add_crate(struct link *link, struct link_provider *
 {
     TRY(check_crate_name(link, provider->path, provider->name));
     TRY(link_enter_provider(link, provider));
-    return add_source(link, false, link->providers.count - 1, provider->crate.filter);
+    link->exported = NULL;
+    if (!provider->crate.wanted)
+        return add_source(link, false, link->providers.count - 1);
+    for (uint32_t i = 0; i < provider->crate.export_count; i++) {
+        const struct source_export *export = &provider->crate.exports[i];
+        struct link_known_export known = {export->name, (uint32_t)link->providers.count - 1};
+        if (!VEC_PUSH(&link->known_exports, known) || !hash_index_add(&link->known_export_names, export->hash))
+            return error_memory();
+    }
+    return add_crate_source(link);
 }
 
 /* The hash of the name in "name@@version". */
@@ -151,7 +173,7 @@ static struct crateld_error *add_archive(struct link *link, const char *path, st
         return error_create(CRATELD_ERROR_UNSUPPORTED, "%s: the archive has no symbol index; make one with 'ranlib %s'",
                             path, path);
     TRY(index_archive(archive));
-    return add_source(link, true, link->archives.count - 1, NULL);
+    return add_source(link, true, link->archives.count - 1);
 }
 
 static struct crateld_error *add_library(struct link *link, const char *name, struct input_mode mode)
@@ -284,17 +306,20 @@ struct opened {
 
 struct opening {
     struct link *link;
-    struct opened *opened;   /* one for each argument */
-    const uint32_t *numbers; /* of those that are opened now */
-    pthread_mutex_t turn;    /* of the one who lets arguments enter */
-    size_t next;             /* under the lock: all before it have entered */
+    struct opened *opened;    /* one for each argument */
+    const uint32_t *numbers;  /* of those that are opened now */
+    size_t room[WORKERS_MAX]; /* bytes that each worker is about to allocate, about; 0: few, or they are there */
+    pthread_mutex_t turn;     /* of the one who lets arguments enter */
+    size_t next;              /* under the lock: all before it have entered */
 };
 
-static void open_one(const struct opening *opening, uint32_t worker, size_t i)
+static void open_one(struct opening *opening, uint32_t worker, size_t i)
 {
     const struct link_argument *argument = &opening->link->options->arguments[i];
     struct opened *opened = &opening->opened[i];
     struct arena *arena = &opening->link->worker_arenas[worker];
+    arena_reserve(arena, opening->room[worker]);
+    opening->room[worker] = 0;
     if (argument->kind == LINK_ARGUMENT_LIBRARY) /* what it means may depend on what comes before it */
         return;
     opened->error = argument->contents.size ? link_input_open_contents(opening->link, arena, argument->value,
@@ -334,7 +359,7 @@ static size_t expect_names_of(const struct link_object *object, struct name_filt
             continue;
         uint64_t hash = object->name_hashes[i - object->first_global];
         if (names)
-            name_filter_add(names, hash, name_filter_bits(hash));
+            name_filter_add(names, (uint32_t)(hash >> 32));
         count++;
     }
     return count;
@@ -343,10 +368,11 @@ static size_t expect_names_of(const struct link_object *object, struct name_filt
 /* Notes what the objects that were opened ask for. */
 static struct crateld_error *expect_names(struct link *link, const struct opened *opened)
 {
+    enum { ROOM = 4 }; /* for so many times the names: each that is taken for one of them has part of a file read */
     struct name_filter *names = NULL;
     size_t count = 0;
     for (int is_counted = 0; is_counted < 2; is_counted++) {
-        if (is_counted && !(names = name_filter_create(&link->arena, count)))
+        if (is_counted && !(names = name_filter_create(&link->arena, ROOM * count)))
             return error_memory();
         for (size_t i = 0; i < link->options->argument_count; i++) {
             const struct link_object *object = opened[i].input.object;
@@ -356,6 +382,20 @@ static struct crateld_error *expect_names(struct link *link, const struct opened
     }
     link->expected = names;
     return NULL;
+}
+
+/* Prepares for `count` crates. */
+static struct crateld_error *expect_crates(struct opening *opening, uint32_t count)
+{
+    enum { CRATE_ROOM = 1100 }; /* bytes, for most crates */
+    struct link *link = opening->link;
+    uint32_t workers = link_workers_for(link, count);
+    for (uint32_t i = 0; i < workers; i++)
+        opening->room[i] = (size_t)count * CRATE_ROOM / workers;
+    if (!hash_index_reserve(&link->provider_names, link->providers.count + count) ||
+        !hash_index_reserve(&link->known_export_names, count))
+        return error_memory();
+    return expect_names(link, opening->opened);
 }
 
 /* Whether an argument looks like a crate. */
@@ -400,7 +440,7 @@ static struct crateld_error *open_arguments(struct opening *opening, uint32_t *n
             if (is_crate_named(&options->arguments[i]) == is_crate)
                 numbers[count++] = i;
         if (is_crate && count)
-            TRY(expect_names(opening->link, opening->opened));
+            TRY(expect_crates(opening, count));
         TRY(workers_run(link_workers_for(opening->link, count), count, open_argument, opening));
         add_ready(opening); /* those that became ready when somebody else had just looked */
     }

@@ -95,6 +95,7 @@ static struct crateld_error *init(struct link *link, const struct link_options *
     link_symbol_table_init(&link->symbols);
     hash_index_init(&link->groups);
     hash_index_init(&link->provider_names);
+    hash_index_init(&link->known_export_names);
     hash_index_init(&link->function_index);
     link->own.path = "the linker";
     link->name = options->name ? options->name : default_name(link);
@@ -115,7 +116,7 @@ static void deinit(struct link *link)
     version_script_destroy(link->scripts);
     for (size_t i = 0; i < link->providers.count; i++)
         if (link->providers.at[i]->kind == LINK_PROVIDER_ELF)
-            shared_library_deinit(&link->providers.at[i]->library);
+            shared_library_deinit(link->providers.at[i]->library);
     for (size_t i = 0; i < link->archives.count; i++) {
         archive_deinit(&link->archives.at[i]->archive);
         hash_index_deinit(&link->archives.at[i]->by_name);
@@ -130,17 +131,19 @@ static void deinit(struct link *link)
     link_symbol_table_deinit(&link->symbols);
     hash_index_deinit(&link->groups);
     hash_index_deinit(&link->provider_names);
+    hash_index_deinit(&link->known_export_names);
     hash_index_deinit(&link->function_index);
     link_eh_frame_destroy(link->eh_frame);
     link_merge_table_destroy(link->merges);
     link_patch_destroy(link->patch);
     link_bundle_destroy(link->bundle);
-    void *owned[] = {
-        link->objects.at,          link->files.at,          link->providers.at,        link->archives.at,
-        link->sources.at,          link->own_sections.at,   link->markers.at,          link->lto_objects.at,
-        link->group_signatures.at, link->functions.at,      link->function_imports.at, link->ifunc_imports.at,
-        link->global_imports.at,   link->constant_slots.at, link->data_relocs.at,      link->fixups.at,
-        link->func_refs.at,        link->undefined.at,      link->outputs.at,          link->wanted.at};
+    void *owned[] = {link->objects.at,          link->files.at,          link->providers.at,
+                     link->archives.at,         link->sources.at,        link->known_exports.at,
+                     link->own_sections.at,     link->markers.at,        link->lto_objects.at,
+                     link->group_signatures.at, link->functions.at,      link->function_imports.at,
+                     link->ifunc_imports.at,    link->global_imports.at, link->constant_slots.at,
+                     link->data_relocs.at,      link->fixups.at,         link->func_refs.at,
+                     link->undefined.at,        link->outputs.at,        link->wanted.at};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     arena_deinit(&link->arena);
@@ -202,16 +205,16 @@ static struct crateld_error *request_symbols(struct link *link)
 static struct crateld_error *want_library_main(struct link *link)
 {
     const struct link_options *options = link->options;
-    bool is_found = false;
+    uint32_t provider = UINT32_MAX;
     if (link->patch || options->has_no_entry || !options->is_entry_required || !options->support_archive ||
         link->lto_objects.count || strcmp(options->entry, "main") != 0 || link->entry->state == LINK_SYMBOL_DEFINED)
         return NULL;
-    for (size_t i = 0; i < link->sources.count && !is_found; i++) {
+    for (size_t i = 0; i < link->sources.count && provider == UINT32_MAX; i++) {
         struct shared_symbol found;
         if (!link->sources.at[i].is_archive)
-            TRY(link_provider_find(link, link->sources.at[i].index, link->entry, &found, &is_found));
+            TRY(link_source_find(link, &link->sources.at[i], link->entry, &found, &provider));
     }
-    if (!is_found)
+    if (provider == UINT32_MAX)
         return NULL;
     link->entry = link_symbol_table_enter(&link->symbols, &link->arena, "crateld_library_main", NULL);
     if (!link->entry)

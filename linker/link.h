@@ -49,14 +49,16 @@ struct link_kept_needed {
 /* A crate or ELF library that symbols can be imported from. */
 struct link_provider {
     enum link_provider_kind kind;
-    const char *path;              /* borrowed */
-    const char *name;              /* identity: crate name or soname; borrowed */
-    struct shared_library library; /* ELF; owned */
-    struct crate_source crate;     /* CRATE */
-    struct link_kept_needed kept;  /* KEPT */
+    const char *path; /* borrowed */
+    const char *name; /* identity: crate name or soname; borrowed */
     bool is_as_needed;
     bool is_used;
     uint32_t needed; /* index + 1 in the needed table */
+    union {
+        struct shared_library *library; /* ELF; owned, in the arena */
+        struct crate_source crate;      /* CRATE */
+        struct link_kept_needed kept;   /* KEPT */
+    };
 };
 
 /* An archive whose members are taken when they define something that is wanted. */
@@ -69,8 +71,15 @@ struct link_archive {
 /* The order in which undefined symbols are looked for. */
 struct link_source {
     bool is_archive;
-    uint32_t index;                    /* into archives or providers */
-    const struct name_filter *exports; /* of a crate; borrowed; NULL: it is none */
+    bool is_crates; /* of which those exports are known that objects ask for */
+    uint32_t index; /* into archives or providers */
+    uint32_t count; /* of providers: 1, or as many crates as were given in a row */
+};
+
+/* An export of a crate that objects ask for. */
+struct link_known_export {
+    const char *name;  /* borrowed */
+    uint32_t provider; /* the crate's index */
 };
 
 /* The start of a function: what an entry stub or a TOC record belongs to. Aliases share one. */
@@ -200,7 +209,10 @@ struct link {
     struct hash_index provider_names; /* of `providers` */
     VEC(struct link_archive *) archives;
     VEC(struct link_source) sources;
-    struct link_object own; /* owner of the sections that the linker makes */
+    VEC(struct link_known_export) known_exports; /* of crates, those whose name is among the expected ones */
+    struct hash_index known_export_names;
+    struct name_filter *exported; /* what all crates export; NULL: not known */
+    struct link_object own;       /* owner of the sections that the linker makes */
     VEC(struct link_section *) own_sections;
     VEC(struct link_marker *) markers;
     VEC(struct link_object *) lto_objects; /* with intermediate code, still to be compiled */

@@ -335,18 +335,17 @@ static bool is_exported(const struct link *link, const struct link_symbol *symbo
 static struct crateld_error *find_rivals(struct link *link, struct link_symbol *symbol)
 {
     symbol->version = NULL;
-    uint64_t hash = symbol->hash, bits = name_filter_bits(hash);
     for (size_t i = 0; i < link->sources.count; i++) {
-        struct link_source source = link->sources.at[i];
-        if (source.exports && !name_filter_may_have(source.exports, hash, bits))
-            continue;
+        const struct link_source *source = &link->sources.at[i];
         struct shared_symbol found = {0};
-        bool is_found = false;
-        if (!source.is_archive)
-            TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
-        symbol->has_rival |= is_found;
-        if (is_found && link->providers.at[source.index]->kind == LINK_PROVIDER_ELF) {
-            symbol->provider = source.index;
+        uint32_t provider = UINT32_MAX;
+        if (!source->is_archive)
+            TRY(link_source_find(link, source, symbol, &found, &provider));
+        if (provider == UINT32_MAX)
+            continue;
+        symbol->has_rival = true;
+        if (link->providers.at[provider]->kind == LINK_PROVIDER_ELF) {
+            symbol->provider = provider;
             symbol->version = found.version;
             return NULL;
         }

@@ -51,7 +51,7 @@ static bool is_taken(const struct link *link, size_t provider, const char *name)
 {
     struct shared_symbol found;
     for (size_t i = 0; i < provider; i++)
-        if (link->providers.at[i]->is_used && shared_library_find(&link->providers.at[i]->library, name, NULL, &found))
+        if (link->providers.at[i]->is_used && shared_library_find(link->providers.at[i]->library, name, NULL, &found))
             return true;
     return false;
 }
@@ -82,11 +82,11 @@ static struct crateld_error *add_symbol(struct crate_tables *tables, const struc
 static struct crateld_error *add_library(struct link *link, struct crate_tables *tables, size_t provider_index)
 {
     const struct link_provider *provider = link->providers.at[provider_index];
-    for (uint32_t i = 1; i < provider->library.symbol_count; i++) {
+    for (uint32_t i = 1; i < provider->library->symbol_count; i++) {
         struct shared_symbol symbol;
         uint8_t kind;
-        if (shared_library_symbol(&provider->library, i, &symbol) &&
-            export_kind_of(&provider->library, &symbol, &kind) && !is_taken(link, provider_index, symbol.name))
+        if (shared_library_symbol(provider->library, i, &symbol) && export_kind_of(provider->library, &symbol, &kind) &&
+            !is_taken(link, provider_index, symbol.name))
             TRY(add_symbol(tables, provider, &symbol, kind));
     }
     return NULL;

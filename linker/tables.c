@@ -36,10 +36,10 @@ static struct crateld_error *fill_elf_needed(struct link *link, const struct lin
     bool has_initialisers = false;
     needed->kind = CRATE_NEEDED_ELF;
     if (!shared_closure_is_resident(provider->name))
-        TRY(shared_closure_has_initialisers(&provider->library, &link->search, &has_initialisers));
+        TRY(shared_closure_has_initialisers(provider->library, &link->search, &has_initialisers));
     if (has_initialisers)
         needed->flags |= CRATE_NEEDED_FLAG_EAGER;
-    if (uses_exports(link, &provider->library))
+    if (uses_exports(link, provider->library))
         needed->flags |= CRATE_NEEDED_FLAG_USES_EXPORTS;
     return NULL;
 }
@@ -67,9 +67,8 @@ static struct crateld_error *add_needed(struct link *link, struct crate_tables *
         path = provider->kept.path;
         TRY(crate_tables_string(tables, provider->kept.runpath, &needed.runpath));
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
-        memcpy(needed.build_id, provider->crate.header.build_id, sizeof needed.build_id);
-        bool has_soname = provider->crate.header.flags & CRATE_FLAG_SONAME;
-        path = has_soname ? provider->name : base_name(provider->path);
+        memcpy(needed.build_id, provider->crate.build_id, sizeof needed.build_id);
+        path = provider->crate.has_soname ? provider->name : base_name(provider->path);
     }
     if (link->options->runpath)
         TRY(crate_tables_string(tables, link->options->runpath, &needed.runpath));
@@ -169,6 +168,10 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
     TRY(add_all_needed(link, tables));
     if (link->entry && link->options->interpreter)
         TRY(crate_tables_string(tables, link->options->interpreter, &image->interpreter));
+    /* Before the imports, so that their names are near the start of the file, where other links read them. */
+    for (size_t i = 0; i < link->symbols.count; i++)
+        if (is_export(link, link->symbols.at[i]))
+            TRY(add_export(link, tables, (uint32_t)i));
     if (link->patch)
         TRY(link_patch_count(link, tables));
     for (size_t i = 0; i < link->function_imports.count; i++)
@@ -181,9 +184,6 @@ struct crateld_error *link_tables_count(struct link *link, struct link_image *im
         else if (symbol)
             symbol->address_import = (uint32_t)tables->imports.count;
     }
-    for (size_t i = 0; i < link->symbols.count; i++)
-        if (is_export(link, link->symbols.at[i]))
-            TRY(add_export(link, tables, (uint32_t)i));
     if (link->options->is_stub)
         TRY(link_stub_tables(link, tables));
     if (link->bundle)

@@ -106,13 +106,13 @@ static const uint8_t export_types[] = {
     [CRATE_EXPORT_ABSOLUTE] = STT_NOTYPE,
 };
 
-struct crateld_error *link_provider_find(struct link *link, uint32_t provider_index, const struct link_symbol *symbol,
-                                         struct shared_symbol *found, bool *ret)
+/* Whether the provider defines `symbol`; if so *found tells what it is. */
+static struct crateld_error *find_in_provider(struct link *link, struct link_provider *provider,
+                                              const struct link_symbol *symbol, struct shared_symbol *found, bool *ret)
 {
-    struct link_provider *provider = link->providers.at[provider_index];
     *ret = false;
     if (provider->kind == LINK_PROVIDER_ELF) {
-        *ret = shared_library_find(&provider->library, symbol->name, symbol->bound_version, found);
+        *ret = shared_library_find(provider->library, symbol->name, symbol->bound_version, found);
     } else if (provider->kind == LINK_PROVIDER_CRATE) {
         const struct source_export *export;
         TRY(crate_source_find(&link->arena, &provider->crate, symbol->hash, symbol->name, &export));
@@ -122,6 +122,71 @@ struct crateld_error *link_provider_find(struct link *link, uint32_t provider_in
         *found = (struct shared_symbol){.type = export_types[export->kind], .size = export->size};
         if (export->flags & CRATE_EXPORT_FLAG_FORWARD) /* the library may have the version that is asked for */
             found->version = symbol->bound_version;
+    }
+    return NULL;
+}
+
+/* The first of the crates of a source that is known to export `symbol`; UINT32_MAX: none does. */
+static uint32_t find_known(const struct link *link, const struct link_source *source, const struct link_symbol *symbol)
+{
+    uint32_t first = UINT32_MAX, i;
+    size_t cursor = 0;
+    while ((i = hash_index_next(&link->known_export_names, symbol->hash, &cursor)) != HASH_INDEX_NONE) {
+        const struct link_known_export *known = &link->known_exports.at[i];
+        if (known->provider >= source->index && known->provider - source->index < source->count &&
+            known->provider < first && !strcmp(known->name, symbol->name))
+            first = known->provider;
+    }
+    return first;
+}
+
+/* Makes the filter of what all crates export, unless it is there. */
+static struct crateld_error *filter_exports(struct link *link)
+{
+    size_t count = 0;
+    if (link->exported)
+        return NULL;
+    for (size_t i = 0; i < link->providers.count; i++)
+        if (link->providers.at[i]->kind == LINK_PROVIDER_CRATE)
+            count += link->providers.at[i]->crate.export_total;
+    link->exported = name_filter_create(&link->arena, count);
+    if (!link->exported)
+        return error_memory();
+    for (size_t i = 0; i < link->providers.count; i++)
+        if (link->providers.at[i]->kind == LINK_PROVIDER_CRATE)
+            for (uint32_t k = 0; k < link->providers.at[i]->crate.export_total; k++)
+                name_filter_add(link->exported, link->providers.at[i]->crate.hashes[k]);
+    return NULL;
+}
+
+/* Finds out which of the source's crates may define `symbol`: *count from *first on. */
+static struct crateld_error *narrow(struct link *link, const struct link_source *source,
+                                    const struct link_symbol *symbol, uint32_t *first, uint32_t *count)
+{
+    uint32_t hash = (uint32_t)(symbol->hash >> 32);
+    if (name_filter_may_have(link->expected, hash)) {
+        *first = find_known(link, source, symbol);
+        *count = *first != UINT32_MAX;
+        return NULL;
+    }
+    TRY(filter_exports(link));
+    if (!name_filter_may_have(link->exported, hash))
+        *count = 0;
+    return NULL;
+}
+
+struct crateld_error *link_source_find(struct link *link, const struct link_source *source,
+                                       const struct link_symbol *symbol, struct shared_symbol *found, uint32_t *ret)
+{
+    uint32_t first = source->index, count = source->count;
+    *ret = UINT32_MAX;
+    if (source->is_crates)
+        TRY(narrow(link, source, symbol, &first, &count));
+    for (uint32_t i = 0; i < count && *ret == UINT32_MAX; i++) {
+        bool is_found = false;
+        TRY(find_in_provider(link, link->providers.at[first + i], symbol, found, &is_found));
+        if (is_found)
+            *ret = first + i;
     }
     return NULL;
 }
@@ -146,14 +211,11 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
 {
     /* What the linker itself defines old libraries export as well (_end, _edata). */
     bool is_own = link->sources.count && link_own_is_name(symbol->name);
-    uint64_t hash = symbol->hash, bits = name_filter_bits(hash);
     for (size_t i = 0; i < link->sources.count; i++) {
         struct link_source source = link->sources.at[i];
-        if (source.exports && !name_filter_may_have(source.exports, hash, bits))
-            continue;
         uint8_t state = symbol->state;
-        bool is_found;
         if (source.is_archive) {
+            bool is_found;
             /* A weak reference takes no member, as in every ELF linker (gABI ch. 4); what start files of programs refer
              * to does. */
             if (!symbol->is_strongly_referenced && symbol->state != LINK_SYMBOL_COMMON && symbol != link->entry)
@@ -164,12 +226,13 @@ static struct crateld_error *search_sources(struct link *link, struct link_symbo
             continue;
         }
         struct shared_symbol found;
+        uint32_t provider;
         if (is_own || !can_import(symbol))
             continue;
-        TRY(link_provider_find(link, source.index, symbol, &found, &is_found));
-        if (!is_found)
+        TRY(link_source_find(link, &source, symbol, &found, &provider));
+        if (provider == UINT32_MAX)
             continue;
-        import_from(symbol, source.index, &found);
+        import_from(symbol, provider, &found);
         return NULL;
     }
     return NULL;

@@ -17,10 +17,10 @@ MUST_CHECK struct crateld_error *link_want(struct link *link, struct link_symbol
  */
 MUST_CHECK struct crateld_error *link_resolve_undefined(struct link *link);
 
-/* Whether the provider (an index into link->providers) defines `symbol`; if so *found tells what it is. Errors: those
- * of crate_source_find(). */
-MUST_CHECK struct crateld_error *link_provider_find(struct link *link, uint32_t provider,
-                                                    const struct link_symbol *symbol, struct shared_symbol *found,
-                                                    bool *ret);
+/* Sets *ret to the first provider (an index into link->providers) of the source, which is no archive, that defines
+ * `symbol`, and *found to what it is; UINT32_MAX: none does. Errors: those of crate_source_find(). */
+MUST_CHECK struct crateld_error *link_source_find(struct link *link, const struct link_source *source,
+                                                  const struct link_symbol *symbol, struct shared_symbol *found,
+                                                  uint32_t *ret);
 
 #endif

@@ -138,15 +138,39 @@ struct crateld_error *crateld_host_define(struct crateld_host *host, const char 
     return error;
 }
 
-/* Opens the crate at `path`; into `area`, if it is new and that is not NULL. */
-static struct crateld_error *open_crate(struct process *process, const char *path, const struct image_area *area,
+/* Puts the variables of a crate that was loaded and not started where those of the library made of it are, if it has
+ * any, or finds them there. */
+static struct crateld_error *adopt_variables(struct loaded_crate *crate, const char *path,
+                                             const struct crateld_export *library)
+{
+    if (!library->area && !library->thread_locals)
+        return NULL;
+    if (memcmp(crate->view.header.build_id, library->build_id, sizeof library->build_id) != 0)
+        return error_create(CRATELD_ERROR_MISMATCH,
+                            "%s: another build than the library was made of, whose variables "
+                            "lie elsewhere: export it again",
+                            path);
+    if (library->area && crate->base != library->area)
+        return error_create(CRATELD_ERROR_DUPLICATE,
+                            "%s: is open already, so its variables are not those of the library", path);
+    if (library->thread_locals && !tls_adopt(crate, library->thread_locals()))
+        return error_create(CRATELD_ERROR_DUPLICATE,
+                            "%s: is open already, so its thread-locals are not those of the library", path);
+    return NULL;
+}
+
+/* Opens the crate at `path`; with its variables in `library`, if that is not NULL. */
+static struct crateld_error *open_crate(struct process *process, const char *path, const struct crateld_export *library,
                                         struct loaded_crate **ret)
 {
     struct loaded_crate *crate = NULL;
+    struct image_area area = {library ? library->area : NULL, library ? library->area_size : 0};
     process_lock(process);
-    process->area = area;
+    process->area = area.start ? &area : NULL;
     struct crateld_error *error = carried_load(process, path, &crate);
     process->area = NULL;
+    if (!error && library)
+        error = adopt_variables(crate, path, library);
     if (!error) {
         unload_hold(crate);
         crate->is_kept = true; /* once it was open, pointers into it may be anywhere in the program */
@@ -314,21 +338,12 @@ static struct crateld_error *open_export(struct crateld_export *library)
     struct crateld_host *host;
     struct loaded_crate *crate = NULL;
     char *path AUTO_FREE = NULL;
-    struct image_area area = {library->area, library->area_size};
     if (library->version != CRATELD_EXPORT_VERSION)
         return error_create(CRATELD_ERROR_MISMATCH, "%s: a library of version %u, this libcrateld knows %d",
                             library->file, library->version, CRATELD_EXPORT_VERSION);
     TRY(crateld_host_get(NULL, &host));
     TRY(find_export_crate(library, &path));
-    TRY(open_crate(&host->process, path, library->area ? &area : NULL, &crate));
-    if (library->area && memcmp(crate->view.header.build_id, library->build_id, sizeof library->build_id) != 0)
-        return error_create(CRATELD_ERROR_MISMATCH,
-                            "%s: another build than the library was made of, whose variables "
-                            "lie elsewhere: export it again",
-                            path);
-    if (library->area && crate->base != library->area)
-        return error_create(CRATELD_ERROR_DUPLICATE,
-                            "%s: is open already, so its variables are not those of the library", path);
+    TRY(open_crate(&host->process, path, library, &crate));
     __atomic_store_n(&library->head.crate, (uint64_t)(uintptr_t)crate, __ATOMIC_RELEASE);
     return NULL;
 }

@@ -23,7 +23,6 @@
 enum {
     KEPT_FD_MIN = IMAGE_KEPT_FD_MIN,
     PAGE_MASK = CRATE_PAGE_SIZE - 1,
-    START_SIZE = 2048, /* of a file, enough for most crates' headers and names */
     POPULATE_SIZE = 64 << 10,
     LITTLE_DATA = 8 << 10,   /* bytes: where words of two pages are relocated, most pages are written to */
     FEW_RELR = 128,          /* words of RELR: some 16 pages of pointers, or 64 scattered ones */
@@ -50,18 +49,11 @@ static struct crateld_error *read_file(const char *path, int fd, uint64_t off, v
     return NULL;
 }
 
-/* Reads the file's first bytes, and the crate header in them: few, if that will do. */
+/* Reads the file's first bytes, and the crate header in them. */
 static struct crateld_error *read_start(const char *path, int fd, uint64_t file_size, struct image_start *start)
 {
-    TRY(read_file(path, fd, 0, start->bytes, START_SIZE, &start->size));
-    struct span bytes = {start->bytes, start->size};
-    struct crateld_error *error = crate_header_read(path, bytes, file_size, &start->header);
-    if (!error || start->size < START_SIZE)
-        return error;
-    crateld_error_destroy(error);
     TRY(read_file(path, fd, 0, start->bytes, sizeof start->bytes, &start->size));
-    bytes.size = start->size;
-    return crate_header_read(path, bytes, file_size, &start->header);
+    return crate_header_read(path, (struct span){start->bytes, start->size}, file_size, &start->header);
 }
 
 /* Makes a view of the needed table and the first strings, if they are in the file's first bytes. */
@@ -108,9 +100,9 @@ struct crateld_error *image_read_mapped(const char *path, const uint8_t *mapped,
                                         struct image_start *ret)
 {
     begin_start(status, true, ret);
-    ret->size = START_SIZE;
-    memcpy(ret->bytes, mapped, START_SIZE);
-    TRY(crate_header_read(path, (struct span){ret->bytes, START_SIZE}, (uint64_t)status->st_size, &ret->header));
+    ret->size = (uint64_t)status->st_size < sizeof ret->bytes ? (size_t)status->st_size : sizeof ret->bytes;
+    memcpy(ret->bytes, mapped, ret->size);
+    TRY(crate_header_read(path, (struct span){ret->bytes, ret->size}, (uint64_t)status->st_size, &ret->header));
     view_start(path, ret);
     return NULL;
 }

@@ -118,18 +118,26 @@ struct walk {
     int (*callback)(struct dl_phdr_info *, size_t, void *);
     void *data;
     uint32_t added,
-        removed;      /* added to the counters of what was loaded and unloaded, by which callers notice changes */
-    bool was_program; /* glibc's first object, this program, was met */
+        removed;       /* added to the counters of what was loaded and unloaded, by which callers notice changes */
+    bool was_program;  /* glibc's first object, this program, was met */
+    bool is_sanitizer; /* who asks is a sanitizer's library */
 };
 
-static int visit_crate(struct walk *walk, const struct loaded_crate *crate, unsigned long long adds,
+/* What comes first and has no name. A sanitizer takes that for the file /proc/self/exe, whatever it is told, to find
+ * functions and lines there: for it that is this program. */
+static const struct loaded_crate *first_object(const struct walk *walk)
+{
+    return walk->is_sanitizer ? NULL : current_entry();
+}
+
+static int visit_crate(const struct walk *walk, const struct loaded_crate *crate, unsigned long long adds,
                        unsigned long long subs)
 {
     Elf64_Ehdr header;
     memcpy(&header, crate->base, sizeof header);
     struct dl_phdr_info info = {
         .dlpi_addr = loaded_address(crate, 0) - crate->view.header.preferred_base,
-        .dlpi_name = crate == current_entry() ? "" : crate->path,
+        .dlpi_name = crate == first_object(walk) ? "" : crate->path,
         .dlpi_phdr = (const Elf64_Phdr *)(crate->base + header.e_phoff),
         .dlpi_phnum = header.e_phnum,
         .dlpi_adds = adds + walk->added,
@@ -146,14 +154,26 @@ static int visit_elf(struct dl_phdr_info *info, size_t size, void *data)
     memcpy(&changed, info, size < sizeof changed ? size : sizeof changed);
     if (!walk->was_program) {
         walk->was_program = true;
-        int result = current_entry() ? visit_crate(walk, current_entry(), info->dlpi_adds, info->dlpi_subs) : 0;
+        const struct loaded_crate *first = first_object(walk);
+        int result = first ? visit_crate(walk, first, info->dlpi_adds, info->dlpi_subs) : 0;
         if (result)
             return result;
-        changed.dlpi_name = current_entry() ? "/proc/self/exe" : "";
+        changed.dlpi_name = first ? "/proc/self/exe" : "";
     }
     changed.dlpi_adds += walk->added;
     changed.dlpi_subs += walk->removed;
     return walk->callback(&changed, size < sizeof changed ? size : sizeof changed, walk->data);
+}
+
+/* Each sanitizer's library has it; NULL: none was loaded with this program. */
+extern void __sanitizer_print_stack_trace(void) __attribute__((weak));
+
+/* Whether code at `address` belongs to a sanitizer's library. */
+static bool is_in_sanitizer(void *address)
+{
+    struct dl_find_object object, sanitizer;
+    return __sanitizer_print_stack_trace && !_dl_find_object((void *)__sanitizer_print_stack_trace, &sanitizer) &&
+           !_dl_find_object(address, &object) && object.dlfo_link_map == sanitizer.dlfo_link_map;
 }
 
 __attribute__((visibility("default"))) int dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *),
@@ -162,13 +182,14 @@ __attribute__((visibility("default"))) int dl_iterate_phdr(int (*callback)(struc
     static int (*_Atomic next)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
     if (!next)
         next = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))next_function("dl_iterate_phdr");
-    struct walk walk = {.callback = callback, .data = data};
+    struct walk walk = {
+        .callback = callback, .data = data, .is_sanitizer = is_in_sanitizer(__builtin_return_address(0))};
     address_index_counts(&walk.added, &walk.removed);
     int result = next(visit_elf, &walk);
     const struct loaded_crate *crate;
     uint32_t cursor = 0;
     while (!result && (crate = address_index_next(&cursor))) {
-        if (crate != current_entry())
+        if (crate != first_object(&walk))
             result = visit_crate(&walk, crate, 0, 0);
     }
     return result;

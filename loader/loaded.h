@@ -53,8 +53,9 @@ struct loaded_needed {
 
 /* Where the crate's block of thread-locals lies: see loader/tls.h. */
 struct loaded_tls {
-    uint64_t module;    /* first word of an argument of __tls_get_addr; 0: no block */
+    uint64_t module;    /* first word of an argument of __tls_get_addr, ours or ld.so's; 0: no block */
     uint64_t tp_offset; /* of the block, in the static pool; what is added to a variable's offset */
+    bool is_adopted;    /* it lies in the thread-locals of an ELF library */
 };
 
 struct loaded_crate {

@@ -198,6 +198,14 @@ static struct crateld_error *reserve_dynamic(struct loaded_crate *crate)
     return NULL;
 }
 
+bool tls_adopt(struct loaded_crate *crate, const uint64_t *place)
+{
+    struct loaded_tls wanted = {place[0] ? place[0] : TLS_OURS, place[1], true};
+    if (!crate->tls.module)
+        crate->tls = wanted;
+    return crate->tls.is_adopted && crate->tls.module == wanted.module && crate->tls.tp_offset == wanted.tp_offset;
+}
+
 struct crateld_error *tls_reserve(struct loaded_crate *crate)
 {
     const struct crate_header *header = &crate->view.header;
@@ -266,7 +274,7 @@ static struct crateld_error *find_template(struct template *ret)
 
 struct crateld_error *tls_publish(struct loaded_crate *crate)
 {
-    if (!tls_is_static(crate) || !has_values(crate))
+    if (!tls_is_static(crate) || crate->tls.is_adopted || !has_values(crate))
         return NULL;
     const struct crate_header *header = &crate->view.header;
     char *own = (char *)__builtin_thread_pointer() + crate->tls.tp_offset;

@@ -36,6 +36,11 @@ enum {
  * or threads run already and the image has initial values. */
 MUST_CHECK struct crateld_error *tls_reserve(struct loaded_crate *crate);
 
+/* Gives the crate, unless it has a block, one in the thread-locals of the library that `crateld export` made of it,
+ * which have its initial values: `place` as in struct crateld_export. Whether it has that one. Called under the
+ * process's lock. */
+bool tls_adopt(struct loaded_crate *crate, const uint64_t *place);
+
 /* Makes the crate's initial image, now relocated, what threads start with, the calling thread included. Follows
  * tls_reserve(). Called under the process's lock. Errors: MEMORY, IO. */
 MUST_CHECK struct crateld_error *tls_publish(struct loaded_crate *crate);

@@ -13,7 +13,7 @@ extern "C" {
 
 #define CRATELD_EXPORT_MAGIC UINT64_C(0x74726f7078457263) /* "crExport" */
 
-enum { CRATELD_EXPORT_VERSION = 1 };
+enum { CRATELD_EXPORT_VERSION = 2 };
 
 /* The library's functions are stubs that jump through slots; an unbound slot leads to the resolver as a crate's does
  * (docs/abi.md, section 3), with `head` in the place of the TOC. */
@@ -29,7 +29,10 @@ struct crateld_export {
     void *area;                     /* address space for the crate's image, in which the library's variables lie; NULL:
                                        there are none, and the crate is mapped anywhere */
     uint64_t area_size;
-    uint8_t build_id[16]; /* of the crate that the library was made of: with an area it must be this one */
+    uint8_t build_id[16]; /* of the crate that the library was made of: with an area or thread-locals it must be this */
+    const uint64_t *(*thread_locals)(void); /* where the crate's block is in the library's thread-locals: an argument of
+                                               __tls_get_addr(), or 0 and the distance from the thread pointer; NULL: it
+                                               is not there */
 };
 
 /* What unbound slots lead to. No C function: see docs/abi.md, section 3, for what it gets. */

@@ -58,6 +58,8 @@ enum crate_table_kind {
     CRATE_TABLE_FRESH_TLS,   /* struct crate_fresh; of a patch, sorted by rva, which is the offset in the block */
     CRATE_TABLE_VANISHED,    /* struct crate_vanished; of a patch */
     CRATE_TABLE_STARTERS,    /* struct crate_starter; of a patch, in the order in which they run */
+    CRATE_TABLE_HASHES,      /* uint32_t: of each export, the upper half of its hash: for a linker, which need not read
+                                the exports that it does not look for */
     CRATE_TABLE_STRINGS,     /* bytes; the first and the last are NUL */
     CRATE_TABLE_MEMBERS,     /* struct crate_member; of a bundle, the bundle itself as a crate first. From here on the
                                 tables have a hash of their own: members_hash */

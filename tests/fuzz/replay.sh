@@ -118,7 +118,7 @@ object)
         set -- -e 97 -m 300 -s "${CRATELD_TEST_SEED:-1}" -- *.o
     fi
     ;;
-crate)
+crate | crate_source)
     objects
     echo 'int f(void); int d = 1, *p = &d; __thread int t; int main(void){return f() + t;}' | gcc -O2 -fPIC -c -x c - -o m.o
     "$TOOL" link --name shapes -o full.crate f.o m.o

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 need gcc g++
 need_libc_first
+root=$(cd "$(dirname "$0")/../.." && pwd)
 
 source_file lib.cc <<'END'
 #include <cstdarg>
@@ -150,6 +151,128 @@ gcc -o opener opener.c
 status 0 ./opener
 has out "42 21 7"
 
+# Thread-locals are the library's own, for programs of any kind, in threads that were there before the library, and for dlsym.
+source_file threads.c <<'END'
+#include <stddef.h>
+__thread int per_thread = 3;
+__thread char name[24] __attribute__((aligned(64))) = "abc";
+__thread long zero;
+static __thread int hidden = 40;
+int shared = 5;
+int get(void) { return per_thread + hidden; }
+void set(int x) { per_thread = x; zero += x; hidden++; name[0] = 'z'; shared++; }
+void *where(int which) { return which ? (void *)&zero : name; }
+END
+source_file uses_threads.c <<'END'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+extern __thread int per_thread;
+extern __thread char name[24];
+extern __thread long zero;
+extern int get(void);
+extern void set(int), *where(int);
+static void *other(void *from)
+{
+    per_thread += 100;
+    set(per_thread + 1);
+    printf("%d %d %ld %s %d %d\n", per_thread, get(), zero, name, where(1) == &zero, from == name);
+    return NULL;
+}
+int main(void)
+{
+    pthread_t thread;
+    per_thread = 7;
+    printf("%d\n", get());
+    set(9);
+    printf("%d %ld %s %d %d\n", per_thread, zero, name, where(1) == &zero, where(0) == name);
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&thread, NULL, other, name) || pthread_join(thread, NULL))
+            return 1;
+    printf("%d %d %d\n", per_thread, get(), dlsym(RTLD_DEFAULT, "per_thread") == &per_thread);
+    return 0;
+}
+END
+source_file opens_threads.c <<'END'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+static pthread_barrier_t barrier;
+static void *library;
+static void *other(void *unused)
+{
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier); /* the library is there */
+    int *place = dlsym(library, "per_thread");
+    int (*get)(void) = (int (*)(void))dlsym(library, "get");
+    printf("%d %d %s\n", *place, get(), (char *)dlsym(library, "name"));
+    *place = 50;
+    printf("%d\n", get());
+    return unused;
+}
+int main(int argc, char **argv)
+{
+    pthread_t thread;
+    (void)argc;
+    pthread_barrier_init(&barrier, NULL, 2);
+    if (pthread_create(&thread, NULL, other, NULL))
+        return 1;
+    pthread_barrier_wait(&barrier);
+    library = dlopen(argv[1], RTLD_NOW);
+    if (!library)
+        return puts(dlerror()), 1;
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    printf("%d\n", *(int *)dlsym(library, "per_thread"));
+    return 0;
+}
+END
+gcc -shared -fPIC -O2 -o libnative.so threads.c
+gcc -O2 -o opens_threads opens_threads.c -pthread
+gcc -O2 -fPIC -o native uses_threads.c -L. -lnative -Wl,-rpath,. -pthread
+./native >wanted
+./opens_threads ./libnative.so >wanted_opened
+for compiler in 'gcc -O2 -fPIC' 'crateld cc -O2' 'gcc -O0 -fPIC -mtls-dialect=gnu2'; do
+    $compiler -c threads.c
+    crateld link -o threads.crate threads.o
+    crateld export -o libthreads.so threads.crate 2>err
+    [ ! -s err ] || fail "a warning: $(cat err)"
+    for flags in -fPIC -O2 '-O2 -fno-pie -no-pie'; do
+        gcc $flags -o uses uses_threads.c -L. -lthreads -Wl,-rpath,. -pthread
+        status 0 ./uses
+        cmp -s out wanted || fail "$compiler, $flags: $(cat out), natively $(cat wanted)"
+    done
+    status 0 ./opens_threads ./libthreads.so
+    cmp -s out wanted_opened || fail "$compiler, opened: $(cat out), natively $(cat wanted_opened)"
+done
+echo 'int get(void); int through(void) { return get(); }' >through.c
+gcc -fPIC -O2 -c through.c
+crateld link -o through.crate through.o threads.crate
+crateld export -o libthrough.so through.crate
+source_file late.c <<'END'
+#include <stdio.h>
+int get(void), through(void);
+extern __thread int per_thread;
+int main(int argc, char **argv)
+{
+    (void)argv;
+    per_thread = 1;
+    int first = argc > 1 ? through() : get();
+    return printf("%d %d\n", first, argc > 1 ? get() : through()) < 0;
+}
+END
+echo '__thread int per_thread = 3; int get(void) { return per_thread; }' >threads.c # no variables: it is opened by the first call
+gcc -fPIC -O2 -c threads.c
+crateld link -o threads.crate threads.o
+status 127 ./uses
+has err "another build than the library was made of"
+crateld export -o libthreads.so threads.crate
+gcc -O2 -o late late.c -L. -lthreads -lthrough -Wl,-rpath,.
+status 0 ./late
+has out "1 1"
+status 127 ./late through
+has err "threads.crate: is open already, so its thread-locals are not those of the library"
+
 # Real libraries, as crates of their archives: results are the native ones.
 source_file zlib.c <<'END'
 #include <stdio.h>
@@ -211,11 +334,20 @@ gcc -fPIC -c -fvisibility=hidden none.c
 crateld link -o none.crate none.o
 status 1 crateld export -o x.so none.crate
 has err "none.crate: exports nothing that a library can"
-echo '__thread int per_thread = 3; int get(void) { return per_thread; }' >tls.c
-gcc -fPIC -O2 -c tls.c
-crateld link -o tls.crate tls.o
-status 0 crateld export -o libtls.so tls.crate
-has err "'per_thread' is left out: a thread-local"
+left_out() { # left_out <source> <options> <reason>
+    echo "$1" >tls.c
+    gcc -O2 $2 -c tls.c
+    crateld link -o tls.crate tls.o $4
+    status 0 crateld export -o libleft.so tls.crate
+    has err "'per_thread' is left out: $3"
+    ! nm -D libleft.so | grep -q per_thread || fail "it is not left out"
+}
+left_out 'int x; __thread int *per_thread = &x; int *get(void) { return per_thread; }' "-fPIC" "a thread-local of a crate in which the initial value of one is an address" ""
+left_out '#include <crateld/gc_crate.h>
+struct node { struct node *next; };
+CRATELD_GC_CRATE_TYPE(node_type, struct node, offsetof(struct node, next));
+__thread struct node *per_thread; void *make(void) { return per_thread = crateld_gc_new(&node_type, sizeof *per_thread); }' "-fPIC -I$root/include" \
+    "a thread-local of a crate with collected objects: export a function that returns its address" "-L$(dirname "$GC_LIBRARY") -lcrateld-gc"
 CRATELD_CC=false status 1 crateld export -o x.so lib.crate
 has err "false could not make the library"
 [ ! -e x.so ] || fail "made a file"

@@ -131,6 +131,10 @@ static void add_exports(struct image *image)
     for (int i = 1; i <= 1 << BUCKET_BITS; i++)
         buckets[i] += buckets[i - 1];
     add_table(image, CRATE_TABLE_BUCKETS, buckets, (1 << BUCKET_BITS) + 1, sizeof *buckets);
+    uint32_t hashes[CRATE_BUILDER_EXPORTS];
+    for (int i = 0; i < CRATE_BUILDER_EXPORTS; i++)
+        hashes[i] = (uint32_t)(exports[i].hash >> 32);
+    add_table(image, CRATE_TABLE_HASHES, hashes, CRATE_BUILDER_EXPORTS, sizeof *hashes);
     image->header.bucket_bits = BUCKET_BITS;
 }
 
