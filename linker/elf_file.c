@@ -274,11 +274,35 @@ static struct crateld_error *make_all(struct link *link, struct link_image *imag
                                       const struct output_file *file)
 {
     struct making making = {link, image, tail, file, LATCH_INITIALIZER, false};
-    struct crateld_error *error = workers_run(link_workers_for(link, link->objects.count), MAKE_COUNT, make, &making);
+    uint32_t workers = link_workers_for(link, link->objects.count);
+    struct crateld_error *error = workers_run(workers, MAKE_COUNT, make, &making);
     latch_deinit(&making.has_names);
     if (!error && tail->relink)
-        error = relink_builder_finish(tail->relink, &tail->relink_size);
+        error = relink_builder_finish(tail->relink, workers, &tail->relink_size);
     return error;
+}
+
+/* What is done at the same time in the end. */
+struct ending {
+    const struct link *link;
+    struct link_image *image;
+    struct file_tail *tail;
+    struct output_file *file;
+};
+
+enum { END_TAIL, END_SEAL, END_COUNT };
+
+static struct crateld_error *end_file(void *context, uint32_t worker, size_t what)
+{
+    const struct ending *ending = context;
+    (void)worker;
+    if (what == END_SEAL) {
+        crate_seal((struct span){ending->file->data, ending->file->size}, CRATE_HEADER_RVA, &ending->image->header);
+        return NULL;
+    }
+    TRY(write_tail(ending->link, &ending->image->symtab, ending->tail, ending->file));
+    release_tail(ending->tail);
+    return NULL;
 }
 
 static struct crateld_error *write_contents(struct link *link, struct link_image *image, struct file_tail *tail,
@@ -295,9 +319,8 @@ static struct crateld_error *write_contents(struct link *link, struct link_image
     image->header.relink_size = tail->relink_size;
     write_elf_header(link, image, tail, file->data);
     crate_tables_write(&image->tables, &image->header, file->data);
-    TRY(write_tail(link, &image->symtab, tail, file));
-    release_tail(tail);
-    crate_seal((struct span){file->data, tail->size}, CRATE_HEADER_RVA, &image->header);
+    struct ending ending = {link, image, tail, file};
+    TRY(workers_run(link_workers_for(link, link->objects.count), END_COUNT, end_file, &ending));
     memcpy(file->data + CRATE_HEADER_RVA, &image->header, sizeof image->header);
     return NULL;
 }

@@ -269,6 +269,18 @@ static struct crateld_error *resolve(struct link *link)
     return check_entry(link);
 }
 
+static struct crateld_error *settle_one(void *context, uint32_t worker, size_t what)
+{
+    (void)worker;
+    return what ? link_eh_frame_parse(context) : link_settle_symbols(context);
+}
+
+/* At the same time: neither looks at what the other finds. */
+static struct crateld_error *settle(struct link *link)
+{
+    return workers_run(link_workers_for(link, link->objects.count), 2, settle_one, link);
+}
+
 /* What faults found so far mean for the passes that follow. */
 enum barrier {
     GO_ON,        /* they find more */
@@ -293,10 +305,9 @@ static const struct pass passes[] = {
     {"read inputs", link_read_inputs, IF_COMPLETE},
     {"check input of stub", link_stub_check, GO_ON},
     {"resolve", resolve, IF_COMPLETE},
-    {"settle symbols", link_settle_symbols, GO_ON},
+    {"settle symbols and unwind tables", settle, GO_ON},
     {"refuse allocators", link_refuse_allocators, IF_COMPLETE},
-    {"read TOC records", link_function_read_records, GO_ON},
-    {"take unwind tables apart", link_eh_frame_parse, IF_COMPLETE},
+    {"read TOC records", link_function_read_records, IF_COMPLETE},
     {"match with base", link_patch_match, IF_COMPLETE},
     {"begin hashes", link_relink_begin_hashes, GO_ON},
     {"collect garbage", link_collect_garbage, GO_ON},
@@ -350,7 +361,7 @@ static struct crateld_error *run_passes(struct link *link, bool *is_again)
         double start = seconds();
         struct crateld_error *error = list[i].run(link);
         if (link->options->show_times)
-            fprintf(stderr, "%-26s %8.3f ms\n", list[i].name, (seconds() - start) * 1e3);
+            fprintf(stderr, "%-32s %8.3f ms\n", list[i].name, (seconds() - start) * 1e3);
         if (error || link->is_updated || must_end(link, list[i].barrier))
             return error_join(link_take_errors(link), error);
         if (list[i].run == resolve) {

@@ -272,6 +272,15 @@ static inline uint32_t link_workers_for(const struct link *link, size_t count)
     return count / FEW + 1 < link->workers ? (uint32_t)(count / FEW) + 1 : link->workers;
 }
 
+/* How many symbols there are: the objects' locals, and the globals. Sections have further ones. */
+static inline size_t link_symbol_count(const struct link *link)
+{
+    size_t count = link->symbols.count;
+    for (size_t i = 0; i < link->objects.count; i++)
+        count += link->objects.at[i]->first_global;
+    return count;
+}
+
 /* Collects `error` (taken over; NULL is allowed), so that the link goes on to find more. */
 void link_report(struct link *link, struct crateld_error *error);
 

@@ -433,6 +433,7 @@ struct crateld_error *link_relink_begin(struct link *link, struct relink_builder
 {
     measure_sections(link);
     TRY(relink_builder_create(ret));
+    TRY(relink_builder_reserve_symbols(*ret, link_symbol_count(link)));
     TRY(add_own_module(link, *ret));
     for (size_t i = 0; i < link->objects.count; i++) {
         TRY(add_module(link, *ret, link->objects.at[i]));

@@ -356,7 +356,7 @@ static struct crateld_error *find_rivals(struct link *link, struct link_symbol *
 /* Lets references to "f@V" mean f where the link defines that as "f@@V". */
 static void bind_versions(struct link *link)
 {
-    for (size_t i = 0; i < link->objects.count; i++) {
+    for (size_t i = 0; link->symbols.has_bound && i < link->objects.count; i++) {
         struct link_object *object = link->objects.at[i];
         for (uint32_t k = object->first_global; k < object->symbol_count; k++) {
             const struct link_symbol *symbol = object->symbols[k];

@@ -76,6 +76,7 @@ struct link_symbol *link_symbol_table_enter_hashed(struct link_symbol_table *tab
     symbol->provider = UINT32_MAX;
     if (!hash_index_add(&table->index, hash))
         return NULL;
+    table->has_bound |= bound_version != NULL;
     table->at[table->count++] = symbol;
     return symbol;
 }

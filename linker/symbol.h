@@ -70,6 +70,7 @@ struct link_symbol_table {
     struct link_symbol **at; /* owned; in order of first appearance */
     size_t count;
     size_t capacity;
+    bool has_bound; /* some symbol has a bound_version */
 };
 
 void link_symbol_table_init(struct link_symbol_table *table);

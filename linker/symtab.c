@@ -118,8 +118,12 @@ static struct crateld_error *add_globals(const struct link *link, struct link_sy
 
 struct crateld_error *link_symtab_init(const struct link *link, struct link_symtab *ret)
 {
+    size_t count = link_symbol_count(link); /* at most, but for the few stubs */
     *ret = (struct link_symtab){0};
-    struct crateld_error *error = add(ret, "", "", (Elf64_Sym){0}, NULL);
+    struct crateld_error *error =
+        VEC_RESERVE(&ret->symbols, count) && VEC_RESERVE(&ret->origins, count) ? NULL : error_memory();
+    if (!error)
+        error = add(ret, "", "", (Elf64_Sym){0}, NULL);
     if (!error)
         error = add_stubs(link, ret);
     if (!error)

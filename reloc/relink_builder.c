@@ -17,6 +17,7 @@
 #include "base/hash_index.h"
 #include "base/radix.h"
 #include "base/vec.h"
+#include "base/workers.h"
 #include "reloc/string_pool.h"
 #include "reloc/varint.h"
 
@@ -80,7 +81,7 @@ struct relink_builder {
     VEC(uint32_t) reloc_blocks;
     VEC(uint32_t) symbol_blocks;
     struct byte_vec encoded_relocs;
-    struct byte_vec encoded_symbols;
+    struct byte_vec encoded_symbols[RELINK_SYMBOL_RUNS]; /* one behind the other */
     uint32_t *pointee_first; /* owned; by symbol, and one more: first of its blocks in `pointees` */
     uint32_t *pointees;      /* owned */
     struct keyed *names;     /* owned; symbols by hash of the name */
@@ -111,13 +112,15 @@ void relink_builder_destroy(struct relink_builder *builder)
 {
     if (!builder)
         return;
-    void *owned[] = {builder->modules.at,    builder->sections.at,        builder->symbols.at,
-                     builder->refs.at,       builder->relocs.at,          builder->pairs.at,
-                     builder->kinds.at,      builder->reloc_blocks.at,    builder->symbol_blocks.at,
-                     builder->pointee_first, builder->encoded_relocs.at,  builder->pointees,
-                     builder->names,         builder->encoded_symbols.at, builder->string_table};
+    void *owned[] = {builder->modules.at,    builder->sections.at,       builder->symbols.at,
+                     builder->refs.at,       builder->relocs.at,         builder->pairs.at,
+                     builder->kinds.at,      builder->reloc_blocks.at,   builder->symbol_blocks.at,
+                     builder->pointee_first, builder->encoded_relocs.at, builder->pointees,
+                     builder->names,         builder->string_table};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
+    for (size_t i = 0; i < RELINK_SYMBOL_RUNS; i++)
+        free(builder->encoded_symbols[i].at);
     hash_index_deinit(&builder->pair_index);
     string_pool_deinit(&builder->strings);
     free(builder);
@@ -239,6 +242,11 @@ struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder, c
     size_t count = builder->relocs.count;
     builder->is_unordered |= count && builder->relocs.at[count - 1].section > reloc->section;
     return VEC_PUSH(&builder->relocs, added) ? NULL : error_memory();
+}
+
+struct crateld_error *relink_builder_reserve_symbols(struct relink_builder *builder, size_t count)
+{
+    return VEC_RESERVE(&builder->symbols, count) ? NULL : error_memory();
 }
 
 struct crateld_error *relink_builder_reserve_relocs(struct relink_builder *builder, size_t count)
@@ -435,9 +443,9 @@ static struct crateld_error *list_pointees(struct relink_builder *builder)
 }
 
 /* Writes the list of blocks with relocations against symbol `number`, with its size before it. */
-static struct crateld_error *encode_pointees(struct relink_builder *builder, uint32_t number)
+static struct crateld_error *encode_pointees(const struct relink_builder *builder, uint32_t number,
+                                             struct byte_vec *out)
 {
-    struct byte_vec *out = &builder->encoded_symbols;
     const struct symbol *symbol = &builder->symbols.at[number];
     uint32_t begin = builder->pointee_first[number], end = builder->pointee_first[number + 1];
     size_t room = (size_t)(end - begin) * VARINT_MAX_SIZE;
@@ -457,9 +465,9 @@ static struct crateld_error *encode_pointees(struct relink_builder *builder, uin
 }
 
 /* Writes symbol `number`; *section is that of the previous one in its block. */
-static struct crateld_error *encode_symbol(struct relink_builder *builder, uint32_t number, uint32_t *section)
+static struct crateld_error *encode_symbol(const struct relink_builder *builder, uint32_t number, uint32_t *section,
+                                           struct byte_vec *out)
 {
-    struct byte_vec *out = &builder->encoded_symbols;
     const struct symbol *symbol = &builder->symbols.at[number];
     bool has_pointees = builder->pointee_first[number] != builder->pointee_first[number + 1];
     uint64_t shape = symbol->where | (uint64_t)symbol->flags << RELINK_SHAPE_FLAGS_SHIFT;
@@ -482,20 +490,51 @@ static struct crateld_error *encode_symbol(struct relink_builder *builder, uint3
             size += varint_write(at + size, builder->refs.at[symbol->first_ref + (uint32_t)i]);
     }
     out->count += size;
-    return has_pointees ? encode_pointees(builder, number) : NULL;
+    return has_pointees ? encode_pointees(builder, number, out) : NULL;
 }
 
-static struct crateld_error *encode_symbols(struct relink_builder *builder)
+/* Encodes the blocks of run `run`, whose places count from its start. */
+static struct crateld_error *encode_run(void *context, uint32_t worker, size_t run)
 {
-    for (uint32_t i = 0, section = 0; i < builder->symbols.count; i++) {
-        if (i % RELINK_SYMBOLS_PER_BLOCK == 0) {
-            if (!VEC_PUSH(&builder->symbol_blocks, (uint32_t)builder->encoded_symbols.count))
-                return error_memory();
-            section = 0;
-        }
-        TRY(encode_symbol(builder, i, &section));
+    struct relink_builder *builder = context;
+    struct byte_vec *out = &builder->encoded_symbols[run];
+    size_t block_count = builder->symbol_blocks.count, symbol_count = builder->symbols.count;
+    size_t begin = block_count * run / RELINK_SYMBOL_RUNS, end = block_count * (run + 1) / RELINK_SYMBOL_RUNS;
+    (void)worker;
+    for (size_t block = begin; block < end; block++) {
+        uint32_t section = 0;
+        builder->symbol_blocks.at[block] = (uint32_t)out->count;
+        for (size_t i = block * RELINK_SYMBOLS_PER_BLOCK;
+             i < symbol_count && i < (block + 1) * RELINK_SYMBOLS_PER_BLOCK; i++)
+            TRY(encode_symbol(builder, (uint32_t)i, &section, out));
     }
     return NULL;
+}
+
+/* Encodes the symbols, of which each block stands for itself, in runs of blocks. */
+static struct crateld_error *encode_symbols(struct relink_builder *builder, uint32_t workers)
+{
+    size_t block_count = (builder->symbols.count + RELINK_SYMBOLS_PER_BLOCK - 1) / RELINK_SYMBOLS_PER_BLOCK;
+    if (!VEC_RESERVE(&builder->symbol_blocks, block_count))
+        return error_memory();
+    builder->symbol_blocks.count = block_count;
+    TRY(workers_run(workers, RELINK_SYMBOL_RUNS, encode_run, builder));
+    size_t off = 0;
+    for (size_t run = 0; run < RELINK_SYMBOL_RUNS; run++) {
+        for (size_t block = block_count * run / RELINK_SYMBOL_RUNS;
+             block < block_count * (run + 1) / RELINK_SYMBOL_RUNS; block++)
+            builder->symbol_blocks.at[block] += (uint32_t)off;
+        off += builder->encoded_symbols[run].count;
+    }
+    return NULL;
+}
+
+static size_t encoded_symbol_size(const struct relink_builder *builder, size_t run_count)
+{
+    size_t size = 0;
+    for (size_t run = 0; run < run_count; run++)
+        size += builder->encoded_symbols[run].count;
+    return size;
 }
 
 /* Sorts the symbols that can be found by their names. */
@@ -522,7 +561,7 @@ static struct crateld_error *place_parts(struct relink_builder *builder)
         [RELINK_PART_MODULES] = builder->modules.count * sizeof(struct relink_module_record),
         [RELINK_PART_SECTIONS] = builder->sections.count * sizeof(struct relink_section_record),
         [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.count * sizeof(uint32_t),
-        [RELINK_PART_SYMBOLS] = builder->encoded_symbols.count,
+        [RELINK_PART_SYMBOLS] = encoded_symbol_size(builder, RELINK_SYMBOL_RUNS),
         [RELINK_PART_KINDS] = builder->kinds.count * sizeof(struct relink_kind_record),
         [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.count * sizeof(uint32_t),
         [RELINK_PART_RELOCS] = builder->encoded_relocs.count,
@@ -589,9 +628,9 @@ static void pack_records(struct relink_builder *builder)
     }
 }
 
-struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret)
+struct crateld_error *relink_builder_finish(struct relink_builder *builder, uint32_t workers, size_t *ret)
 {
-    TRY(encode_symbols(builder));
+    TRY(encode_symbols(builder, workers));
     TRY(place_parts(builder));
     pack_records(builder);
     free(STEAL_PTR(builder->symbols.at));
@@ -606,14 +645,20 @@ struct span relink_builder_piece(const struct relink_builder *builder, size_t i,
         [RELINK_PART_MODULES] = builder->modules.at,
         [RELINK_PART_SECTIONS] = builder->sections.at,
         [RELINK_PART_SYMBOL_BLOCKS] = builder->symbol_blocks.at,
-        [RELINK_PART_SYMBOLS] = builder->encoded_symbols.at,
         [RELINK_PART_KINDS] = builder->kinds.at,
         [RELINK_PART_RELOC_BLOCKS] = builder->reloc_blocks.at,
         [RELINK_PART_RELOCS] = builder->encoded_relocs.at,
         [RELINK_PART_NAMES] = builder->names,
         [RELINK_PART_STRINGS] = builder->string_table,
     };
+    if (i > RELINK_PART_COUNT) {
+        size_t run = i - RELINK_PART_COUNT;
+        *off = builder->header.parts[RELINK_PART_SYMBOLS].off + encoded_symbol_size(builder, run);
+        return (struct span){builder->encoded_symbols[run].at, builder->encoded_symbols[run].count};
+    }
     *off = i ? builder->header.parts[i - 1].off : 0;
+    if (i == RELINK_PART_SYMBOLS + 1)
+        return (struct span){builder->encoded_symbols[0].at, builder->encoded_symbols[0].count};
     return i ? (struct span){parts[i - 1], builder->header.parts[i - 1].size}
              : (struct span){(const uint8_t *)&builder->header, sizeof builder->header};
 }

@@ -39,7 +39,8 @@ MUST_CHECK struct crateld_error *relink_builder_add_symbol(struct relink_builder
 MUST_CHECK struct crateld_error *relink_builder_add_reloc(struct relink_builder *builder,
                                                           const struct relink_reloc *reloc);
 
-/* Makes room for `count` further relocations, for who knows how many there are. Error: MEMORY. */
+/* Makes room for `count` further symbols, or relocations, for who knows how many there are. Error: MEMORY. */
+MUST_CHECK struct crateld_error *relink_builder_reserve_symbols(struct relink_builder *builder, size_t count);
 MUST_CHECK struct crateld_error *relink_builder_reserve_relocs(struct relink_builder *builder, size_t count);
 
 /* Ends the adding of modules, sections and symbols, and lays out their strings. Relocations may be added and ended
@@ -50,13 +51,16 @@ MUST_CHECK struct crateld_error *relink_builder_end_names(struct relink_builder 
  * were not added in order. */
 MUST_CHECK struct crateld_error *relink_builder_end_relocs(struct relink_builder *builder);
 
-/* When names and relocations are ended: sets *ret to the section's size in bytes. Errors: MEMORY; RANGE, when it takes
- * 4 GiB. */
-MUST_CHECK struct crateld_error *relink_builder_finish(struct relink_builder *builder, size_t *ret);
+/* When names and relocations are ended: encodes the symbols, by up to `workers` (1 to WORKERS_MAX) threads, and sets
+ * *ret to the section's size in bytes. Errors: MEMORY; RANGE, when it takes 4 GiB. */
+MUST_CHECK struct crateld_error *relink_builder_finish(struct relink_builder *builder, uint32_t workers, size_t *ret);
 
 /* The finished section consists of RELINK_PIECES pieces; what is between them is zero. This is number `i`, and *off is
  * where it lies. It is borrowed from the builder. */
-enum { RELINK_PIECES = RELINK_PART_COUNT + 1 };
+enum {
+    RELINK_SYMBOL_RUNS = 8, /* pieces of the part of symbols */
+    RELINK_PIECES = RELINK_PART_COUNT + RELINK_SYMBOL_RUNS,
+};
 struct span relink_builder_piece(const struct relink_builder *builder, size_t i, uint64_t *off);
 
 #endif

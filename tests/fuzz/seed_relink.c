@@ -52,7 +52,7 @@ static struct crateld_error *build(struct relink_builder *builder, size_t *ret)
     }
     TRY(relink_builder_end_names(builder));
     TRY(relink_builder_end_relocs(builder));
-    return relink_builder_finish(builder, ret);
+    return relink_builder_finish(builder, 1, ret);
 }
 
 int main(void)

@@ -245,14 +245,18 @@ class Program:
         self.compile()
         link = subprocess.Popen(self.link('--incremental', '-o', 'app.crate'), cwd=self.folder, stderr=subprocess.DEVNULL)
         time.sleep(self.chance.random() * 0.02)
-        link.send_signal(self.chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+        number = self.chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        link.send_signal(number)
         link.wait()
         after = self.bytes_of('app.crate')
         self.must(*self.link('--no-incremental', '--name', 'app', '-o', 'anew.crate'))
         if after not in (before, self.bytes_of('anew.crate')):
             raise Failure(f'{self.what()}: an interrupted link left something else')
         left = [n for n in os.listdir(self.folder) if n.startswith('app.crate') and n not in ('app.crate', 'app.crate.state')]
-        if left:
+        if left and number == signal.SIGKILL:  # nobody can take away what is about to be renamed
+            for name in left:
+                os.remove(os.path.join(self.folder, name))
+        elif left:
             raise Failure(f'{self.what()}: an interrupted link left {left}')
 
     def link_twice(self):

@@ -48,7 +48,7 @@ static struct crateld_error *build(struct span *ret)
     if (!error)
         error = relink_builder_end_relocs(builder);
     if (!error)
-        error = relink_builder_finish(builder, &size);
+        error = relink_builder_finish(builder, 2, &size);
     if (!error && ret) {
         uint8_t *bytes = calloc(size, 1);
         for (size_t i = 0; i < RELINK_PIECES; i++) {

@@ -142,7 +142,7 @@ static struct span build_given(void)
         require_success(relink_builder_add_reloc(builder, &given.relocs[i]));
     require_success(relink_builder_end_names(builder));
     require_success(relink_builder_end_relocs(builder));
-    require_success(relink_builder_finish(builder, &size));
+    require_success(relink_builder_finish(builder, 2, &size));
     uint8_t *bytes = calloc(size, 1);
     cr_assert_not_null(bytes);
     for (size_t i = 0; i < RELINK_PIECES; i++) {
