@@ -90,19 +90,76 @@ static struct crateld_error *read_environment(pid_t id, const char *name, char *
     return NULL;
 }
 
+/* The user as whom the process runs now; (uid_t)-1 if that can not be told. */
+static uid_t find_user(pid_t id)
+{
+    char path[64], *line AUTO_FREE = NULL;
+    size_t size = 0;
+    unsigned long user = (uid_t)-1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)id);
+    FILE *file = fopen(path, "re");
+    while (file && getline(&line, &size, file) >= 0) {
+        char *effective;
+        if (strncmp(line, "Uid:", 4) != 0)
+            continue;
+        (void)strtoul(line + 4, &effective, 10); /* the real one */
+        user = strtoul(effective, NULL, 10);
+    }
+    if (file)
+        fclose(file);
+    return (uid_t)user;
+}
+
 struct crateld_error *client_open(pid_t id, struct client *ret)
 {
-    char process[64], *folder AUTO_FREE = NULL;
-    struct stat status;
+    char *folder AUTO_FREE = NULL;
+    uid_t user = find_user(id);
     ret->id = id;
     ret->fd = -1;
-    snprintf(process, sizeof process, "/proc/%d", (int)id);
-    if (stat(process, &status) != 0 || !client_is_crateld(id))
+    if (user == (uid_t)-1 || !client_is_crateld(id))
         return no_process(id);
     TRY(read_environment(id, "XDG_RUNTIME_DIR", &folder));
-    if (!control_path(folder, status.st_uid, id, ret->socket, &ret->folder_length))
-        return error_create(CRATELD_ERROR_RANGE, "process %d: its XDG_RUNTIME_DIR is too long for a socket's path",
-                            (int)id);
+    bool is_short = control_path(folder, user, id, ret->socket, &ret->folder_length);
+    /* It may have made its socket as the user as whom it began, which is root if it has become another one. */
+    if (is_short && user && access(ret->socket, F_OK) != 0) {
+        char earlier[CONTROL_PATH_SIZE];
+        size_t length;
+        if (control_path(folder, 0, id, earlier, &length) && access(earlier, F_OK) == 0) {
+            memcpy(ret->socket, earlier, sizeof earlier);
+            ret->folder_length = length;
+        }
+    }
+    return is_short ? NULL
+                    : error_create(CRATELD_ERROR_RANGE,
+                                   "process %d: its XDG_RUNTIME_DIR is too long for a socket's path", (int)id);
+}
+
+int client_open_folder(const struct client *client)
+{
+    char folder[CONTROL_PATH_SIZE];
+    struct stat status;
+    memcpy(folder, client->socket, client->folder_length);
+    folder[client->folder_length] = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 &&
+        (fstat(fd, &status) != 0 || (status.st_uid != geteuid() && status.st_uid != find_user(client->id)))) {
+        close(fd);
+        errno = EPERM;
+        return -1;
+    }
+    return fd;
+}
+
+struct crateld_error *client_admit(const struct client *client, int fd)
+{
+    uid_t user = geteuid() ? (uid_t)-1 : find_user(client->id); /* no other user is served but root */
+    if (!user || user == (uid_t)-1)
+        return NULL;
+    int folder AUTO_CLOSE = client_open_folder(client);
+    struct stat status;
+    if (folder < 0 || fstat(folder, &status) != 0 || fchown(fd, user, (gid_t)-1) != 0 ||
+        (status.st_uid != user && fchmod(folder, 0711) != 0))
+        return error_errno(errno, "process %d runs as user %u: cannot hand a file to it", (int)client->id, user);
     return NULL;
 }
 

@@ -24,6 +24,14 @@ struct client {
 MUST_CHECK struct crateld_error *client_open(pid_t id, struct client *ret);
 void client_close(struct client *client);
 
+/* Opens the folder of its socket, where files for it are made: that of its user or of ours, whatever is there
+ * meanwhile. -1 and errno if it is not. */
+int client_open_folder(const struct client *client);
+
+/* Lets the process read the file at `fd` in that folder, if it has another user than this process, which is root's
+ * then: servers give up what root may. Error: IO. */
+MUST_CHECK struct crateld_error *client_admit(const struct client *client, int fd);
+
 /* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
 MUST_CHECK struct crateld_error *client_list(struct client *client, struct client_crates *ret);
 

@@ -34,6 +34,8 @@ struct translation {
     bool forbids_undefined;
     bool collects_garbage;
     bool has_input;
+    bool has_program_start; /* the start file of a program, which calls main */
+    bool has_entry;
     bool has_version; /* was printed */
     bool is_done;     /* all that was asked for was printed */
     bool is_delegated;
@@ -78,6 +80,7 @@ static struct crateld_error *take_input(struct translation *t, const char *path)
     if (!strcmp(base_name(path), "gcrt1.o"))
         return refuse("-pg", NULL, "gprof's start file counts the calls of programs only; use perf");
     t->has_input = true;
+    t->has_program_start |= !strcmp(base_name(path), "crt1.o") || !strcmp(base_name(path), "Scrt1.o");
     return is_start_file(path) ? NULL : emit(t, path);
 }
 
@@ -192,6 +195,7 @@ static struct crateld_error *take_option(struct translation *t, const struct ld_
     case LD_ENTRY:
         if (!strcmp(value, "_start"))
             return NULL; /* ld's default, which calls main */
+        t->has_entry = true;
         return emit_pair(t, "-e", value);
     case LD_DEFAULT:
         return expect(argument, value, option->more);
@@ -257,6 +261,8 @@ static struct crateld_error *add_defaults(struct translation *t)
     TRY(emit(t, t->collects_garbage ? "--gc-sections" : "--no-gc-sections"));
     if (t->is_shared)
         TRY(emit(t, "--no-entry"));
+    else if (t->has_program_start && !t->has_entry && !t->allows_undefined)
+        TRY(emit_pair(t, "-e", "main"));
     if (t->allows_undefined || (t->is_shared && !t->forbids_undefined))
         TRY(emit_pair(t, "-z", "undefs"));
     return emit(t, NULL);

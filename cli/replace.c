@@ -65,9 +65,12 @@ struct crateld_error *replace_prepare(struct replace_target *target)
 {
     static unsigned number; /* of patches made by this process */
     char *path AUTO_FREE = NULL;
-    int fd;
+    int fd, folder AUTO_CLOSE = -1;
     if (target->spare.path)
         return NULL;
+    folder = client_open_folder(&target->client);
+    if (folder < 0)
+        return error_errno(errno, "%.*s: cannot open", (int)target->client.folder_length, target->client.socket);
     /* The process keeps the files of its patches, also those of an earlier client with this one's number. */
     do {
         free(path);
@@ -75,7 +78,7 @@ struct crateld_error *replace_prepare(struct replace_target *target)
             path = NULL;
             return error_memory();
         }
-        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        fd = openat(folder, path + target->client.folder_length + 1, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     } while (fd < 0 && errno == EEXIST);
     if (fd < 0)
         return error_errno(errno, "%s: cannot create", path);
@@ -331,6 +334,11 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
     for (size_t i = 0; i < replacement->patches.count; i++) {
         const char *path = replacement->patches.at[i].path;
         size_t size = strlen(path) + 1;
+        struct crateld_error *error = client_admit(&replacement->target->client, replacement->patches.at[i].fd);
+        if (error) {
+            free(payload.at);
+            return error;
+        }
         if (!VEC_RESERVE(&payload, size) || !payload.at) {
             free(payload.at);
             return error_memory();

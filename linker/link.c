@@ -200,6 +200,29 @@ static struct crateld_error *request_symbols(struct link *link)
     return link_own_begin_defsyms(link);
 }
 
+/* If main() is a library's, the entry is a function of the support archive's, which calls it. While there are objects
+ * to be compiled, it may be theirs: the link starts again then. */
+static struct crateld_error *want_library_main(struct link *link)
+{
+    const struct link_options *options = link->options;
+    uint32_t provider = UINT32_MAX;
+    if (link->patch || options->has_no_entry || !options->is_entry_required || !options->support_archive ||
+        link->lto_objects.count || strcmp(options->entry, "main") != 0 || link->entry->state == LINK_SYMBOL_DEFINED)
+        return NULL;
+    for (size_t i = 0; i < link->sources.count && provider == UINT32_MAX; i++) {
+        struct shared_symbol found;
+        if (!link->sources.at[i].is_archive)
+            TRY(link_source_find(link, &link->sources.at[i], link->entry, &found, &provider));
+    }
+    if (provider == UINT32_MAX)
+        return NULL;
+    link->entry = link_symbol_table_enter(&link->symbols, &link->arena, "crateld_library_main", NULL);
+    if (!link->entry)
+        return error_memory();
+    TRY(link_want(link, link->entry));
+    return link_resolve_undefined(link);
+}
+
 static struct crateld_error *check_entry(struct link *link)
 {
     struct link_symbol *entry = link->entry;
@@ -213,7 +236,7 @@ static struct crateld_error *check_entry(struct link *link)
         (entry->section->flags & SHF_EXECINSTR) && entry->value < entry->section->size)
         return NULL;
     link->entry = NULL;
-    if (link->options->is_entry_required)
+    if (link->options->is_entry_required && !link->lto_objects.count)
         link_report(link, error_create(CRATELD_ERROR_UNDEFINED, "%s: no input defines the entry '%s', a function",
                                        link->options->output, link->options->entry));
     return NULL;
@@ -239,6 +262,7 @@ static struct crateld_error *resolve(struct link *link)
 {
     TRY(link_own_symbols(link));
     TRY(link_resolve_undefined(link));
+    TRY(want_library_main(link));
     TRY(link_own_symbols(link));
     TRY(link_own_bounds(link));
     TRY(link_own_finish_defsyms(link));

@@ -47,7 +47,8 @@ static struct crateld_error *make_folder(const char *path)
         return error_errno(errno, "%s: cannot make the folder for control sockets", path);
     if (lstat(path, &status) != 0)
         return error_errno(errno, "%s: cannot stat", path);
-    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || status.st_mode & 077)
+    /* A client of root's lets processes that have become other users look up what it has for them there. */
+    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || status.st_mode & 066)
         return error_create(CRATELD_ERROR_IO,
                             "%s: is to be a folder of this user's that nobody else has access to (mode 0700)", path);
     return NULL;

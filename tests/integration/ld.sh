@@ -197,3 +197,22 @@ has out "T function"
 objdump -T ours.so >out
 has out constant
 [ "$(readelf -SW ours.so | grep -c '\.symtab')" = 0 ] || fail "not stripped"
+
+# A program's main() may be a library's, as those of test frameworks are; nobody's is an error, as for ld.
+source_file framework.c <<'END_C'
+#include <stdio.h>
+int main(int argc, char **argv) { return printf("%d %s\n", argc, argv[1]) != 4; }
+END_C
+echo 'int cases;' >cases.c
+gcc -fPIC -c framework.c
+gcc -c cases.c
+for linker in "$(crateld ld --print-folder)" /usr/bin/; do
+    gcc -B"$linker" -shared -o libframework.so framework.o
+    gcc -B"$(crateld ld --print-folder)" -o cases cases.o -L. -lframework -Wl,-rpath,"$PWD" || fail "main() in a library of $linker"
+    status 0 ./cases x
+    [ "$(cat out)" = "2 x" ] || fail "main() of a library of $linker"
+done
+status 1 gcc -B"$(crateld ld --print-folder)" -o none cases.o
+has err "no input defines the entry 'main', a function"
+[ ! -e none ] || fail "a program without main()"
+gcc -B"$(crateld ld --print-folder)" -shared -o libcases.so cases.o || fail "a library without main()"

@@ -231,7 +231,7 @@ import glob, os, random, socket, struct, sys
 pid, crate = sys.argv[1:]
 folder = os.environ.get("XDG_RUNTIME_DIR", "")
 path = next(p for p in glob.glob(f"{folder}/crateld/{pid}") + glob.glob(f"/dev/shm/crateld-{os.getuid()}/{pid}") + glob.glob(f"/tmp/crateld-{os.getuid()}/{pid}"))
-assert os.stat(path).st_mode & 0o777 == 0o600 and os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+assert os.stat(path).st_mode & 0o777 == 0o600 and os.stat(os.path.dirname(path)).st_mode & 0o066 == 0
 def ask(packet):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
         s.settimeout(10)
@@ -339,3 +339,49 @@ for _ in $(seq 500); do [ "$(wc -l <output)" = 4 ] && break; sleep 0.01; done
 kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
+
+# Servers that root starts become other users: they are reloaded all the same, by a watcher that was there before and by a client
+# that comes later.
+if [ "$(id -u)" = 0 ]; then
+    cat >drops.c <<'C'
+#include <stdio.h>
+#include <unistd.h>
+int version(void);
+int main(void)
+{
+    if (setgid(65534) || setuid(65534)) return 1;
+    for (int last = 0;; usleep(1000)) {
+        int now = version();
+        if (now != last) { printf("%d %d\n", (int)geteuid(), now); fflush(stdout); }
+        last = now;
+    }
+}
+C
+    compile drops.c
+    cp module.1.o module.o
+    crateld link -o drops.crate drops.o module.o
+    chmod 755 .
+    mkdir -m 1777 watched asked
+    export XDG_RUNTIME_DIR=$PWD/watched
+    start --watch drops.crate
+    wait_for output "65534 1"
+    sleep 1
+    for n in 2 3; do
+        cp module.$n.o next.o && mv next.o module.o
+        wait_for output "65534 $n"
+    done
+    kill -9 $pid
+    wait $pid 2>/dev/null || :
+    cp module.1.o module.o
+    export XDG_RUNTIME_DIR=$PWD/asked
+    start drops.crate
+    wait_for output "65534 1"
+    for n in 2 3; do
+        cp module.$n.o module.o
+        status 0 crateld reload $pid module.o
+        wait_for output "65534 $n"
+    done
+    kill -9 $pid
+    wait $pid 2>/dev/null || :
+    pid=
+fi
