@@ -150,10 +150,15 @@ int client_open_folder(const struct client *client)
     return fd;
 }
 
-struct crateld_error *client_admit(const struct client *client, int fd)
+uid_t client_other_user(const struct client *client)
 {
     uid_t user = geteuid() ? (uid_t)-1 : find_user(client->id); /* no other user is served but root */
-    if (!user || user == (uid_t)-1)
+    return user ? user : (uid_t)-1;
+}
+
+struct crateld_error *client_admit(const struct client *client, uid_t user, int fd)
+{
+    if (user == (uid_t)-1)
         return NULL;
     int folder AUTO_CLOSE = client_open_folder(client);
     struct stat status;

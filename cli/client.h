@@ -28,9 +28,12 @@ void client_close(struct client *client);
  * meanwhile. -1 and errno if it is not. */
 int client_open_folder(const struct client *client);
 
-/* Lets the process read the file at `fd` in that folder, if it has another user than this process, which is root's
- * then: servers give up what root may. Error: IO. */
-MUST_CHECK struct crateld_error *client_admit(const struct client *client, int fd);
+/* The user as whom the process runs, if that is another one than this process's, which is root then: servers give up
+ * what root may. (uid_t)-1 if it is not. */
+uid_t client_other_user(const struct client *client);
+
+/* Lets that user read the file at `fd` in that folder; (uid_t)-1 needs no leave. Error: IO. */
+MUST_CHECK struct crateld_error *client_admit(const struct client *client, uid_t user, int fd);
 
 /* Sets *ret to its crates. Errors: NOT_FOUND (it has ended), IO (it does not answer), and what it answers. */
 MUST_CHECK struct crateld_error *client_list(struct client *client, struct client_crates *ret);

@@ -82,7 +82,10 @@ struct crateld_error *replace_prepare(struct replace_target *target)
     } while (fd < 0 && errno == EEXIST);
     if (fd < 0)
         return error_errno(errno, "%s: cannot create", path);
-    struct crateld_error *error = output_file_adopt(fd, path, target->spare_room, &target->spare);
+    target->other_user = client_other_user(&target->client);
+    struct crateld_error *error = client_admit(&target->client, target->other_user, fd);
+    if (!error)
+        error = output_file_adopt(fd, path, target->spare_room, &target->spare);
     if (error) {
         (void)unlink(path);
         close(fd);
@@ -334,11 +337,6 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
     for (size_t i = 0; i < replacement->patches.count; i++) {
         const char *path = replacement->patches.at[i].path;
         size_t size = strlen(path) + 1;
-        struct crateld_error *error = client_admit(&replacement->target->client, replacement->patches.at[i].fd);
-        if (error) {
-            free(payload.at);
-            return error;
-        }
         if (!VEC_RESERVE(&payload, size) || !payload.at) {
             free(payload.at);
             return error_memory();
@@ -352,6 +350,32 @@ static struct crateld_error *hand_over(const struct replacement *replacement, bo
     return error;
 }
 
+/* Lets the process read the patches if it has become another user since their files were made; *ret is whether it has.
+ */
+static struct crateld_error *admit_anew(const struct replacement *replacement, bool *ret)
+{
+    struct replace_target *target = replacement->target;
+    uid_t user = client_other_user(&target->client);
+    *ret = user != target->other_user;
+    target->other_user = user;
+    for (size_t i = 0; *ret && i < replacement->patches.count; i++)
+        TRY(client_admit(&target->client, user, replacement->patches.at[i].fd));
+    return NULL;
+}
+
+/* Whoever could not read them is asked once more. */
+static struct crateld_error *hand_over_as_user(const struct replacement *replacement, bool is_trial,
+                                               struct control_report *ret)
+{
+    bool is_other = false;
+    struct crateld_error *error = hand_over(replacement, is_trial, ret);
+    struct crateld_error *again = error ? admit_anew(replacement, &is_other) : NULL;
+    if (!again && !is_other)
+        return error;
+    crateld_error_destroy(error);
+    return again ? again : hand_over(replacement, is_trial, ret);
+}
+
 struct crateld_error *replace_modules(struct replace_target *target, const struct diff_module *modules, size_t count,
                                       bool is_trial, struct control_report *ret)
 {
@@ -361,7 +385,7 @@ struct crateld_error *replace_modules(struct replace_target *target, const struc
     if (!error)
         error = on_change_check(&target->changes);
     if (!error)
-        error = hand_over(&replacement, is_trial, ret);
+        error = hand_over_as_user(&replacement, is_trial, ret);
     for (size_t i = 0; i < replacement.patches.count; i++) {
         if (error || is_trial)
             (void)unlink(replacement.patches.at[i].path);

@@ -15,6 +15,7 @@ struct replace_target {
     struct link_base *bases;     /* owned; the crates, opened; those without a relink section have no file */
     struct output_file spare;    /* for the next patch; without a path: there is none yet */
     size_t spare_room;           /* bytes that it is to have */
+    uid_t other_user;            /* who may read it: client_other_user() */
     bool is_never_told;          /* the process does not want to know of it */
     struct on_change changes;    /* of variables, in the next patches */
 };
