@@ -166,7 +166,7 @@ static struct crateld_error *add_unit(struct service *service, const struct comp
                                       const char *object, const char *module)
 {
     struct unit unit = {.command = command, .fd = -1, .quick_fd = -1, .is_own_depfile = !command->depfile};
-    unit.module = arena_strndup(&service->arena, module, strlen(module));
+    unit.module = arena_strndup(&service->arena, module, strcspn(module, "="));
     unit.quick_object = arena_printf(&service->arena, "%s.crateld.tcc", object);
     unit.quick_split = arena_printf(&service->arena, "%s.crateld.quick", object);
     unit.temporary = arena_printf(&service->arena, "%s.crateld", object);
@@ -181,7 +181,7 @@ static struct crateld_error *add_unit(struct service *service, const struct comp
     return added->is_own_depfile ? NULL : read_list(service, added);
 }
 
-static struct crateld_error *add_units(struct service *service, const char *path, const char *const *objects,
+static struct crateld_error *add_units(struct service *service, const char *path, const struct compiler_object *objects,
                                        size_t count)
 {
     for (size_t i = 0; i < service->commands.list.count; i++) {
@@ -191,7 +191,7 @@ static struct crateld_error *add_units(struct service *service, const char *path
         if (!realpath(command->output, output))
             continue;
         for (size_t k = 0; k < count && !module; k++)
-            module = realpath(objects[k], object) && !strcmp(object, output) ? objects[k] : NULL;
+            module = realpath(objects[k].path, object) && !strcmp(object, output) ? objects[k].module : NULL;
         if (module)
             TRY(add_unit(service, command, output, module));
     }

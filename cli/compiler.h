@@ -15,10 +15,16 @@ struct compiler {
     int socket; /* owned; -1: there is none */
 };
 
+/* An object that matters. */
+struct compiler_object {
+    const char *path;   /* from the current folder */
+    const char *module; /* "old=new", as what it is replaced: what is before the '=' counts */
+};
+
 /* All is borrowed during the call. */
 struct compiler_opts {
     const char *commands_path;
-    const char *const *objects; /* the paths of those that matter, from the current folder */
+    const struct compiler_object *objects;
     size_t object_count;
     bool is_tiered; /* tcc's objects are told first, where it can make them */
 };

@@ -18,6 +18,7 @@
 #include "base/hash_index.h"
 #include "base/latency.h"
 #include "cli/commands.h"
+#include "cli/compile_commands.h"
 #include "cli/compiler.h"
 #include "cli/object_file.h"
 #include "cli/replace.h"
@@ -150,16 +151,82 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
     return NULL;
 }
 
+/* The object that one of the commands makes, which is there, and is called as the member of an archive is; NULL if none
+ * does, or several do. */
+static const char *find_object(const struct compile_commands *commands, const char *member)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < commands->list.count; i++) {
+        const char *output = commands->list.at[i].output, *slash = strrchr(output, '/');
+        if (strcmp(slash ? slash + 1 : output, member) != 0 || access(output, F_OK) != 0)
+            continue;
+        if (found && strcmp(found, output) != 0)
+            return NULL;
+        found = output;
+    }
+    return found;
+}
+
+/* Watches the object at `path` in place of the member that it is put into an archive as. */
+static struct crateld_error *watch_instead(const struct watch *watch, struct watched *object, const char *path)
+{
+    char *own_path AUTO_FREE = strdup(path), *module AUTO_FREE = NULL;
+    int folder = watch_folder(watch, path);
+    if (asprintf(&module, "%.*s=%s", (int)strcspn(object->module, "="), object->module, path) < 0)
+        module = NULL;
+    if (!own_path || !module)
+        return error_memory();
+    if (folder < 0)
+        return NULL;
+    free(object->path);
+    free(object->module);
+    object->path = STEAL_PTR(own_path);
+    object->module = STEAL_PTR(module);
+    object->file = strrchr(object->path, '/') ? strrchr(object->path, '/') + 1 : object->path;
+    object->folder = folder;
+    *object->member = 0;
+    return NULL;
+}
+
+static struct crateld_error *find_members(struct watch *watch, const struct compile_commands *commands)
+{
+    hash_index_deinit(&watch->names); /* of another name some will be */
+    hash_index_init(&watch->names);
+    for (size_t i = 0; i < watch->objects.count; i++) {
+        struct watched *object = &watch->objects.at[i];
+        const char *path = *object->member ? find_object(commands, object->member) : NULL;
+        if (path)
+            TRY(watch_instead(watch, object, path));
+        if (!hash_index_add(&watch->names, hash_string(object->file)))
+            return error_memory();
+    }
+    return NULL;
+}
+
+static struct crateld_error *start_for_objects(const struct compiler_opts *opts, struct watch *watch)
+{
+    size_t count = watch->objects.count;
+    struct compiler_object *objects AUTO_FREE = calloc(count, sizeof *objects);
+    if (!objects)
+        return error_memory();
+    for (size_t i = 0; i < count; i++)
+        objects[i] = (struct compiler_object){watch->objects.at[i].path, watch->objects.at[i].module};
+    struct compiler_opts all = *opts;
+    all.objects = objects;
+    all.object_count = count;
+    return compiler_start(&all, &watch->compiler);
+}
+
 /* Has what is edited compiled. */
 static struct crateld_error *start_compiler(struct watch *watch, const char *commands_path, bool is_tiered)
 {
-    const char **paths AUTO_FREE = calloc(watch->objects.count, sizeof *paths);
-    if (!paths)
-        return error_memory();
-    for (size_t i = 0; i < watch->objects.count; i++)
-        paths[i] = watch->objects.at[i].path;
-    return compiler_start(&(struct compiler_opts){commands_path, paths, watch->objects.count, is_tiered},
-                          &watch->compiler);
+    struct compile_commands commands;
+    struct compiler_opts opts = {.commands_path = commands_path, .is_tiered = is_tiered};
+    struct crateld_error *error = compile_commands_read(commands_path, &commands);
+    if (!error)
+        error = find_members(watch, &commands);
+    compile_commands_deinit(&commands);
+    return error ? error : start_for_objects(&opts, watch);
 }
 
 static void close_watch(struct watch *watch)
@@ -311,7 +378,8 @@ static void note_replaced(struct watch *watch, const char *module)
 {
     for (size_t i = 0; i < watch->objects.count; i++) {
         struct watched *object = &watch->objects.at[i];
-        if (!strncmp(object->path, module, strlen(object->path)) && module[strlen(object->path)] == '=')
+        size_t length = strcspn(object->module, "=") + 1;
+        if (!strncmp(object->module, module, length))
             object->hash = 0;
     }
 }

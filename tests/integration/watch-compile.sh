@@ -142,6 +142,58 @@ done
 [ -z "$(find . -name '*.crateld*')" ] || fail "files are left: $(find . -name '*.crateld*')"
 [ -s objects/show.d ] || fail "the build's own list of dependencies was not made"
 
+# What is linked out of an archive is compiled to the object that the archive was made of.
+mkdir library && cd library
+sed 's/"one"/"first"/' "../a b/text.c" | sed '/later.h/d; s/LATER/"first"/' >text.c
+echo 'int value(int x, int y) { return x + y; }' >value.c
+cat >main.c <<'C'
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+int value(int, int);
+const char *text(void);
+int main(void)
+{
+    for (char last[200] = "", line[200];; nanosleep(&(struct timespec){0, 1000000}, 0)) {
+        sprintf(line, "%d %s", value(1, 2), text());
+        if (strcmp(line, last)) {
+            puts(line);
+            fflush(stdout);
+            strcpy(last, line);
+        }
+    }
+}
+C
+mkdir made
+for name in main text value; do
+    # shellcheck disable=SC2086
+    $CC $flags -c $name.c -o made/$name.c.o
+done
+ar rc libparts.a made/text.c.o made/value.c.o
+cat >compile_commands.json <<J
+[{"directory": "$PWD", "file": "text.c", "command": "$CC $flags -o made/text.c.o -c text.c"},
+ {"directory": "$PWD", "file": "value.c", "command": "$CC $flags -o made/value.c.o -c value.c"}]
+J
+crateld link -o parts.crate made/main.c.o libparts.a
+start --watch --compile compile_commands.json parts.crate
+wait_for "3 first"
+sleep 1
+sed -i 's/first/second/' text.c
+wait_for "3 second"
+sed -i 's/x + y/x * 10 + y/' value.c
+wait_for "12 second"
+# The archive is made anew of the same objects: there is nothing to do. Then of one that something else has compiled.
+lines=$(wc -l <log)
+ar rc libparts.a made/text.c.o made/value.c.o
+sleep 0.3
+[ "$(wc -l <log)" = "$lines" ] || fail "what the archive got is taken twice: $(tail -1 log)"
+sed 's/second/third/' text.c >other.c
+# shellcheck disable=SC2086
+$CC $flags -c other.c -o made/text.c.o
+wait_for "12 third"
+finish
+cd ..
+
 # Faults of the file, each with its line; the program runs on without being watched.
 bad() { # TEXT JSON
     printf '%s' "$2" >bad.json
