@@ -45,19 +45,28 @@ struct watched {
     char *path;                 /* owned; where the file is */
     const char *file;           /* in it: its name */
     char *member;               /* owned; of the archive that the file is; "": it is the object */
-    char *module;               /* owned; "path=file" as replace_modules() takes it */
+    char *module;               /* owned; "path=file", of a new one "path", as replace_modules() takes it */
     int folder;                 /* inotify's number */
     uint64_t hash;              /* of the contents that the process has */
     struct file_bytes contents; /* owned; that the file had when it was last looked at, while they are of use */
     uint64_t seen;              /* their hash */
     bool is_changed;            /* and not reloaded yet */
     bool has_come;              /* with an earlier reload */
+    bool is_new;                /* the process's crate was not linked from it; one that was made since is */
+};
+
+/* The file of a crate, which the build makes anew. */
+struct crate_file {
+    const char *path; /* borrowed */
+    const char *file; /* in it: its name */
+    int folder;       /* inotify's number */
 };
 
 struct watch {
     struct replace_target target;
     struct link_note note; /* the last that was printed */
     VEC(struct watched) objects;
+    VEC(struct crate_file) crates;
     struct hash_index names; /* of the files' names */
     struct compiler compiler;
     int inotify;
@@ -94,9 +103,11 @@ static char *module_name(const struct relink_module *module)
 
 /* Objects are where they were linked from, seen from here. Of a crate that is patched it is not known which versions it
  * has: whatever is written next is taken. */
-static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module, bool is_patched)
+static struct crateld_error *add_object(struct watch *watch, const struct relink_module *module, bool is_patched,
+                                        bool is_new)
 {
-    struct watched object = {.hash = is_patched ? 0 : module->hash, .folder = watch_folder(watch, module->path)};
+    struct watched object = {
+        .hash = is_patched ? 0 : module->hash, .folder = watch_folder(watch, module->path), .is_new = is_new};
     if (object.folder < 0)
         return NULL; /* its folder is gone: nothing will happen there */
     object.path = strdup(module->path);
@@ -126,9 +137,21 @@ static struct crateld_error *add_modules(struct watch *watch, const struct link_
             TRY(link_patch_count_modules(base, name, &count));
         }
         if (count == 1)
-            TRY(add_object(watch, &module, is_patched));
+            TRY(add_object(watch, &module, is_patched, false));
     }
     return NULL;
+}
+
+static struct crateld_error *add_crate(struct watch *watch, size_t index)
+{
+    const struct client_crate *crate = &watch->target.crates.list.at[index];
+    const char *slash = strrchr(crate->path, '/');
+    struct crate_file file = {
+        .path = crate->path, .file = slash ? slash + 1 : crate->path, .folder = watch_folder(watch, crate->path)};
+    if (crate->fd < 0)
+        return NULL;
+    TRY(add_modules(watch, &watch->target.bases[index], crate->is_patched));
+    return VEC_PUSH(&watch->crates, file) ? NULL : error_memory();
 }
 
 static struct crateld_error *open_watch(pid_t id, struct watch *ret)
@@ -143,8 +166,7 @@ static struct crateld_error *open_watch(pid_t id, struct watch *ret)
         return error_errno(errno, "cannot watch files");
     TRY(replace_open(id, &ret->target));
     for (size_t i = 0; i < ret->target.crates.list.count; i++)
-        if (ret->target.crates.list.at[i].fd >= 0)
-            TRY(add_modules(ret, &ret->target.bases[i], ret->target.crates.list.at[i].is_patched));
+        TRY(add_crate(ret, i));
     if (!ret->objects.count)
         return error_create(CRATELD_ERROR_NOT_FOUND,
                             "process %d: none of its crates says from which objects it was linked", (int)id);
@@ -235,6 +257,7 @@ static void close_watch(struct watch *watch)
     for (size_t i = 0; i < watch->objects.count; i++)
         release(&watch->objects.at[i]);
     free(watch->objects.at);
+    free(watch->crates.at);
     hash_index_deinit(&watch->names);
     replace_close(&watch->target);
     if (watch->inotify >= 0)
@@ -257,10 +280,73 @@ static bool has_changed(struct watched *object)
     return object->seen != object->hash;
 }
 
+/* Whether both are versions of one module, by what is before the '='. */
+static bool is_same_module(const char *a, const char *b)
+{
+    size_t length = strcspn(a, "=");
+    return length == strcspn(b, "=") && !strncmp(a, b, length);
+}
+
+static bool is_watched(const struct watch *watch, const char *module)
+{
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (is_same_module(watch->objects.at[i].module, module))
+            return true;
+    return false;
+}
+
+/* Watches the module from now on, unless it is known, or has no name of its own. *is_any: the process can have it. */
+static struct crateld_error *take_module(struct watch *watch, const struct link_base *base,
+                                         const struct relink_module *module, bool *is_any)
+{
+    uint32_t count;
+    char *name AUTO_FREE = module_name(module);
+    if (!name)
+        return error_memory();
+    TRY(link_patch_count_modules(base, name, &count));
+    if (!*module->path || count != 1 || is_watched(watch, name))
+        return NULL;
+    size_t before = watch->objects.count;
+    TRY(add_object(watch, module, false, true));
+    if (watch->objects.count == before)
+        return NULL;
+    struct watched *added = &watch->objects.at[before];
+    added->module[strcspn(added->module, "=")] = 0; /* it is no new version of another */
+    added->hash = 0;
+    added->is_changed = has_changed(added);
+    *is_any |= added->is_changed;
+    return NULL;
+}
+
+/* The modules that a crate has since it was linked anew. */
+static struct crateld_error *take_modules(struct watch *watch, const char *path, bool *is_any)
+{
+    struct link_base base = {0};
+    struct relink_module module;
+    struct crateld_error *error = link_base_open(path, path, &base);
+    for (uint32_t i = 0; !error && i < base.relink.module_count; i++) {
+        error = relink_view_module(&base.relink, i, &module);
+        if (!error)
+            error = take_module(watch, &base, &module, is_any);
+    }
+    link_base_close(&base);
+    return error;
+}
+
+/* Notes which modules are new in a crate that the event speaks of. A crate that can not be read has none. */
+static bool take_crate(struct watch *watch, const struct inotify_event *event)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < watch->crates.count; i++)
+        if (watch->crates.at[i].folder == event->wd && !strcmp(watch->crates.at[i].file, event->name))
+            crateld_error_destroy(take_modules(watch, watch->crates.at[i].path, &is_any));
+    return is_any;
+}
+
 /* Notes which objects the events speak of. */
 static bool take_event(struct watch *watch, const struct inotify_event *event)
 {
-    bool is_any = false;
+    bool is_any = event->len && take_crate(watch, event);
     size_t cursor = 0;
     uint32_t i;
     if (!event->len)
@@ -352,12 +438,34 @@ static void prepare(struct watch *watch)
     replace_announce(&watch->target);
 }
 
+/* Whether nothing has changed but new modules, which come with what uses them. */
+static bool is_all_new(const struct watch *watch)
+{
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (watch->objects.at[i].is_changed && !watch->objects.at[i].is_new)
+            return false;
+    return true;
+}
+
+/* Whether one of those that have changed is another version of what has come. */
+static bool has_another(const struct watch *watch)
+{
+    for (size_t i = 0; i < watch->objects.count; i++)
+        if (watch->objects.at[i].is_changed && watch->objects.at[i].has_come)
+            return true;
+    return false;
+}
+
 /* What the process does not take now is part of the next attempt. */
 static void handle_change(struct watch *watch, uint64_t start)
 {
     struct control_report report;
-    struct crateld_error *error = reload(watch, false, &report);
-    if (error && crateld_error_code(error) == CRATELD_ERROR_UNDEFINED) { /* it may need what an earlier one brought */
+    bool with_earlier = is_all_new(watch);
+    if (with_earlier && !has_another(watch))
+        return; /* nobody uses them yet */
+    struct crateld_error *error = reload(watch, with_earlier, &report);
+    if (error && !with_earlier &&
+        crateld_error_code(error) == CRATELD_ERROR_UNDEFINED) { /* it may need what an earlier one brought */
         struct crateld_error *again = reload(watch, true, &report);
         crateld_error_destroy(again ? again : error);
         error = again ? error : NULL;
@@ -378,8 +486,7 @@ static void note_replaced(struct watch *watch, const char *module)
 {
     for (size_t i = 0; i < watch->objects.count; i++) {
         struct watched *object = &watch->objects.at[i];
-        size_t length = strcspn(object->module, "=") + 1;
-        if (!strncmp(object->module, module, length))
+        if (is_same_module(object->module, module))
             object->hash = 0;
     }
 }
