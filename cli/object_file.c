@@ -3,13 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "linker/archive.h"
+#include "base/hash.h"
 
-static struct crateld_error *find_member(struct archive *archive, const char *member, struct span *ret)
+/* Who asks for one member after the other does so in their order, as a rule. */
+static struct crateld_error *find_member(struct object_file *file, const char *member, struct span *ret)
 {
-    for (uint32_t i = 0; i < archive->member_count; i++)
-        if (!strcmp(archive->members[i].name, member))
-            return archive_member_data(archive, i, ret);
+    struct archive *archive = &file->archive;
+    for (uint32_t n = 0; n < archive->member_count; n++) {
+        uint32_t i = (file->next + n) % archive->member_count;
+        if (strcmp(archive->members[i].name, member) != 0)
+            continue;
+        file->next = i + 1;
+        return archive_member_data(archive, i, ret);
+    }
     return error_create(CRATELD_ERROR_NOT_FOUND, "%s: has no member %s", archive->path, member);
 }
 
@@ -28,16 +34,32 @@ static struct crateld_error *copy(struct span from, struct file_bytes *to)
     return NULL;
 }
 
-struct crateld_error *object_file_read(const char *path, const char *member, struct file_bytes *bytes)
+static struct crateld_error *read_member(struct object_file *file, const char *member, uint64_t *hash,
+                                         struct file_bytes *bytes)
 {
-    struct archive archive = {0};
     struct span data = {0};
-    if (!*member)
-        return file_read(path, bytes);
-    TRY(archive_open(path, &archive));
-    struct crateld_error *error = find_member(&archive, member, &data);
-    if (!error)
-        error = copy(data, bytes);
-    archive_deinit(&archive);
-    return error;
+    uint64_t before = *hash;
+    if (!file->is_open)
+        TRY(archive_open(file->path, &file->archive));
+    file->is_open = true;
+    TRY(find_member(file, member, &data));
+    *hash = hash_bytes(data.data, data.size);
+    return *hash == before ? NULL : copy(data, bytes);
+}
+
+struct crateld_error *object_file_read(struct object_file *file, const char *member, uint64_t *hash,
+                                       struct file_bytes *bytes)
+{
+    if (*member)
+        return read_member(file, member, hash, bytes);
+    TRY(file_read(file->path, bytes));
+    *hash = hash_bytes(bytes->at, bytes->size);
+    return NULL;
+}
+
+void object_file_close(struct object_file *file)
+{
+    if (file->is_open)
+        archive_deinit(&file->archive);
+    file->is_open = false;
 }

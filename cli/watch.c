@@ -268,15 +268,15 @@ static void close_watch(struct watch *watch)
 
 /* What happens. */
 
-/* Whether the object's file has other contents than the process has. */
-static bool has_changed(struct watched *object)
+/* Whether the object, which is in the file, has other contents than the process has. */
+static bool has_changed(struct watched *object, struct object_file *file)
 {
-    struct crateld_error *error = object_file_read(object->path, object->member, &object->contents);
+    object->seen = object->hash;
+    struct crateld_error *error = object_file_read(file, object->member, &object->seen, &object->contents);
     if (error) { /* it is being replaced, and there will be another event */
         crateld_error_destroy(error);
         return false;
     }
-    object->seen = hash_bytes(object->contents.at, object->contents.size);
     return object->seen != object->hash;
 }
 
@@ -313,7 +313,9 @@ static struct crateld_error *take_module(struct watch *watch, const struct link_
     struct watched *added = &watch->objects.at[before];
     added->module[strcspn(added->module, "=")] = 0; /* it is no new version of another */
     added->hash = 0;
-    added->is_changed = has_changed(added);
+    struct object_file file = {.path = added->path};
+    added->is_changed = has_changed(added, &file);
+    object_file_close(&file);
     *is_any |= added->is_changed;
     return NULL;
 }
@@ -351,13 +353,16 @@ static bool take_event(struct watch *watch, const struct inotify_event *event)
     uint32_t i;
     if (!event->len)
         return false;
+    struct object_file file = {0};
     while ((i = hash_index_next(&watch->names, hash_string(event->name), &cursor)) != HASH_INDEX_NONE) {
         struct watched *object = &watch->objects.at[i];
         if (object->folder != event->wd || strcmp(object->file, event->name) != 0)
             continue;
-        object->is_changed = has_changed(object);
+        file.path = object->path;
+        object->is_changed = has_changed(object, &file);
         is_any |= object->is_changed;
     }
+    object_file_close(&file);
     return is_any;
 }
 
