@@ -207,7 +207,7 @@ static struct crateld_error *watch_instead(const struct watch *watch, struct wat
     object->file = strrchr(object->path, '/') ? strrchr(object->path, '/') + 1 : object->path;
     object->folder = folder;
     *object->member = 0;
-    return NULL;
+    return NULL; // cppcheck-suppress memleak; the object owns it
 }
 
 static struct crateld_error *find_members(struct watch *watch, const struct compile_commands *commands)
