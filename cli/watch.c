@@ -192,22 +192,25 @@ static const char *find_object(const struct compile_commands *commands, const ch
 /* Watches the object at `path` in place of the member that it is put into an archive as. */
 static struct crateld_error *watch_instead(const struct watch *watch, struct watched *object, const char *path)
 {
-    char *own_path AUTO_FREE = strdup(path), *module AUTO_FREE = NULL;
     int folder = watch_folder(watch, path);
-    if (asprintf(&module, "%.*s=%s", (int)strcspn(object->module, "="), object->module, path) < 0)
-        module = NULL;
-    if (!own_path || !module)
-        return error_memory();
     if (folder < 0)
         return NULL;
+    char *own_path = strdup(path), *module = NULL;
+    if (asprintf(&module, "%.*s=%s", (int)strcspn(object->module, "="), object->module, path) < 0)
+        module = NULL;
+    if (!own_path || !module) {
+        free(own_path);
+        free(module);
+        return error_memory();
+    }
     free(object->path);
     free(object->module);
-    object->path = STEAL_PTR(own_path);
-    object->module = STEAL_PTR(module);
+    object->path = own_path;
+    object->module = module;
     object->file = strrchr(object->path, '/') ? strrchr(object->path, '/') + 1 : object->path;
     object->folder = folder;
     *object->member = 0;
-    return NULL; // cppcheck-suppress memleak; the object owns it
+    return NULL;
 }
 
 static struct crateld_error *find_members(struct watch *watch, const struct compile_commands *commands)
