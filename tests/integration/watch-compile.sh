@@ -1,10 +1,10 @@
 #!/bin/bash
 # run --watch --compile: what is edited is compiled by the project's own commands: sources, headers that they include, several files at
 # once, edits that follow each other, and edits that do not compile.
-. "$(dirname "$0")/lib.sh"
-need_libc_first # a sanitizer's pthread_create() lets libc take our signal
-trap 'kill -9 $pid 2>/dev/null || :; rm -rf "$tmp"' EXIT
-pid=
+folder=$(cd "$(dirname "$0")" && pwd)
+. "$folder/lib.sh"
+# shellcheck source=watch-lib.sh
+. "$folder/watch-lib.sh"
 flags="-O2 -fPIC -ffunction-sections -fdata-sections"
 mkdir -p "a b/include" objects
 cd "a b"
@@ -69,21 +69,6 @@ finish() {
     kill -9 $pid
     wait $pid 2>/dev/null || :
     pid=
-}
-wait_for() {
-    for _ in $(seq 1000); do
-        [ "$(tail -1 output)" = "$1" ] && return
-        kill -0 $pid 2>/dev/null || fail "the program died: $(tail -3 log)"
-        sleep 0.01
-    done
-    fail "the last line is '$(tail -1 output)', wanted '$1': $(tail -5 log)"
-}
-wait_log() {
-    for _ in $(seq 1000); do
-        grep -qF -- "$1" log && return
-        sleep 0.01
-    done
-    fail "'$1' is not in the log: $(cat log)"
 }
 edit() { # FILE SED; in place, as some editors do, or by a new file, as others
     sed -E "$2" "a b/$1" >edited

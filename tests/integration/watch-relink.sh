@@ -1,9 +1,9 @@
 #!/bin/bash
 # run --watch while the build makes the crate anew: source files that it has got since are replaced like the others.
-. "$(dirname "$0")/lib.sh"
-need_libc_first # a sanitizer's pthread_create() lets libc take our signal
-trap 'kill -9 $pid 2>/dev/null || :; rm -rf "$tmp"' EXIT
-pid=
+folder=$(cd "$(dirname "$0")" && pwd)
+. "$folder/lib.sh"
+# shellcheck source=watch-lib.sh
+. "$folder/watch-lib.sh"
 flags="-O2 -fPIC -ffunction-sections -fdata-sections"
 source_file main.c <<'C'
 #include <stdio.h>
@@ -29,21 +29,6 @@ compile() {
     done
 }
 link() { crateld link -o app.crate main.o value.o "$@"; }
-wait_for() {
-    for _ in $(seq 1000); do
-        [ "$(tail -1 output)" = "$1" ] && return
-        kill -0 $pid 2>/dev/null || fail "the program died: $(tail -3 log)"
-        sleep 0.01
-    done
-    fail "the last line is '$(tail -1 output)', wanted '$1': $(tail -5 log)"
-}
-wait_log() {
-    for _ in $(seq 1000); do
-        grep -qF -- "$1" log && return
-        sleep 0.01
-    done
-    fail "'$1' is not in the log: $(cat log)"
-}
 compile main value spare
 link
 crateld run --watch app.crate >output 2>log &
