@@ -290,24 +290,31 @@ static bool is_same_module(const char *a, const char *b)
     return length == strcspn(b, "=") && !strncmp(a, b, length);
 }
 
-static bool is_watched(const struct watch *watch, const char *module)
+/* Sets *next to the object behind that of the module, which the next module mostly is. */
+static bool is_watched(const struct watch *watch, const char *module, size_t *next)
 {
-    for (size_t i = 0; i < watch->objects.count; i++)
-        if (is_same_module(watch->objects.at[i].module, module))
-            return true;
+    for (size_t n = 0; n < watch->objects.count; n++) {
+        size_t i = (*next + n) % watch->objects.count;
+        if (!is_same_module(watch->objects.at[i].module, module))
+            continue;
+        *next = i + 1;
+        return true;
+    }
     return false;
 }
 
 /* Watches the module from now on, unless it is known, or has no name of its own. *is_any: the process can have it. */
 static struct crateld_error *take_module(struct watch *watch, const struct link_base *base,
-                                         const struct relink_module *module, bool *is_any)
+                                         const struct relink_module *module, size_t *next, bool *is_any)
 {
     uint32_t count;
     char *name AUTO_FREE = module_name(module);
     if (!name)
         return error_memory();
+    if (!*module->path || is_watched(watch, name, next))
+        return NULL;
     TRY(link_patch_count_modules(base, name, &count));
-    if (!*module->path || count != 1 || is_watched(watch, name))
+    if (count != 1)
         return NULL;
     size_t before = watch->objects.count;
     TRY(add_object(watch, module, false, true));
@@ -328,11 +335,12 @@ static struct crateld_error *take_modules(struct watch *watch, const char *path,
 {
     struct link_base base = {0};
     struct relink_module module;
+    size_t next = 0;
     struct crateld_error *error = link_base_open(path, path, &base);
     for (uint32_t i = 0; !error && i < base.relink.module_count; i++) {
         error = relink_view_module(&base.relink, i, &module);
         if (!error)
-            error = take_module(watch, &base, &module, is_any);
+            error = take_module(watch, &base, &module, &next, is_any);
     }
     link_base_close(&base);
     return error;
