@@ -405,6 +405,16 @@ static void print_error(struct crateld_error *error)
     (void)command_failed(error); /* what it prints is all that is wanted */
 }
 
+/* Reads what the process has of the object once more. */
+static struct crateld_error *read_again(struct watched *object)
+{
+    struct object_file file = {.path = object->path};
+    uint64_t hash = 0;
+    struct crateld_error *error = object_file_read(&file, object->member, &hash, &object->contents);
+    object_file_close(&file);
+    return error;
+}
+
 /* Has the process take all that changed, and, if `with_earlier`, what came before once more. */
 static struct crateld_error *reload(struct watch *watch, bool with_earlier, struct control_report *report)
 {
@@ -413,11 +423,12 @@ static struct crateld_error *reload(struct watch *watch, bool with_earlier, stru
     if (!modules)
         return error_memory();
     for (size_t i = 0; i < watch->objects.count; i++) {
-        const struct watched *object = &watch->objects.at[i];
-        if (object->is_changed)
+        struct watched *object = &watch->objects.at[i];
+        bool is_earlier = with_earlier && object->has_come && !object->is_changed;
+        if (is_earlier)
+            TRY(read_again(object));
+        if (object->is_changed || is_earlier)
             modules[count++] = (struct diff_module){object->module, {object->contents.at, object->contents.size}};
-        else if (with_earlier && object->has_come)
-            modules[count++].name = object->module;
     }
     return replace_modules(&watch->target, modules, count, false, report);
 }

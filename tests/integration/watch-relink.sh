@@ -78,3 +78,25 @@ wait_for 1034
 kill -9 $pid
 wait $pid 2>/dev/null || :
 pid=
+# The same out of an archive.
+echo 'static int calls = 1; int value(void) { return calls; }' >value.c
+echo 'static int more = 10; int helper(int n) { return n * more; }' >helper.c
+compile value helper
+ar rc libparts.a value.o
+crateld link -o app.crate main.o libparts.a
+crateld run --watch app.crate >output 2>log &
+pid=$!
+wait_for 1
+sleep 0.5
+echo 'static int calls = 1; int helper(int); int value(void) { return calls + helper(3); }' >value.c
+compile value
+ar rc libparts.a value.o helper.o
+crateld link -o app.crate main.o libparts.a
+wait_for 31
+sed -i 's/n \* more/n * more + 1/' helper.c
+compile helper
+ar rc libparts.a helper.o
+wait_for 32
+kill -9 $pid
+wait $pid 2>/dev/null || :
+pid=
